@@ -1,0 +1,152 @@
+/* NOP at several depths: what the engine costs beside a bare ring, with nothing else in the way.
+ *
+ * `depth` chains run at once: the completion of an operation starts the next one, in the loop of
+ * the bare ring and in the callback of the engine. Both rings have the same sizes and flags. With
+ * --engine one engine runs alone, so that a tool can count its instructions exactly: the slope
+ * over two values of --count is the cost of one operation. */
+#include "bare_ring.h"
+#include "bench.h"
+
+#include <aio_rs.h>
+#include <inttypes.h>
+
+enum { SQ_ENTRIES = 256, CQ_ENTRIES = 512, DEPTH_MAX = SQ_ENTRIES };
+
+struct workload {
+    uint64_t depth;
+    uint64_t count;
+};
+
+/* What a run of either engine counts. */
+struct progress {
+    aio_ctx *ctx;
+    uint64_t unstarted;
+    uint64_t completed;
+    uint64_t failed;
+};
+
+static double cost(const struct workload *load, const struct progress *progress,
+                   uint64_t start_ns) {
+    uint64_t spent_ns = bench_thread_cpu_ns() - start_ns;
+    if (progress->completed != load->count || progress->failed)
+        bench_die("%" PRIu64 " of %" PRIu64 " completed, %" PRIu64 " failed", progress->completed,
+                  load->count, progress->failed);
+    return (double)spent_ns / (double)load->count;
+}
+
+static void bare_start(struct bare_ring *ring, struct progress *progress) {
+    struct io_uring_sqe *sqe = bare_ring_sqe(ring);
+    if (!sqe)
+        bench_die("the bare ring takes no entry");
+    sqe->opcode = IORING_OP_NOP;
+    sqe->user_data = progress->unstarted;
+    progress->unstarted--;
+}
+
+static double bare_sample(void *arg) {
+    const struct workload *load = arg;
+    struct progress progress = {.unstarted = load->count};
+    struct bare_ring ring;
+    bench_check(bare_ring_create(&ring, SQ_ENTRIES, CQ_ENTRIES), "bare ring");
+    uint64_t start_ns = bench_thread_cpu_ns();
+    for (uint64_t i = 0; i < load->depth && progress.unstarted; i++)
+        bare_start(&ring, &progress);
+    while (progress.completed < load->count) {
+        bench_check(bare_ring_enter(&ring, 1), "enter");
+        unsigned head = bare_ring_head(&ring), tail = bare_ring_tail(&ring);
+        for (; head != tail; head++) {
+            const struct io_uring_cqe *cqe = bare_ring_cqe(&ring, head);
+            progress.completed++;
+            progress.failed += cqe->res != 0;
+            if (progress.unstarted)
+                bare_start(&ring, &progress);
+        }
+        bare_ring_consume(&ring, head);
+    }
+    double ns = cost(load, &progress, start_ns);
+    bare_ring_destroy(&ring);
+    return ns;
+}
+
+static void on_nop(void *user_data, int32_t result, uint32_t flags) {
+    struct progress *progress = user_data;
+    (void)flags;
+    progress->completed++;
+    progress->failed += result != 0;
+    if (progress->unstarted) {
+        progress->unstarted--;
+        if (aio_submit_nop(progress->ctx, NULL, on_nop, progress) < 0)
+            bench_die("aio_submit_nop in the callback");
+    }
+}
+
+static double aio_sample(void *arg) {
+    const struct workload *load = arg;
+    struct progress progress = {.unstarted = load->count};
+    aio_ctx_options options = {
+        .size = sizeof options,
+        .backend = AIO_BACKEND_URING,
+        .sq_entries = SQ_ENTRIES,
+        .cq_entries = CQ_ENTRIES,
+    };
+    bench_check(aio_ctx_create(&options, &progress.ctx), "aio_ctx_create");
+    uint64_t start_ns = bench_thread_cpu_ns();
+    for (uint64_t i = 0; i < load->depth && progress.unstarted; i++) {
+        progress.unstarted--;
+        bench_check(aio_submit_nop(progress.ctx, NULL, on_nop, &progress), "aio_submit_nop");
+    }
+    bench_check(aio_ctx_run(progress.ctx), "aio_ctx_run");
+    double ns = cost(load, &progress, start_ns);
+    bench_check(aio_ctx_destroy(progress.ctx), "aio_ctx_destroy");
+    return ns;
+}
+
+static const struct bench_engine engines[] = {{"bare", bare_sample}, {"aio", aio_sample}};
+enum { ENGINES = sizeof engines / sizeof engines[0] };
+
+static int run_alone(const char *name, struct workload *load) {
+    for (size_t e = 0; e < ENGINES; e++)
+        if (strcmp(engines[e].name, name) == 0) {
+            double ns = engines[e].sample(load);
+            printf("%s depth %" PRIu64 ": %" PRIu64 " completed, %.1f ns per operation\n", name,
+                   load->depth, load->count, ns);
+            return 0;
+        }
+    bench_die("--engine is bare or aio");
+}
+
+int main(int argc, char **argv) {
+    uint64_t depth = 0, count = 200000, rounds = 31, cpu = 1;
+    const char *engine = NULL, *json = NULL;
+    const struct bench_flag flags[] = {
+        {"engine", NULL, &engine, "run this one alone: bare or aio"},
+        {"depth", &depth, NULL, "operations in flight; 0: 1, 32 and 256"},
+        {"count", &count, NULL, "operations of one sample"},
+        {"rounds", &rounds, NULL, "rounds of A B B A"},
+        {"cpu", &cpu, NULL, "where to run"},
+        {"json", NULL, &json, "write the figures to this file"},
+        {NULL, NULL, NULL, NULL},
+    };
+    bench_parse(argc, argv, flags);
+    if (depth > DEPTH_MAX || !count)
+        bench_die("--depth is at most %d, --count at least 1", DEPTH_MAX);
+    bench_pin(cpu);
+    struct workload load = {.depth = depth ? depth : 1, .count = count};
+    if (engine)
+        return run_alone(engine, &load);
+
+    struct bench_report report;
+    bench_report_open(&report, "NOP", "ns of CPU time per operation", rounds, json);
+    const uint64_t depths[] = {1, 32, 256};
+    for (size_t i = 0; i < (depth ? 1 : sizeof depths / sizeof depths[0]); i++) {
+        struct bench_figure figures[ENGINES];
+        char name[32];
+        if (!depth)
+            load.depth = depths[i];
+        snprintf(name, sizeof name, "depth %" PRIu64, load.depth);
+        bench_compare(engines, ENGINES, 1, rounds, &load, figures);
+        bench_report_case(&report, name, engines, figures, ENGINES);
+    }
+    bench_report_close(&report);
+    return 0;
+}

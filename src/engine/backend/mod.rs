@@ -1,0 +1,125 @@
+//! The seam to whatever carries operations out: submission entries go in, completions come out, and
+//! the context waits in it. Everything above is the same on every backend.
+
+pub(crate) mod uring;
+
+use crate::sys::entry::{Cqe, Sqe, WideSqe};
+use crate::sys::errno::Errno;
+use crate::sys::ring::Wait;
+use uring::Uring;
+
+/// What a backend was granted.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Granted {
+    pub setup_flags: u32,
+    pub features: u32,
+    pub sq_entries: u32,
+    pub cq_entries: u32,
+    pub sqe_size: u32,
+    pub cqe_size: u32,
+}
+
+/// What became of handing entries over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Handed {
+    /// Everything staged is with the kernel.
+    All,
+    /// The kernel is short of memory: some entries wait for the next turn.
+    Some,
+}
+
+pub(crate) enum Backend {
+    Uring(Uring),
+}
+
+impl Backend {
+    fn uring(&self) -> &Uring {
+        let Backend::Uring(uring) = self;
+        uring
+    }
+
+    #[inline(always)]
+    fn uring_mut(&mut self) -> &mut Uring {
+        let Backend::Uring(uring) = self;
+        uring
+    }
+
+    pub(crate) fn enable(&mut self) -> Result<(), Errno> {
+        self.uring_mut().enable()
+    }
+
+    pub(crate) fn granted(&self) -> Granted {
+        self.uring().granted()
+    }
+
+    /// Whether the backend carries out `opcode` itself.
+    pub(crate) fn supports(&self, opcode: u8) -> bool {
+        self.uring().supports(opcode)
+    }
+
+    /// A zeroed entry to fill in place; None: use `stage`.
+    #[inline(always)]
+    pub(crate) fn next_sqe(&mut self) -> Option<&mut Sqe> {
+        self.uring_mut().next_sqe()
+    }
+
+    /// Takes an entry, now or later, in order.
+    pub(crate) fn stage(&mut self, entry: &WideSqe) {
+        self.uring_mut().stage(entry);
+    }
+
+    /// Takes the linked entries of a chain, no more than `granted().sq_entries`, to be submitted
+    /// together.
+    pub(crate) fn stage_chain(&mut self, entries: &[WideSqe]) {
+        self.uring_mut().stage_chain(entries);
+    }
+
+    /// Whether entries wait to be handed over.
+    #[inline(always)]
+    pub(crate) fn has_staged(&self) -> bool {
+        self.uring().has_staged()
+    }
+
+    /// Hands over what is staged and waits; `None`: neither waits nor collects.
+    #[inline(always)]
+    pub(crate) fn enter(&mut self, wait: Option<Wait>) -> Result<Handed, Errno> {
+        self.uring_mut().enter(wait)
+    }
+
+    /// How many completions can be popped.
+    #[inline(always)]
+    pub(crate) fn ready(&mut self) -> u32 {
+        self.uring_mut().ready()
+    }
+
+    #[inline(always)]
+    pub(crate) fn pop(&mut self) -> Option<Cqe> {
+        self.uring_mut().pop()
+    }
+
+    /// Whether completions wait in the kernel for lack of room.
+    #[inline(always)]
+    pub(crate) fn overflown(&self) -> bool {
+        self.uring().overflown()
+    }
+
+    /// Makes `event_fd` tell of completions.
+    pub(crate) fn register_event_fd(&mut self, event_fd: i32) -> Result<(), Errno> {
+        self.uring_mut().register_event_fd(event_fd)
+    }
+
+    /// System calls made and full queues met, since the last time.
+    pub(crate) fn take_counts(&mut self) -> (u64, u64) {
+        self.uring_mut().take_counts()
+    }
+
+    /// The last act on the owner's thread.
+    pub(crate) fn retire(&mut self) {
+        self.uring_mut().retire();
+    }
+
+    /// In a forked child: lets go without touching what the parent uses.
+    pub(crate) fn abandon(&mut self) {
+        self.uring_mut().abandon();
+    }
+}

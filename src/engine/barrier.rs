@@ -1,0 +1,72 @@
+//! Barriers: an operation that waits for all one-shot operations before it. Each barrier begins an
+//! epoch; a slot carries the epoch in which it was submitted, and only while a barrier waits does a
+//! completion look at it. The common path pays one store.
+
+use crate::sys::errno::Errno;
+use std::collections::VecDeque;
+
+struct Barrier {
+    /// The operations of this epoch that it still waits for.
+    waiting: u32,
+    /// The held operation, plus one; 0 when it was cancelled.
+    held: u32,
+}
+
+#[derive(Default)]
+pub(crate) struct Barriers {
+    epoch: u16,
+    /// Oldest first; their epochs are consecutive and end before the current one.
+    queue: VecDeque<Barrier>,
+}
+
+impl Barriers {
+    #[inline(always)]
+    pub(crate) fn epoch(&self) -> u16 {
+        self.epoch
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Epochs are 16 bits wide: that many barriers can wait at once.
+    pub(crate) fn check_room(&self) -> Result<(), Errno> {
+        if self.queue.len() < usize::from(u16::MAX) { Ok(()) } else { Err(Errno::EAGAIN) }
+    }
+
+    /// Puts slot `index` behind the `one_shots` operations in flight; false if it need not wait.
+    /// The slot belongs to the new epoch.
+    pub(crate) fn raise(&mut self, index: u32, one_shots: u32) -> bool {
+        if one_shots == 0 {
+            return false;
+        }
+        let older: u32 = self.queue.iter().map(|barrier| barrier.waiting).sum();
+        self.queue.push_back(Barrier { waiting: one_shots - older, held: index + 1 });
+        self.epoch = self.epoch.wrapping_add(1);
+        true
+    }
+
+    /// A one-shot operation of `epoch` has ended.
+    pub(crate) fn ended(&mut self, epoch: u16) {
+        let first = self.epoch.wrapping_sub(self.queue.len() as u16);
+        let position = usize::from(epoch.wrapping_sub(first));
+        if let Some(barrier) = self.queue.get_mut(position) {
+            barrier.waiting -= 1;
+        }
+    }
+
+    /// The next held operation that may start; None inside: it was cancelled.
+    pub(crate) fn pop_open(&mut self) -> Option<Option<u32>> {
+        if self.queue.front()?.waiting != 0 {
+            return None;
+        }
+        self.queue.pop_front().map(|barrier| barrier.held.checked_sub(1))
+    }
+
+    /// Forgets the held operation at `index`; its barrier stays for the order of the others.
+    pub(crate) fn cancel(&mut self, index: u32) {
+        if let Some(barrier) = self.queue.iter_mut().find(|barrier| barrier.held == index + 1) {
+            barrier.held = 0;
+        }
+    }
+}

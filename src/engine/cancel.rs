@@ -1,0 +1,263 @@
+//! Asking operations to end: by id, descriptor, group, all, by deadline and by destroy. What the
+//! engine holds ends at once (its callback still runs later); what the kernel has is asked for, by
+//! id, and asked again while the kernel says that it cannot be found or is running.
+
+use crate::engine::slots::{phase, state};
+use crate::engine::{Engine, Refusal};
+use crate::op::traits;
+use crate::sys::clock;
+use crate::sys::entry::{Opcode, Sqe};
+use crate::sys::errno::Errno;
+
+/// Who wants the end of an operation; decides what its callback is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    Cancelled,
+    Expired,
+    Aborted,
+}
+
+/// A cancel request that the kernel could not carry out, to be repeated.
+pub(crate) struct Retry {
+    pub id: u64,
+    pub due_ns: u64,
+    pub attempts: u32,
+}
+
+/// The user_data of an entry of the engine's own: negative as a number, so never an id.
+pub(crate) const INTERNAL: u64 = 1 << 63;
+/// The engine's own poll of its wake-up descriptor.
+pub(crate) const WAKE: u64 = INTERNAL | 0xff_ffff;
+
+const RETRY_FIRST_NS: u64 = 100_000;
+const RETRY_DOUBLINGS_MAX: u32 = 9;
+
+impl Engine {
+    /// Cancels by id, on the context's thread.
+    pub(crate) fn cancel(&mut self, id: u64) -> Result<(), Errno> {
+        let index = self.slots.find(id).ok_or(Errno::ENOENT)?;
+        if self.slots.at(index).has(state::DISCARD) {
+            return Err(Errno::ENOENT); // Nobody waits for it any more.
+        }
+        self.request_end(index, Why::Cancelled)
+    }
+
+    /// Asks every operation that `wanted` picks to end; returns how many were asked.
+    fn cancel_where(&mut self, wanted: impl Fn(&mut Engine, u32) -> bool) -> i32 {
+        let mut asked = 0;
+        for index in 0..self.slots.end() {
+            if self.slots.at(index).phase() != phase::FREE
+                && wanted(self, index)
+                && self.request_end(index, Why::Cancelled).is_ok()
+            {
+                asked += 1;
+            }
+        }
+        asked
+    }
+
+    pub(crate) fn cancel_all(&mut self) -> i32 {
+        self.cancel_where(|_, _| true)
+    }
+
+    pub(crate) fn cancel_group(&mut self, group: u64) -> i32 {
+        self.cancel_where(|engine, index| {
+            let slot = engine.slots.at(index);
+            engine.cold.get(slot).is_some_and(|cold| cold.group == group)
+        })
+    }
+
+    pub(crate) fn cancel_fd(&mut self, fd: i32) -> i32 {
+        let listed = self.descriptors.listed(&mut self.slots, &mut self.cold, fd);
+        let mut asked = 0;
+        for index in listed {
+            asked += i32::from(self.request_end(index, Why::Cancelled).is_ok());
+        }
+        asked
+    }
+
+    /// Cancels; the callback never runs, and what arrives is released (contract, line 6).
+    pub(crate) fn detach(&mut self, id: u64) -> Result<(), Errno> {
+        let index = self.slots.find(id).ok_or(Errno::ENOENT)?;
+        let slot = self.slots.at_mut(index);
+        if slot.has(state::DISCARD) {
+            return Err(Errno::ENOENT);
+        }
+        if slot.has(traits::CALLER_MEMORY) {
+            return Err(Errno::EBUSY);
+        }
+        slot.state |= state::DISCARD;
+        let _ = self.request_end(index, Why::Cancelled);
+        Ok(())
+    }
+
+    /// Asks one operation to end. An error, and nothing is done, if it was asked before or has its
+    /// last completion waiting.
+    pub(crate) fn request_end(&mut self, index: u32, why: Why) -> Result<(), Errno> {
+        let slot = self.slots.at_mut(index);
+        if slot.has(state::ENDED) || slot.phase() == phase::READY {
+            return Err(Errno::EALREADY);
+        }
+        slot.state |= match why {
+            Why::Cancelled => state::CANCELLED,
+            Why::Expired => state::EXPIRED,
+            Why::Aborted => state::ABORTED,
+        };
+        if slot.has(state::CHAINED) {
+            self.end_member(index);
+            return Ok(());
+        }
+        match slot.phase() {
+            phase::BACKEND => self.cancel_in_backend(index),
+            phase::HELD if slot.has(state::CLOSE_WAITS) => {
+                let fd = slot.fd;
+                slot.state &= !state::CLOSE_WAITS;
+                self.closes.remove(&fd);
+                self.descriptors.end_close(fd);
+                self.make_ended_ready(index);
+            }
+            phase::HELD => {
+                slot.state &= !state::BARRIER;
+                self.barriers.cancel(index);
+                self.make_ended_ready(index);
+            }
+            _ => self.make_ended_ready(index),
+        }
+        Ok(())
+    }
+
+    /// Hands a cancel request for what the backend has over, behind everything staged before.
+    pub(crate) fn cancel_in_backend(&mut self, index: u32) {
+        let id = self.slots.id(index);
+        self.ask_backend(id);
+    }
+
+    fn ask_backend(&mut self, id: u64) {
+        let fill = |sqe: &mut Sqe| {
+            sqe.opcode = Opcode::IORING_OP_ASYNC_CANCEL as u8;
+            sqe.fd = -1;
+            sqe.addr = id;
+            sqe.user_data = INTERNAL | id;
+        };
+        self.tally.cancels += 1;
+        match self.backend.next_sqe() {
+            Some(sqe) => fill(sqe),
+            None => {
+                let mut sqe = Sqe::default();
+                fill(&mut sqe);
+                self.backend.stage(&sqe.into());
+            }
+        }
+    }
+
+    /// The kernel's answer to a cancel request. ENOENT: its target has ended, or was between two
+    /// states. EALREADY: a worker is running it. While the target lives, ask again.
+    pub(crate) fn cancel_answered(&mut self, id: u64, result: i32) {
+        if result >= 0 {
+            return;
+        }
+        let Some(index) = self.slots.find(id) else { return };
+        if self.slots.at(index).phase() == phase::BACKEND {
+            let due_ns = clock::now_ns() + RETRY_FIRST_NS;
+            self.retries.push_back(Retry { id, due_ns, attempts: 0 });
+        }
+    }
+
+    /// Repeats what is due; returns when the next is.
+    pub(crate) fn retry_cancels(&mut self, now_ns: u64) -> Option<u64> {
+        let mut next: Option<u64> = None;
+        for _ in 0..self.retries.len() {
+            let Some(mut retry) = self.retries.pop_front() else { break };
+            let Some(index) = self.slots.find(retry.id) else { continue };
+            if self.slots.at(index).phase() != phase::BACKEND {
+                continue;
+            }
+            if retry.due_ns <= now_ns {
+                retry.attempts += 1;
+                let doublings = retry.attempts.min(RETRY_DOUBLINGS_MAX);
+                retry.due_ns = now_ns + (RETRY_FIRST_NS << doublings);
+                self.ask_backend(retry.id);
+            }
+            next = Some(next.map_or(retry.due_ns, |at| at.min(retry.due_ns)));
+            self.retries.push_back(retry);
+        }
+        next
+    }
+
+    /// Cancels one operation and waits for it alone. Its callback does not run; completions of
+    /// others are kept in their order for later.
+    pub(crate) fn cancel_wait(&mut self, id: u64) -> Result<(), Refusal> {
+        let index = self.slots.find(id).ok_or(Errno::ENOENT)?;
+        let slot = self.slots.at_mut(index);
+        if slot.has(state::DISCARD) {
+            return Err(Errno::ENOENT.into());
+        }
+        slot.state |= state::DISCARD;
+        let _ = self.request_end(index, Why::Cancelled);
+        if self.chains.is_open() && self.slots.at(index).phase() == phase::HELD {
+            // It is in the open chain, which cannot succeed any more.
+            self.fail_open_chain();
+        }
+        self.discard_stashed(id);
+        self.discard_ready(index, id);
+        while self.slots.find(id).is_some() {
+            self.wait_stashing(id)?;
+        }
+        Ok(())
+    }
+
+    /// Drops a waiting last completion of the engine's own making.
+    fn discard_ready(&mut self, index: u32, id: u64) {
+        if self.slots.find(id).is_none() || self.slots.at(index).phase() != phase::READY {
+            return;
+        }
+        if let Some(position) = self.ready.iter().position(|ready| ready.index == index)
+            && let Some(ready) = self.ready.remove(position)
+        {
+            let delivery = self.end_locally(ready);
+            debug_assert!(delivery.is_none());
+        }
+    }
+
+    /// Completions of `id` that were stashed earlier are its first, and nobody's now.
+    fn discard_stashed(&mut self, id: u64) {
+        let stashed = std::mem::take(&mut self.stash);
+        for cqe in stashed {
+            if cqe.user_data == id {
+                let delivery = self.complete(cqe);
+                debug_assert!(delivery.is_none());
+            } else {
+                self.stash.push_back(cqe);
+            }
+        }
+    }
+
+    /// One round of waiting in the backend, stashing what belongs to others.
+    fn wait_stashing(&mut self, id: u64) -> Result<(), Refusal> {
+        // What is in the queue already comes first.
+        self.take_to_stash(id);
+        if self.slots.find(id).is_none() {
+            return Ok(());
+        }
+        let wait = match self.retry_cancels(clock::now_ns()) {
+            Some(due_ns) => crate::sys::ring::Wait::For(due_ns.saturating_sub(clock::now_ns())),
+            None => crate::sys::ring::Wait::Forever,
+        };
+        self.enter_backend(wait)?;
+        self.take_to_stash(id);
+        Ok(())
+    }
+
+    fn take_to_stash(&mut self, id: u64) {
+        while self.backend.ready() > 0 {
+            let Some(cqe) = self.backend.pop() else { break };
+            // The engine's own completions may be what the wait depends on.
+            if cqe.user_data == id || cqe.user_data & INTERNAL != 0 {
+                let delivery = self.complete(cqe);
+                debug_assert!(delivery.is_none());
+            } else {
+                self.stash.push_back(cqe);
+            }
+        }
+    }
+}

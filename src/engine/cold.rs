@@ -1,0 +1,76 @@
+//! The part of an operation that most operations do not have: copied arguments, the entry of one
+//! that waits or is re-armed, its chain, its group. In a table beside the slots, named by a slot.
+
+use crate::engine::arena::Block;
+use crate::engine::slots::Slot;
+use crate::op::NO_DESCRIPTOR;
+use crate::sys::entry::WideSqe;
+use crate::sys::message::HeaderOut;
+use slab::Slab;
+
+pub(crate) struct Cold {
+    /// The entry, for an operation that is held or re-armed.
+    pub entry: WideSqe,
+    pub copy: Option<Block>,
+    pub header_out: Option<HeaderOut>,
+    /// The second descriptor of an operation between two, and its list links.
+    pub second_fd: i32,
+    pub second_next: u32,
+    pub second_prev: u32,
+    /// Chain key and the next member's slot index plus one.
+    pub chain: usize,
+    pub chain_next: u32,
+    pub group: u64,
+    pub correlation: u64,
+    /// The length of an idle deadline, or the period of an interval.
+    pub period_ns: u64,
+    /// The end of a timer's own deadline, or the time of an interval's next tick.
+    pub expiry_ns: u64,
+    pub due_ns: u64,
+}
+
+impl Cold {
+    pub(crate) fn new() -> Cold {
+        Cold {
+            entry: WideSqe::default(),
+            copy: None,
+            header_out: None,
+            second_fd: NO_DESCRIPTOR,
+            second_next: 0,
+            second_prev: 0,
+            chain: usize::MAX,
+            chain_next: 0,
+            group: 0,
+            correlation: 0,
+            period_ns: 0,
+            expiry_ns: u64::MAX,
+            due_ns: 0,
+        }
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct ColdTable(Slab<Cold>);
+
+impl ColdTable {
+    /// Adds a cold part; the key plus one is what the slot keeps.
+    pub(crate) fn add(&mut self, cold: Cold) -> u32 {
+        self.0.insert(cold) as u32 + 1
+    }
+
+    /// The cold part of a slot that has one.
+    pub(crate) fn of(&mut self, slot: &Slot) -> &mut Cold {
+        let key = slot.cold_key().expect("a slot marked cold has a key");
+        &mut self.0[key]
+    }
+
+    pub(crate) fn get(&self, slot: &Slot) -> Option<&Cold> {
+        self.0.get(slot.cold_key()?)
+    }
+
+    pub(crate) fn remove(&mut self, slot: &mut Slot) -> Option<Cold> {
+        let key = slot.cold_key()?;
+        slot.cold = 0;
+        self.0.try_remove(key)
+    }
+}

@@ -1,0 +1,303 @@
+//! From a completion to what the caller is told. The plain case frees a slot and hands back a
+//! callback; the careful one knows multishots, deadlines, chains, barriers, outputs and the results
+//! that nobody wants. Results are spelled as the contract's line 17 says.
+
+use crate::engine::Engine;
+use crate::engine::cancel::{INTERNAL, WAKE};
+use crate::engine::descriptors::Left;
+use crate::engine::slots::{phase, state};
+use crate::op::{self, traits};
+use crate::sys::clock;
+use crate::sys::descriptor;
+use crate::sys::entry::{Cqe, Sqe, cqe_flags};
+use crate::sys::errno::Errno;
+use crate::sys::message;
+
+/// `AIO_CQE_DEADLINE` and `AIO_CQE_ABORTED`.
+pub(crate) const DEADLINE: u32 = 1 << 16;
+pub(crate) const ABORTED: u32 = 1 << 17;
+const MORE: u32 = cqe_flags::MORE;
+
+/// The callback address that stands for "a record, please" (`AIO_CALLBACK_REAP`).
+pub(crate) const REAP: usize = 1;
+
+/// One call of a user function, or one record.
+#[derive(Clone, Copy)]
+pub(crate) struct Delivery {
+    pub callback: usize,
+    pub user_data: usize,
+    pub id: u64,
+    pub result: i32,
+    pub flags: u32,
+    pub extra: u64,
+}
+
+/// The operation whose callback is running.
+#[derive(Clone, Copy)]
+pub(crate) struct Current {
+    pub id: u64,
+    pub result: i32,
+}
+
+impl Current {
+    pub(crate) const NONE: Current = Current { id: 0, result: 0 };
+
+    /// How much was transferred.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.result.max(0) as u64
+    }
+}
+
+/// A last completion that the engine made.
+#[derive(Clone, Copy)]
+pub(crate) struct Ready {
+    pub index: u32,
+    pub result: i32,
+    pub flags: u32,
+}
+
+/// What `reap` hands out.
+#[derive(Clone, Copy)]
+pub(crate) struct Record {
+    pub user_data: usize,
+    pub id: u64,
+    pub result: i32,
+    pub flags: u32,
+    pub extra: u64,
+}
+
+impl Engine {
+    /// Takes a completion in. None: there is nobody to tell.
+    #[inline(always)]
+    pub(crate) fn complete(&mut self, cqe: Cqe) -> Option<Delivery> {
+        let Some(index) = self.slots.find(cqe.user_data) else {
+            self.complete_internal(cqe);
+            return None;
+        };
+        let slot = self.slots.at(index);
+        let careful = slot.state & self.special != 0 || cqe.flags & MORE != 0;
+        if careful || cqe.result == -Errno::EINTR.0 {
+            return self.complete_carefully(index, cqe);
+        }
+        let delivery = Delivery {
+            callback: slot.callback,
+            user_data: slot.user_data,
+            id: cqe.user_data,
+            result: cqe.result,
+            flags: cqe.flags & cqe_flags::PUBLIC,
+            extra: cqe.extra,
+        };
+        if slot.has(state::LISTED) {
+            self.unlist(index);
+        }
+        self.slots.release(index);
+        Some(delivery)
+    }
+
+    /// A completion of one of the engine's own entries.
+    #[cold]
+    fn complete_internal(&mut self, cqe: Cqe) {
+        if cqe.user_data == WAKE {
+            self.tally.wakes += 1;
+            if cqe.flags & MORE == 0 && !self.destroying {
+                self.watch_wake();
+            }
+        } else if cqe.user_data & INTERNAL != 0 {
+            self.cancel_answered(cqe.user_data & !INTERNAL, cqe.result);
+        }
+    }
+
+    /// Polls the wake-up descriptor, so that a message ends the backend's wait.
+    pub(crate) fn watch_wake(&mut self) {
+        let mut sqe = Sqe { user_data: WAKE, ..Sqe::default() };
+        op::poll::wake_poll(&mut sqe, self.wake_fd);
+        self.backend.stage(&sqe.into());
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn complete_carefully(&mut self, index: u32, cqe: Cqe) -> Option<Delivery> {
+        let slot = self.slots.at(index);
+        let mut flags = cqe.flags & cqe_flags::PUBLIC;
+        // The kernel ends a multishot without an error when it had to leave the fast path: to the
+        // caller it is one operation.
+        if flags & MORE == 0
+            && slot.has(traits::REARMS)
+            && !slot.has(state::ENDED | state::DISCARD)
+            && cqe.result >= 0
+        {
+            self.tally.rearms += 1;
+            self.start(index);
+            flags |= MORE;
+        }
+        if flags & MORE == 0 {
+            let (result, extra_flags) = self.spell(index, cqe.result);
+            return self.end(index, result, flags | extra_flags, cqe.extra);
+        }
+        let slot = self.slots.at(index);
+        if slot.has(state::IDLE_DEADLINE) && slot.has(state::TIMED) {
+            let period_ns = self.cold.of(slot).period_ns;
+            self.wheel.disarm(&mut self.slots, index);
+            let deadline = clock::now_ns().saturating_add(period_ns);
+            self.wheel.arm(&mut self.slots, index, deadline);
+        }
+        self.tell(index, cqe.result, flags, cqe.extra)
+    }
+
+    /// What a last result is called, given who asked for the end: contract, line 17.
+    fn spell(&self, index: u32, result: i32) -> (i32, u32) {
+        let interrupted = result == Errno::EINTR.status() || result == Errno::ECANCELED.status();
+        if !interrupted {
+            return (result, 0);
+        }
+        let slot = self.slots.at(index);
+        if slot.has(state::ENDED) {
+            return ended(slot.state);
+        }
+        // Nobody asked: another member of its chain has failed, or a worker was interrupted.
+        let aborted = slot.has(state::CHAINED) || result == Errno::EINTR.status();
+        (Errno::ECANCELED.status(), if aborted { ABORTED } else { 0 })
+    }
+
+    /// Ends an operation: frees all it holds and says whom to tell.
+    pub(crate) fn end(
+        &mut self, index: u32, result: i32, flags: u32, extra: u64,
+    ) -> Option<Delivery> {
+        let slot = self.slots.at(index);
+        if slot.has(state::CHAINED) {
+            self.member_ended(index);
+        }
+        let slot = self.slots.at(index);
+        if slot.has(traits::HEADER_OUT) && result >= 0 {
+            self.write_outputs(index);
+        }
+        let delivery = self.tell(index, result, flags, extra);
+        self.free(index);
+        delivery
+    }
+
+    /// Copies the outputs of a received message's header to the caller's.
+    fn write_outputs(&mut self, index: u32) {
+        let slot = self.slots.at(index);
+        let discarded = slot.has(state::DISCARD);
+        let cold = self.cold.of(slot);
+        if let (Some(out), Some(copy)) = (cold.header_out, cold.copy.as_deref()) {
+            if discarded {
+                message::close_passed_descriptors(copy);
+            } else {
+                out.write_back(copy);
+            }
+        }
+    }
+
+    /// The delivery of a result, or None after releasing what nobody waits for.
+    pub(crate) fn tell(
+        &mut self, index: u32, result: i32, flags: u32, extra: u64,
+    ) -> Option<Delivery> {
+        let slot = self.slots.at(index);
+        if slot.has(state::DISCARD) {
+            if slot.has(traits::GIVES_DESCRIPTOR) && result >= 0 {
+                descriptor::close(result);
+            }
+            return None;
+        }
+        if slot.has(state::QUIET) && result >= 0 {
+            return None;
+        }
+        let id = self.slots.id(index);
+        let (callback, user_data) = (slot.callback, slot.user_data);
+        Some(Delivery { callback, user_data, id, result, flags, extra })
+    }
+
+    fn free(&mut self, index: u32) {
+        let slot = self.slots.at(index);
+        if slot.has(state::TIMED) {
+            self.wheel.disarm(&mut self.slots, index);
+        }
+        if self.slots.at(index).has(state::LISTED) {
+            self.unlist(index);
+        }
+        let slot = self.slots.at_mut(index);
+        if let Some(cold) = self.cold.get(slot)
+            && cold.second_fd >= 0
+        {
+            let fd = cold.second_fd;
+            let left = self.descriptors.unlink_second(&mut self.slots, &mut self.cold, index, fd);
+            self.note_left(left, fd);
+        }
+        let slot = self.slots.at_mut(index);
+        let (epoch, multishot) = (slot.epoch(), slot.has(traits::MULTISHOT));
+        if let Some(copy) = self.cold.remove(slot).and_then(|cold| cold.copy) {
+            self.arena.give_back(copy);
+        }
+        self.slots.release(index);
+        if multishot {
+            self.multishots -= 1;
+        } else if !self.barriers.is_empty() {
+            self.barriers.ended(epoch);
+        }
+    }
+
+    #[inline(always)]
+    fn unlist(&mut self, index: u32) {
+        let fd = self.slots.at(index).fd;
+        let left = self.descriptors.unlink(&mut self.slots, &mut self.cold, index);
+        self.note_left(left, fd);
+    }
+
+    #[inline(always)]
+    fn note_left(&mut self, left: Left, fd: i32) {
+        if left == Left::CloseCanStart {
+            self.closable.push(fd);
+        }
+    }
+
+    /// Queues a last completion of the engine's own making.
+    #[cold]
+    pub(crate) fn make_ready(&mut self, index: u32, result: i32, flags: u32) {
+        let slot = self.slots.at_mut(index);
+        if slot.phase() == phase::BACKEND {
+            self.local += 1;
+        }
+        slot.set_phase(phase::READY);
+        if slot.has(state::TIMED) {
+            self.wheel.disarm(&mut self.slots, index);
+        }
+        self.ready.push_back(Ready { index, result, flags });
+    }
+
+    /// The same for an operation that was asked to end.
+    pub(crate) fn make_ended_ready(&mut self, index: u32) {
+        let (result, flags) = ended(self.slots.at(index).state);
+        self.make_ready(index, result, flags);
+    }
+
+    /// Ends an operation with a completion from the ready queue.
+    pub(crate) fn end_locally(&mut self, ready: Ready) -> Option<Delivery> {
+        self.local -= 1;
+        self.end(ready.index, ready.result, ready.flags, 0)
+    }
+
+    /// Starts what barriers held for too long; called when completions have been taken in.
+    pub(crate) fn open_barriers(&mut self) {
+        while let Some(held) = self.barriers.pop_open() {
+            if let Some(index) = held {
+                self.release_barrier(index);
+            }
+        }
+        if self.barriers.is_empty() {
+            self.special = state::SPECIAL;
+        }
+    }
+}
+
+/// How the end of an operation that was asked to end is spelled.
+fn ended(bits: u32) -> (i32, u32) {
+    if bits & state::EXPIRED != 0 {
+        (Errno::ETIMEDOUT.status(), DEADLINE)
+    } else if bits & state::CANCELLED != 0 {
+        (Errno::ECANCELED.status(), 0)
+    } else {
+        (Errno::ECANCELED.status(), ABORTED)
+    }
+}

@@ -1,0 +1,173 @@
+//! The list of operations per descriptor number, threaded through the slots: what close and
+//! cancel_fd act on (contract, line 7). An operation between two descriptors is in two lists; the
+//! second pair of links is in its cold part. Numbers are found through pages, so that one stray
+//! large number costs a page and not a table.
+
+use crate::engine::cold::ColdTable;
+use crate::engine::slots::Slots;
+
+const PAGE_BITS: u32 = 10;
+const PAGE: usize = 1 << PAGE_BITS;
+
+/// A link: slot index plus one, and whether the second pair of links of that slot is meant.
+const SECOND: u32 = 1 << 31;
+/// In a head: a close waits until the list is empty.
+const CLOSING: u32 = 1 << 30;
+
+#[derive(Default)]
+pub(crate) struct Descriptors {
+    pages: Vec<Option<Box<[u32; PAGE]>>>,
+}
+
+/// What an unlink left behind.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) enum Left {
+    /// Nothing to do.
+    Nothing,
+    /// The list of a number whose close waits is now empty.
+    CloseCanStart,
+}
+
+impl Descriptors {
+    #[inline(always)]
+    fn head(&mut self, fd: i32) -> Option<&mut u32> {
+        let page = self.pages.get_mut((fd as u32 >> PAGE_BITS) as usize)?.as_mut()?;
+        Some(&mut page[fd as usize & (PAGE - 1)])
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make_page(&mut self, fd: i32) {
+        let page = (fd as u32 >> PAGE_BITS) as usize;
+        if self.pages.len() <= page {
+            self.pages.resize(page + 1, None);
+        }
+        self.pages[page] = Some(Box::new([0; PAGE]));
+    }
+
+    /// Puts slot `index` at the front of the list of its `fd`, which is not negative. False, and
+    /// nothing is done, if a close of that number waits.
+    #[inline(always)]
+    pub(crate) fn link(&mut self, slots: &mut Slots, cold: &mut ColdTable, index: u32) -> bool {
+        let fd = slots.at(index).fd;
+        if self.head(fd).is_none() {
+            self.make_page(fd);
+        }
+        let Some(head) = self.head(fd) else { return false };
+        let first = *head;
+        if first == 0 {
+            *head = index + 1;
+            let slot = slots.at_mut(index);
+            (slot.fd_next, slot.fd_prev) = (0, 0);
+            return true;
+        }
+        self.link_more(slots, cold, index + 1, fd)
+    }
+
+    /// Links the second descriptor `fd` of slot `index`, as `link`.
+    pub(crate) fn link_second(
+        &mut self, slots: &mut Slots, cold: &mut ColdTable, index: u32, fd: i32,
+    ) -> bool {
+        if self.head(fd).is_none() {
+            self.make_page(fd);
+        }
+        self.link_more(slots, cold, (index + 1) | SECOND, fd)
+    }
+
+    fn link_more(&mut self, slots: &mut Slots, cold: &mut ColdTable, link: u32, fd: i32) -> bool {
+        let Some(head) = self.head(fd) else { return false };
+        let first = *head;
+        if first & CLOSING != 0 {
+            return false;
+        }
+        *head = link;
+        if first != 0 {
+            *Self::prev(slots, cold, first) = link;
+        }
+        *Self::next(slots, cold, link) = first;
+        *Self::prev(slots, cold, link) = 0;
+        true
+    }
+
+    fn next<'a>(slots: &'a mut Slots, cold: &'a mut ColdTable, link: u32) -> &'a mut u32 {
+        let slot = slots.at_mut((link & !(SECOND | CLOSING)) - 1);
+        if link & SECOND == 0 { &mut slot.fd_next } else { &mut cold.of(slot).second_next }
+    }
+
+    fn prev<'a>(slots: &'a mut Slots, cold: &'a mut ColdTable, link: u32) -> &'a mut u32 {
+        let slot = slots.at_mut((link & !(SECOND | CLOSING)) - 1);
+        if link & SECOND == 0 { &mut slot.fd_prev } else { &mut cold.of(slot).second_prev }
+    }
+
+    /// Takes slot `index` out of the list of its `fd`.
+    #[inline(always)]
+    pub(crate) fn unlink(&mut self, slots: &mut Slots, cold: &mut ColdTable, index: u32) -> Left {
+        let slot = slots.at(index);
+        let (fd, link) = (slot.fd, index + 1);
+        if slot.fd_next == 0
+            && slot.fd_prev == 0
+            && let Some(head) = self.head(fd)
+            && *head == link
+        {
+            *head = 0;
+            return Left::Nothing;
+        }
+        self.unlink_one(slots, cold, link, fd)
+    }
+
+    /// Takes slot `index` out of the list of its second descriptor `fd`.
+    pub(crate) fn unlink_second(
+        &mut self, slots: &mut Slots, cold: &mut ColdTable, index: u32, fd: i32,
+    ) -> Left {
+        self.unlink_one(slots, cold, (index + 1) | SECOND, fd)
+    }
+
+    fn unlink_one(&mut self, slots: &mut Slots, cold: &mut ColdTable, link: u32, fd: i32) -> Left {
+        let next = *Self::next(slots, cold, link);
+        let prev = *Self::prev(slots, cold, link);
+        if next != 0 {
+            *Self::prev(slots, cold, next) = prev;
+        }
+        if prev != 0 {
+            *Self::next(slots, cold, prev) = next;
+            return Left::Nothing;
+        }
+        let Some(head) = self.head(fd) else { return Left::Nothing };
+        *head = *head & CLOSING | next;
+        if *head == CLOSING { Left::CloseCanStart } else { Left::Nothing }
+    }
+
+    /// Whether no operation is listed under `fd` and no close of it waits.
+    #[inline(always)]
+    pub(crate) fn is_empty(&mut self, fd: i32) -> bool {
+        fd < 0 || self.head(fd).is_none_or(|head| *head == 0)
+    }
+
+    /// Marks `fd` as about to be closed; false if it is already.
+    pub(crate) fn begin_close(&mut self, fd: i32) -> bool {
+        let Some(head) = self.head(fd) else { return false };
+        let begins = *head & CLOSING == 0;
+        *head |= CLOSING;
+        begins
+    }
+
+    pub(crate) fn end_close(&mut self, fd: i32) {
+        if let Some(head) = self.head(fd) {
+            *head &= !CLOSING;
+        }
+    }
+
+    /// The slots listed under `fd`, newest first.
+    pub(crate) fn listed(&mut self, slots: &mut Slots, cold: &mut ColdTable, fd: i32) -> Vec<u32> {
+        let mut found = Vec::new();
+        if fd < 0 {
+            return found;
+        }
+        let mut link = self.head(fd).map_or(0, |head| *head & !CLOSING);
+        while link != 0 {
+            found.push((link & !SECOND) - 1);
+            link = *Self::next(slots, cold, link);
+        }
+        found
+    }
+}

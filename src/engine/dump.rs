@@ -1,0 +1,89 @@
+//! What a person sees of a context: the dump of everything in flight, and the log callback.
+
+use crate::engine::handle::{Handle, life};
+use crate::engine::slots::{Slot, phase, state};
+use crate::engine::{Engine, log_level};
+use crate::op;
+use crate::sys::clock;
+use std::ffi::CString;
+use std::fmt::Write;
+
+impl Engine {
+    /// A line about the context, then one per operation.
+    pub(crate) fn dump(&self, handle: &Handle) -> String {
+        let mut text = String::new();
+        let now_ms = (clock::coarse_ns() / 1_000_000) as u32;
+        let granted = self.granted();
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "context {:p}: {}, {} in flight, {} posted, sq {} cq {} setup {:#x}",
+            handle,
+            life::name(handle.life()),
+            self.slots.live(),
+            if self.inbox.is_empty() { "nothing" } else { "something" },
+            granted.sq_entries,
+            granted.cq_entries,
+            granted.setup_flags,
+        );
+        for (index, slot) in self.slots.iter() {
+            let _ = write!(text, "  id {} {}", self.slots.id(index), op::name(slot.opcode()));
+            if slot.fd >= 0 {
+                let _ = write!(text, " fd {}", slot.fd);
+            }
+            let age_ms = now_ms.wrapping_sub(slot.submitted_ms);
+            let _ = write!(text, " age {age_ms} ms {}", phase_name(slot));
+            if let Some(cold) = self.cold.get(slot) {
+                if cold.group != 0 {
+                    let _ = write!(text, " group {}", cold.group);
+                }
+                if cold.correlation != 0 {
+                    let _ = write!(text, " correlation {}", cold.correlation);
+                }
+            }
+            text.push_str(ending_name(slot));
+            text.push('\n');
+        }
+        text
+    }
+
+    /// Calls the log callback, if there is one.
+    pub(crate) fn log(&self, level: i32, message: &str) {
+        if self.mute {
+            return;
+        }
+        log_to(self.log, level, message);
+    }
+}
+
+/// Calls a log callback, if there is one. It must not call into the context that logs.
+pub(crate) fn log_to(log: Option<crate::engine::Log>, level: i32, message: &str) {
+    let Some(log) = log else { return };
+    debug_assert!((log_level::ERROR..=log_level::INFO).contains(&level));
+    let message = CString::new(message.replace('\0', " ")).unwrap_or_default();
+    // SAFETY: the caller of create promised a function of this type, good for the context's life.
+    unsafe { (log.function)(log.arg, level, message.as_ptr()) };
+}
+
+fn phase_name(slot: &Slot) -> &'static str {
+    match slot.phase() {
+        phase::BACKEND => "in the kernel",
+        phase::WHEEL => "waiting for its time",
+        phase::READY => "completed, callback due",
+        phase::HELD if slot.has(state::CLOSE_WAITS) => "waiting to close",
+        phase::HELD if slot.has(state::BARRIER) => "behind a barrier",
+        _ => "in an open chain",
+    }
+}
+
+fn ending_name(slot: &Slot) -> &'static str {
+    if slot.has(state::EXPIRED) {
+        ", deadline passed"
+    } else if slot.has(state::CANCELLED) {
+        ", cancelled"
+    } else if slot.has(state::ABORTED) {
+        ", aborted"
+    } else {
+        ""
+    }
+}

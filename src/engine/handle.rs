@@ -1,0 +1,394 @@
+//! What `aio_ctx *` points to: the part of a context that any thread may hold, around the engine
+//! that one thread owns. Decides who may call what, and when the memory goes. The owner check of
+//! the common path is one comparison (`Gate`); everything else is worked out in `refusal`.
+
+use crate::engine::backend::Granted;
+use crate::engine::destroy;
+use crate::engine::dump;
+use crate::engine::mailbox::{Mailbox, Message};
+use crate::engine::stats::Stats;
+use crate::engine::{ContextOptions, Engine, Refusal, log_level};
+use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use crate::sys::errno::Errno;
+use crate::sys::thread::{self, Gate};
+use std::cell::{RefCell, UnsafeCell};
+use std::ffi::c_void;
+use std::mem::ManuallyDrop;
+
+/// Where a context is in its life; see `engine/mod.rs`.
+pub(crate) mod life {
+    pub(crate) const NEW: u32 = 0;
+    pub(crate) const OPEN: u32 = 1;
+    pub(crate) const DESTROYING: u32 = 2;
+    pub(crate) const CLOSED: u32 = 3;
+    pub(crate) const STUCK: u32 = 4;
+    pub(crate) const ORPHANED: u32 = 5;
+    pub(crate) const POISONED: u32 = 6;
+
+    pub(crate) fn name(life: u32) -> &'static str {
+        ["new", "open", "being destroyed", "closed", "stuck", "orphaned", "poisoned"][life as usize]
+    }
+}
+
+pub(crate) struct Handle {
+    gate: Gate,
+    engine: UnsafeCell<ManuallyDrop<Engine>>,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) stats: Stats,
+    life: AtomicU32,
+    /// The thread pointer of the adopting thread; stays when the gate closes.
+    owner: AtomicUsize,
+    /// Whether the adopting thread is the one that the process began with.
+    owner_is_initial: AtomicU32,
+    references: AtomicUsize,
+    user_data: AtomicPtr<c_void>,
+    /// What the backend was granted at creation, for any thread to read.
+    pub(crate) granted: Granted,
+    pub(crate) tick_ns: u64,
+}
+
+// SAFETY: the engine is only reached on the thread that the gate admits, or, when that thread is
+// gone, by the one destroyer; everything else is atomic or immutable.
+unsafe impl Send for Handle {}
+// SAFETY: as above.
+unsafe impl Sync for Handle {}
+
+/// Contexts that this thread has adopted: a thread's exit orphans them.
+struct Adopted(Vec<*const Handle>);
+
+thread_local! {
+    static ADOPTED: RefCell<Adopted> = const { RefCell::new(Adopted(Vec::new())) };
+    static CURRENT: std::cell::Cell<*const Handle> = const { std::cell::Cell::new(std::ptr::null()) };
+}
+
+impl Drop for Adopted {
+    fn drop(&mut self) {
+        // The initial thread runs this inside `exit`, before static destructors, which may still
+        // destroy their contexts: it is not gone.
+        let orphan = !thread::is_initial();
+        for &handle in &self.0 {
+            // SAFETY: the list holds a reference to each handle in it.
+            let handle = unsafe { &*handle };
+            if orphan && handle.gate.same_process() {
+                // Release: pairs with the acquire of `life` by whoever destroys it.
+                handle.life.store(life::ORPHANED, Ordering::Release);
+                handle.gate.close();
+            }
+            // SAFETY: gives back the list's reference.
+            unsafe { Handle::unref(handle) };
+        }
+    }
+}
+
+impl Handle {
+    pub(crate) fn create(options: &ContextOptions) -> Result<Box<Handle>, Errno> {
+        let mailbox = Mailbox::create()?;
+        let engine = Engine::create(options, mailbox.wake_descriptor()).inspect_err(|errno| {
+            let message = format!("no backend can be had: {errno}");
+            dump::log_to(options.log, log_level::ERROR, &message);
+        })?;
+        Ok(Box::new(Handle {
+            gate: Gate::create()?,
+            mailbox,
+            stats: Stats::default(),
+            life: AtomicU32::new(life::NEW),
+            owner: AtomicUsize::new(0),
+            owner_is_initial: AtomicU32::new(0),
+            references: AtomicUsize::new(1),
+            user_data: AtomicPtr::new(std::ptr::null_mut()),
+            granted: engine.granted(),
+            tick_ns: engine.tick_ns(),
+            engine: UnsafeCell::new(ManuallyDrop::new(engine)),
+        }))
+    }
+
+    /// The engine.
+    ///
+    /// # Safety
+    /// On the thread that may use it (`enter`, `enter_any_life`, or the destroyer of an orphan), and
+    /// with no other such borrow alive: never across a user function.
+    #[allow(clippy::mut_from_ref)]
+    #[inline(always)]
+    pub(crate) unsafe fn engine(&self) -> &mut Engine {
+        // SAFETY: passed on to the caller.
+        unsafe { &mut *self.engine.get() }
+    }
+
+    /// The engine, for a call that needs an open context: one comparison when all is well.
+    #[allow(clippy::mut_from_ref)]
+    #[inline(always)]
+    pub(crate) fn enter(&self) -> Result<&mut Engine, Refusal> {
+        if !self.gate.admits_caller() {
+            self.adopt()?;
+        }
+        // SAFETY: the gate admits only the context's thread; every caller's borrow ends before a
+        // user function runs, and user functions are the only way back in.
+        Ok(unsafe { self.engine() })
+    }
+
+    /// The engine, for the context's thread also while it is being destroyed: cancels and look-ups.
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) fn enter_while_destroying(&self) -> Result<&mut Engine, Refusal> {
+        match self.enter() {
+            Err(_) if self.life() == life::DESTROYING && self.is_owner() => {
+                // SAFETY: this thread owns it, and is inside a callback: nothing is borrowed.
+                Ok(unsafe { self.engine() })
+            }
+            entered => entered,
+        }
+    }
+
+    /// The engine to look at, on its thread and in any life that still has one; None before it was
+    /// adopted, when there is nothing to see.
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) fn inspect(&self) -> Result<Option<&mut Engine>, Refusal> {
+        match self.life() {
+            life::NEW if !self.is_forked() => Ok(None),
+            life::OPEN | life::DESTROYING | life::STUCK | life::POISONED
+                if self.is_owner() && !self.is_forked() =>
+            {
+                // SAFETY: this thread owns it, and no borrow outlives a call into the library.
+                Ok(Some(unsafe { self.engine() }))
+            }
+            _ => Err(self.refusal()),
+        }
+    }
+
+    /// Makes the calling thread the owner of a new context; says why not otherwise.
+    #[cold]
+    #[inline(never)]
+    fn adopt(&self) -> Result<(), Refusal> {
+        if !self.gate.same_process() {
+            return Err(Refusal::Forked);
+        }
+        if self.life() != life::NEW || !self.gate.open_for_caller() {
+            return Err(self.refusal());
+        }
+        // SAFETY: the gate has just admitted this thread alone.
+        let engine = unsafe { self.engine() };
+        if let Err(errno) = engine.backend.enable() {
+            self.gate.close();
+            return Err(errno.into());
+        }
+        engine.watch_wake();
+        self.owner.store(thread::pointer(), Ordering::Relaxed);
+        self.owner_is_initial.store(u32::from(thread::is_initial()), Ordering::Relaxed);
+        self.life.store(life::OPEN, Ordering::Release);
+        self.add_ref();
+        ADOPTED.with_borrow_mut(|adopted| adopted.0.push(self));
+        Ok(())
+    }
+
+    /// Why the calling thread may not use the context.
+    pub(crate) fn refusal(&self) -> Refusal {
+        if !self.gate.same_process() {
+            return Refusal::Forked;
+        }
+        match self.life() {
+            life::CLOSED | life::STUCK => Refusal::Closed,
+            life::ORPHANED => Refusal::Orphaned,
+            life::POISONED => Refusal::Panicked,
+            life::DESTROYING if self.is_owner() => Refusal::Kernel(Errno::ECANCELED),
+            _ if self.owner_has_ended() => Refusal::Orphaned,
+            _ => Refusal::WrongThread,
+        }
+    }
+
+    /// The initial thread leaves no trace when it ends by pthread_exit; it is asked for.
+    fn owner_has_ended(&self) -> bool {
+        self.owner_is_initial.load(Ordering::Relaxed) != 0
+            && !self.is_owner()
+            && thread::initial_has_ended()
+    }
+
+    pub(crate) fn life(&self) -> u32 {
+        self.life.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_life(&self, life: u32) {
+        self.life.store(life, Ordering::Release);
+        self.gate.close();
+    }
+
+    pub(crate) fn is_owner(&self) -> bool {
+        self.owner.load(Ordering::Relaxed) == thread::pointer()
+    }
+
+    pub(crate) fn is_forked(&self) -> bool {
+        !self.gate.same_process()
+    }
+
+    /// What a call from any thread finds: an error once the context cannot act on it.
+    pub(crate) fn check_any_thread(&self) -> Result<(), Refusal> {
+        if self.is_forked() {
+            return Err(Refusal::Forked);
+        }
+        match self.life() {
+            life::NEW | life::OPEN => Ok(()),
+            life::DESTROYING | life::CLOSED | life::STUCK => Err(Refusal::Closed),
+            life::ORPHANED => Err(Refusal::Orphaned),
+            _ => Err(Refusal::Panicked),
+        }
+    }
+
+    /// Sends to the mailbox from any thread.
+    pub(crate) fn send(&self, message: Message) -> Result<(), Refusal> {
+        self.check_any_thread()?;
+        if self.mailbox.send(message) { Ok(()) } else { Err(Refusal::Closed) }
+    }
+
+    /// Runs `body` as the running context of this thread, once at a time.
+    pub(crate) fn run_with<T>(
+        &self, body: impl FnOnce(&Handle) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let engine = match self.enter() {
+            // Destroy runs callbacks: a run call inside them is still a run inside a run.
+            Err(Refusal::Kernel(Errno::ECANCELED)) => return Err(Refusal::Reentrant),
+            entered => entered?,
+        };
+        if engine.running {
+            return Err(Refusal::Reentrant);
+        }
+        engine.running = true;
+        let before = CURRENT.replace(self);
+        let outcome = body(self);
+        // SAFETY: still on the context's thread, no other borrow.
+        let engine = unsafe { self.engine() };
+        engine.running = false;
+        let destroyed = engine.destroy_requested.then(|| destroy::destroy(self));
+        CURRENT.set(before);
+        match destroyed {
+            None => outcome,
+            Some(Ok(())) => {
+                // SAFETY: the reference that the creator gave up by destroying.
+                unsafe { Handle::unref(self) };
+                Err(Refusal::Destroyed)
+            }
+            Some(Err(refusal)) => Err(refusal),
+        }
+    }
+
+    /// The context whose callback is running on this thread, or null.
+    pub(crate) fn current() -> *const Handle {
+        CURRENT.get()
+    }
+
+    /// Destroys the context and gives up the creator's reference.
+    pub(crate) fn destroy(&self) -> Result<(), Refusal> {
+        if self.is_forked() {
+            self.abandon_copy();
+            return Ok(());
+        }
+        match self.enter() {
+            Ok(engine) if engine.running => {
+                engine.destroy_requested = true;
+                self.set_life(life::DESTROYING);
+                return Err(Refusal::Pending);
+            }
+            Ok(_) => self.destroy_now()?,
+            Err(Refusal::Panicked) if self.is_owner() => {
+                // SAFETY: the owner, and the failed call has been left.
+                unsafe { self.engine() }.mute = true;
+                self.destroy_now()?;
+            }
+            Err(Refusal::Kernel(Errno::ECANCELED)) => return Err(Refusal::Pending),
+            Err(Refusal::Orphaned) => {
+                let before = CURRENT.replace(self);
+                destroy::destroy_orphan(self);
+                CURRENT.set(before);
+                // SAFETY: the creator's reference.
+                unsafe { Handle::unref(self) };
+                return Err(Refusal::Orphaned);
+            }
+            Err(refusal) => return Err(refusal),
+        }
+        // SAFETY: the creator's reference.
+        unsafe { Handle::unref(self) };
+        Ok(())
+    }
+
+    fn destroy_now(&self) -> Result<(), Refusal> {
+        let before = CURRENT.replace(self);
+        let destroyed = destroy::destroy(self);
+        CURRENT.set(before);
+        destroyed
+    }
+
+    /// Frees the engine at the end of a destroy.
+    pub(crate) fn finish(&self) {
+        self.set_life(life::CLOSED);
+        let me: *const Handle = self;
+        let listed = ADOPTED
+            .try_with(|adopted| {
+                let list = &mut adopted.borrow_mut().0;
+                let found = list.iter().position(|&handle| handle == me);
+                found.map(|position| list.swap_remove(position)).is_some()
+            })
+            .unwrap_or(false);
+        // SAFETY: the last use of the engine: the life is CLOSED, the gate shut, nothing borrowed.
+        unsafe { ManuallyDrop::drop(&mut *self.engine.get()) };
+        if listed {
+            // SAFETY: the list's reference.
+            unsafe { Handle::unref(self) };
+        }
+    }
+
+    /// In a forked child: frees the copy, running nothing. The parent's ring is not touched.
+    fn abandon_copy(&self) {
+        // SAFETY: the child has one thread, and no call on this copy gets past the gate.
+        unsafe { self.engine() }.backend.abandon();
+        self.finish_copy();
+    }
+
+    fn finish_copy(&self) {
+        self.finish();
+        // SAFETY: the creator's reference, copied by fork.
+        unsafe { Handle::unref(self) };
+    }
+
+    /// After a panic inside the engine: nothing but destroy works from now on.
+    pub(crate) fn poison(&self) {
+        if matches!(self.life(), life::OPEN | life::NEW | life::DESTROYING) && self.is_owner() {
+            self.set_life(life::POISONED);
+        }
+    }
+
+    pub(crate) fn user_data(&self) -> *mut c_void {
+        self.user_data.load(Ordering::Acquire)
+    }
+
+    /// Release pairs with the acquire above: what the pointer leads to is seen with it.
+    pub(crate) fn set_user_data(&self, user_data: *mut c_void) {
+        self.user_data.store(user_data, Ordering::Release);
+    }
+
+    pub(crate) fn add_ref(&self) {
+        // Relaxed: the caller holds a reference already.
+        self.references.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Gives a reference back; the last one frees the handle.
+    ///
+    /// # Safety
+    /// `handle` came from `Box::into_raw`, and the caller holds a reference that it will not use again.
+    pub(crate) unsafe fn unref(handle: *const Handle) {
+        // SAFETY: a reference is held until the decrement.
+        let before = unsafe { (*handle).references.fetch_sub(1, Ordering::Release) };
+        if before == 1 {
+            // Acquire pairs with the releases above: all uses happen before the free.
+            std::sync::atomic::fence(Ordering::Acquire);
+            // SAFETY: the last reference.
+            drop(unsafe { Box::from_raw(handle.cast_mut()) });
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // An engine that was never destroyed is leaked on purpose: its operations may be running.
+        if self.life() == life::NEW {
+            // SAFETY: never adopted, so nothing was ever submitted.
+            unsafe { ManuallyDrop::drop(self.engine.get_mut()) };
+        }
+    }
+}

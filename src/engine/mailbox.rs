@@ -1,0 +1,271 @@
+//! What other threads may touch of a context: a queue of messages, the sleep protocol, the stop
+//! request and the count of holds. Hides the only atomics of the engine outside the ring's memory.
+//! Any thread sends; the context's thread alone takes.
+//!
+//! The queue is a stack that senders push to and the owner takes whole and reverses: first in,
+//! first out. Sleeping is announced before the last look at the queue, and a sender looks for
+//! sleepers after its push; both are sequentially consistent, so that one of the two sees the other.
+
+use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use crate::sys::descriptor::EventFd;
+use crate::sys::errno::Errno;
+use std::ffi::c_void;
+use std::sync::OnceLock;
+
+/// A posted function, or a request that another thread made.
+#[derive(Clone, Copy)]
+pub(crate) enum Message {
+    Run(unsafe extern "C-unwind" fn(*mut c_void), *mut c_void),
+    Cancel(u64),
+}
+
+struct Node {
+    next: *mut Node,
+    message: Message,
+}
+
+/// Values of `sleep`.
+const AWAKE: u32 = 0;
+/// In the backend's wait.
+const ASLEEP: u32 = 1;
+/// In somebody else's event loop.
+const ASLEEP_FOREIGN: u32 = 2;
+
+/// The head of a queue that takes nothing any more.
+const CLOSED: *mut Node = std::ptr::dangling_mut();
+
+pub(crate) struct Mailbox {
+    head: AtomicPtr<Node>,
+    sleep: AtomicU32,
+    stop: AtomicU32,
+    holds: AtomicUsize,
+    /// Polled by the backend.
+    wake: EventFd,
+    /// Polled by a foreign loop, once it has asked for it.
+    foreign: OnceLock<EventFd>,
+}
+
+/// Messages taken, oldest first.
+pub(crate) struct Batch {
+    first: *mut Node,
+}
+
+// SAFETY: nodes are owned by exactly one queue or batch; what `Message` points to is the caller's,
+// who sends it to another thread on purpose.
+unsafe impl Send for Mailbox {}
+// SAFETY: all shared fields are atomics or written once.
+unsafe impl Sync for Mailbox {}
+
+impl Mailbox {
+    pub(crate) fn create() -> Result<Mailbox, Errno> {
+        Ok(Mailbox {
+            head: AtomicPtr::new(std::ptr::null_mut()),
+            sleep: AtomicU32::new(AWAKE),
+            stop: AtomicU32::new(0),
+            holds: AtomicUsize::new(0),
+            wake: EventFd::create()?,
+            foreign: OnceLock::new(),
+        })
+    }
+
+    /// Queues a message and wakes the owner if it sleeps. False once the queue is closed.
+    pub(crate) fn send(&self, message: Message) -> bool {
+        let node = Box::into_raw(Box::new(Node { next: std::ptr::null_mut(), message }));
+        let mut head = self.head.load(Ordering::Relaxed);
+        loop {
+            if head == CLOSED {
+                // SAFETY: never published, so still ours.
+                drop(unsafe { Box::from_raw(node) });
+                return false;
+            }
+            // SAFETY: as above; published by the exchange below.
+            unsafe { (*node).next = head };
+            // SeqCst: releases the node to the owner's swap in `take`, and orders the push before
+            // the look at `sleep` in `wake` (pairs with `prepare_sleep`).
+            match self.head.compare_exchange_weak(head, node, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(now) => head = now,
+            }
+        }
+        self.wake();
+        true
+    }
+
+    /// Wakes the owner if it sleeps; one system call per sleep, none when it is awake.
+    pub(crate) fn wake(&self) {
+        // SeqCst: after the push or flag that the caller made, before the owner's announcement or
+        // after it (pairs with `prepare_sleep`).
+        if self.sleep.load(Ordering::SeqCst) == AWAKE {
+            return;
+        }
+        match self.sleep.swap(AWAKE, Ordering::SeqCst) {
+            ASLEEP => self.wake.signal(),
+            ASLEEP_FOREIGN => self.foreign.get().into_iter().for_each(EventFd::signal),
+            _ => {}
+        }
+    }
+
+    /// Takes everything that was sent.
+    #[inline(always)]
+    pub(crate) fn take(&self) -> Batch {
+        // Relaxed: an empty look costs no exclusive access; a message that is missed now is seen
+        // by `prepare_sleep`.
+        if self.head.load(Ordering::Relaxed).is_null() {
+            return Batch::EMPTY;
+        }
+        self.take_replacing(std::ptr::null_mut())
+    }
+
+    /// Takes everything and refuses what comes later.
+    pub(crate) fn close(&self) -> Batch {
+        self.take_replacing(CLOSED)
+    }
+
+    #[cold]
+    fn take_replacing(&self, replacement: *mut Node) -> Batch {
+        // Acquire pairs with the release of the push: the nodes are complete.
+        let mut node = self.head.swap(replacement, Ordering::AcqRel);
+        let mut first = std::ptr::null_mut();
+        if node == CLOSED {
+            self.head.store(CLOSED, Ordering::Relaxed);
+            return Batch::EMPTY;
+        }
+        while !node.is_null() {
+            // SAFETY: the swap made the whole list ours.
+            let next = unsafe { std::mem::replace(&mut (*node).next, first) };
+            first = node;
+            node = next;
+        }
+        Batch { first }
+    }
+
+    pub(crate) fn has_mail(&self) -> bool {
+        let head = self.head.load(Ordering::SeqCst);
+        !head.is_null() && head != CLOSED
+    }
+
+    /// Announces that the owner goes to sleep in its backend, or in a foreign loop. False, and the
+    /// owner stays awake, if there is mail or a stop request.
+    #[inline(always)]
+    pub(crate) fn prepare_sleep(&self, foreign: bool) -> bool {
+        // SeqCst, before the looks below: pairs with the look at `sleep` in `wake`.
+        let state = if foreign { ASLEEP_FOREIGN } else { ASLEEP };
+        self.sleep.swap(state, Ordering::SeqCst);
+        if self.has_mail() || self.stop_requested() {
+            self.awake();
+            return false;
+        }
+        true
+    }
+
+    /// Relaxed: a sender that still sees the sleeper signals once too often, which is harmless.
+    #[inline(always)]
+    pub(crate) fn awake(&self) {
+        self.sleep.store(AWAKE, Ordering::Relaxed);
+    }
+
+    pub(crate) fn request_stop(&self) {
+        self.stop.store(1, Ordering::SeqCst);
+        self.wake();
+    }
+
+    #[inline(always)]
+    pub(crate) fn stop_requested(&self) -> bool {
+        self.stop.load(Ordering::SeqCst) != 0
+    }
+
+    /// Uses the stop request up.
+    pub(crate) fn consume_stop(&self) -> bool {
+        self.stop_requested() && self.stop.swap(0, Ordering::SeqCst) != 0
+    }
+
+    pub(crate) fn hold(&self) {
+        self.holds.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Gives a hold back; the owner is woken when it was the last, so that its run can end.
+    /// A release without its hold is ignored.
+    pub(crate) fn release(&self) {
+        let mut holds = self.holds.load(Ordering::Relaxed);
+        while holds != 0 {
+            // SeqCst: before the look at `sleep` in `wake`, as a push.
+            match self.holds.compare_exchange_weak(
+                holds,
+                holds - 1,
+                Ordering::SeqCst,
+                Ordering::Relaxed,
+            ) {
+                Ok(1) => return self.wake(),
+                Ok(_) => return,
+                Err(now) => holds = now,
+            }
+        }
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.holds.load(Ordering::SeqCst) != 0
+    }
+
+    pub(crate) fn wake_descriptor(&self) -> i32 {
+        self.wake.raw()
+    }
+
+    /// The descriptor for a foreign loop, if it was asked for.
+    pub(crate) fn foreign(&self) -> Option<&EventFd> {
+        self.foreign.get()
+    }
+
+    /// Called on the owner's thread only, so that there is one maker.
+    pub(crate) fn make_foreign(&self) -> Result<&EventFd, Errno> {
+        if self.foreign.get().is_none() {
+            let _ = self.foreign.set(EventFd::create()?);
+        }
+        self.foreign.get().ok_or(Errno::EMFILE)
+    }
+}
+
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        drop(self.close());
+    }
+}
+
+impl Batch {
+    pub(crate) const EMPTY: Batch = Batch { first: std::ptr::null_mut() };
+
+    #[inline(always)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_null()
+    }
+
+    /// Puts `later` behind what is left.
+    pub(crate) fn append(&mut self, mut later: Batch) {
+        let mut end = &mut self.first;
+        // SAFETY: a batch owns its nodes.
+        while let Some(node) = unsafe { end.as_mut() } {
+            end = &mut node.next;
+        }
+        *end = std::mem::replace(&mut later.first, std::ptr::null_mut());
+    }
+}
+
+impl Iterator for Batch {
+    type Item = Message;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Message> {
+        if self.first.is_null() {
+            return None;
+        }
+        // SAFETY: a batch owns its nodes; this one leaves it.
+        let node = unsafe { Box::from_raw(self.first) };
+        self.first = node.next;
+        Some(node.message)
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        self.by_ref().for_each(drop);
+    }
+}

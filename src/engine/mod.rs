@@ -1,0 +1,274 @@
+//! What a context is. `Handle` is what the C pointer points to and any thread may hold; `Engine`,
+//! inside it, belongs to the context's thread alone.
+//!
+//! The life of a context (`handle::life`):
+//!
+//! ```text
+//!   create          first submit, run, flush           destroy              last unref
+//!  ────────▶ NEW ──────────────────────────▶ OPEN ─────────────▶ DESTROYING ──▶ CLOSED ──────▶ freed
+//!                                             │ │ panic                  │ grace over
+//!                             thread exits ───┘ └──▶ POISONED            └──▶ STUCK (leaked)
+//!                                             ▼
+//!                                         ORPHANED
+//! ```
+//!
+//! The life of an operation (`slots::phase`): taken FREE, it goes to the BACKEND as a submission
+//! entry, or first waits HELD (an open chain, a barrier, a close), or lives in the WHEEL (a timer).
+//! Completions of the backend end it; what the engine itself ends is put on the READY queue. Both
+//! meet in `completion.rs`, and user functions are called from one place, `turn.rs`.
+
+mod arena;
+pub(crate) mod backend;
+mod barrier;
+mod cancel;
+mod chain;
+mod cold;
+mod completion;
+mod descriptors;
+mod destroy;
+mod dump;
+pub(crate) mod handle;
+pub(crate) mod mailbox;
+mod slots;
+mod stats;
+mod submission;
+mod timer;
+mod turn;
+mod wheel;
+
+use crate::sys::clock;
+use crate::sys::errno::Errno;
+use crate::sys::ring::{Config, IORING_SETUP_CQE32, IORING_SETUP_SQE128};
+use arena::Arena;
+use backend::Backend;
+use backend::uring::Uring;
+use barrier::Barriers;
+use chain::Chains;
+use cold::ColdTable;
+use completion::{Current, Ready, Record};
+use descriptors::Descriptors;
+use mailbox::Batch;
+use slots::Slots;
+use std::collections::{HashMap, VecDeque};
+use std::ffi::c_void;
+use wheel::Wheel;
+
+pub(crate) use submission::{Done, SubmitOptions, submit_flags};
+pub(crate) use timer::Fires;
+pub(crate) use turn::{run, run_once, wait_for_records};
+
+/// Status codes of our own, on the ABI below -5000.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("the context belongs to another thread")]
+    WrongThread,
+    #[error("the context is running: call again after the callback")]
+    Reentrant,
+    #[error("the context will be destroyed when its run call ends")]
+    Pending,
+    #[error("the context was destroyed")]
+    Destroyed,
+    #[error("operations did not end within the grace period")]
+    Stuck,
+    #[error("the context's thread has ended")]
+    Orphaned,
+    #[error("the engine has failed, the context only takes destroy")]
+    Panicked,
+    #[error("the context is a forked copy")]
+    Forked,
+    #[error("the context is closed")]
+    Closed,
+    #[error(transparent)]
+    Kernel(#[from] Errno),
+}
+
+/// What a context is made with; zeroes are the defaults.
+#[derive(Clone, Copy)]
+pub(crate) struct ContextOptions {
+    pub backend: Choice,
+    pub wide_submissions: bool,
+    pub wide_completions: bool,
+    pub sq_entries: u32,
+    pub cq_entries: u32,
+    pub max_ops: u32,
+    pub destroy_grace_ns: u64,
+    pub timer_resolution_ns: u64,
+    pub reap_backlog_max: u32,
+    pub log: Option<Log>,
+}
+
+/// Which backend a caller asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// What `AIO_RS_BACKEND` in the environment says, or the best that is allowed.
+    Auto,
+    Uring,
+    Epoll,
+}
+
+impl Choice {
+    /// Settles Auto.
+    fn settled(self) -> Result<Choice, Errno> {
+        match (self, std::env::var("AIO_RS_BACKEND").as_deref()) {
+            (Choice::Auto, Ok("epoll")) => Ok(Choice::Epoll),
+            (Choice::Auto, Ok("uring" | "")) | (Choice::Auto, Err(_)) => Ok(Choice::Uring),
+            (Choice::Auto, Ok(_)) => Err(Errno::EINVAL),
+            (choice, _) => Ok(choice),
+        }
+    }
+}
+
+/// Where the engine's few messages go.
+#[derive(Clone, Copy)]
+pub(crate) struct Log {
+    pub function: unsafe extern "C-unwind" fn(*mut c_void, i32, *const std::ffi::c_char),
+    pub arg: *mut c_void,
+}
+
+pub(crate) mod log_level {
+    pub(crate) const ERROR: i32 = 1;
+    pub(crate) const INFO: i32 = 3;
+}
+
+/// Small rings by default: locked memory counts them, and a full queue costs one call per 128.
+const SQ_ENTRIES_DEFAULT: u32 = 128;
+/// Completions per submission entry: multishot operations complete without submissions.
+const CQ_PER_SQ_DEFAULT: u32 = 4;
+const TIMER_RESOLUTION_DEFAULT_NS: u64 = 200_000;
+const REAP_BACKLOG_DEFAULT: u32 = 65_536;
+
+pub(crate) struct Engine {
+    slots: Slots,
+    backend: Backend,
+    /// State bits that send a completion through the careful path: `SPECIAL`, or all while a
+    /// barrier waits.
+    special: u32,
+    /// Coarse time of the current turn, for ages.
+    now_ms: u32,
+    descriptors: Descriptors,
+    cold: ColdTable,
+    current: Current,
+    wheel: Wheel,
+    /// Completions that the engine made itself.
+    ready: VecDeque<Ready>,
+    /// Completions that were taken out of order while waiting for one of them.
+    stash: VecDeque<crate::sys::entry::Cqe>,
+    /// Records for `reap`.
+    records: VecDeque<Record>,
+    records_max: usize,
+    /// Posted functions taken from the mailbox and not yet run.
+    inbox: Batch,
+    arena: Arena,
+    chains: Chains,
+    barriers: Barriers,
+    /// The close that waits, by descriptor number.
+    closes: HashMap<i32, u32>,
+    /// Descriptor numbers whose waiting close can start.
+    closable: Vec<i32>,
+    retries: VecDeque<cancel::Retry>,
+    /// Operations that are not in the backend: timers, held and ready ones.
+    local: u32,
+    multishots: u32,
+    budget: turn::Budget,
+    tally: stats::Tally,
+    /// The mailbox's descriptor, polled by the backend.
+    wake_fd: i32,
+    /// Inside a run, reap or destroy call.
+    running: bool,
+    /// A callback has asked for destruction.
+    destroy_requested: bool,
+    destroying: bool,
+    /// After a panic: no user function is called.
+    mute: bool,
+    destroy_grace_ns: u64,
+    log: Option<Log>,
+}
+
+impl Engine {
+    /// `wake_fd` is signalled by other threads.
+    pub(crate) fn create(options: &ContextOptions, wake_fd: i32) -> Result<Engine, Errno> {
+        let sq = match options.sq_entries {
+            0 => SQ_ENTRIES_DEFAULT,
+            entries => entries,
+        };
+        let cq = match options.cq_entries {
+            0 => sq.saturating_mul(CQ_PER_SQ_DEFAULT),
+            entries => entries,
+        };
+        let wide = |wanted: bool, flag: u32| if wanted { flag } else { 0 };
+        let config = Config {
+            sq_entries: sq,
+            cq_entries: cq.max(sq),
+            required: wide(options.wide_submissions, IORING_SETUP_SQE128)
+                | wide(options.wide_completions, IORING_SETUP_CQE32),
+        };
+        let backend = match options.backend.settled()? {
+            Choice::Epoll => return Err(Errno::EOPNOTSUPP),
+            _ => Backend::Uring(Uring::create(config)?),
+        };
+        let or = |value: u32, default: u32| if value == 0 { default } else { value };
+        let resolution = match options.timer_resolution_ns {
+            0 => TIMER_RESOLUTION_DEFAULT_NS,
+            ns => ns,
+        };
+        Ok(Engine {
+            slots: Slots::new(or(options.max_ops, u32::MAX), clock::random_bits()),
+            backend,
+            special: slots::state::SPECIAL,
+            now_ms: 0,
+            descriptors: Descriptors::default(),
+            cold: ColdTable::default(),
+            current: Current::NONE,
+            wheel: Wheel::new(resolution, clock::now_ns()),
+            ready: VecDeque::new(),
+            stash: VecDeque::new(),
+            records: VecDeque::new(),
+            records_max: or(options.reap_backlog_max, REAP_BACKLOG_DEFAULT) as usize,
+            inbox: Batch::EMPTY,
+            arena: Arena::default(),
+            chains: Chains::default(),
+            barriers: Barriers::default(),
+            closes: HashMap::new(),
+            closable: Vec::new(),
+            retries: VecDeque::new(),
+            local: 0,
+            multishots: 0,
+            budget: turn::Budget::default(),
+            tally: stats::Tally::default(),
+            wake_fd,
+            running: false,
+            destroy_requested: false,
+            destroying: false,
+            mute: false,
+            destroy_grace_ns: options.destroy_grace_ns,
+            log: options.log,
+        })
+    }
+
+    /// Operations in flight.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.slots.live()
+    }
+
+    pub(crate) fn granted(&self) -> backend::Granted {
+        self.backend.granted()
+    }
+
+    pub(crate) fn tick_ns(&self) -> u64 {
+        self.wheel.tick_ns()
+    }
+
+    /// The descriptor for a foreign loop, registered with the backend when it is first asked for.
+    pub(crate) fn foreign_descriptor(&mut self, mailbox: &mailbox::Mailbox) -> Result<i32, Errno> {
+        if let Some(event_fd) = mailbox.foreign() {
+            return Ok(event_fd.raw());
+        }
+        let event_fd = mailbox.make_foreign()?;
+        self.backend.register_event_fd(event_fd.raw())?;
+        Ok(event_fd.raw())
+    }
+
+    pub(crate) fn current(&self) -> &Current {
+        &self.current
+    }
+}

@@ -1,0 +1,401 @@
+//! From an operation to a staged entry. The plain case writes into the ring's memory and a slot,
+//! nothing else; what needs more (options, copies, a chain, a barrier, a descriptor that is being
+//! closed, a kernel without the opcode) goes through `submit_prepared`, which is not generic.
+
+use crate::engine::cancel::Why;
+use crate::engine::cold::Cold;
+use crate::engine::slots::{phase, state};
+use crate::engine::{Engine, chain};
+use crate::op::{self, NO_DESCRIPTOR, Operation, traits};
+use crate::sys::clock;
+use crate::sys::entry::{Opcode, Sqe, WideSqe, sqe_flags};
+use crate::sys::errno::Errno;
+use crate::sys::message::HeaderOut;
+
+/// Whom to tell. `callback` is a C function's address, or `AIO_CALLBACK_REAP`.
+#[derive(Clone, Copy)]
+pub(crate) struct Done {
+    pub callback: usize,
+    pub user_data: usize,
+}
+
+/// What a caller asks for beside the operation.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct SubmitOptions {
+    /// Bits of [`submit_flags`].
+    pub flags: u32,
+    pub timeout_ns: u64,
+    pub group: u64,
+    pub ioprio: u16,
+    pub correlation: u64,
+}
+
+/// `AIO_SUBMIT_*`.
+pub(crate) mod submit_flags {
+    pub(crate) const LINK: u32 = 1;
+    pub(crate) const HARDLINK: u32 = 2;
+    pub(crate) const BARRIER: u32 = 4;
+    pub(crate) const ASYNC: u32 = 8;
+    pub(crate) const QUIET: u32 = 64;
+    pub(crate) const INHERIT: u32 = 128;
+    pub(crate) const SIGPIPE: u32 = 256;
+    pub(crate) const TIMEOUT_IDLE: u32 = 512;
+    pub(crate) const ALL: u32 =
+        LINK | HARDLINK | BARRIER | ASYNC | QUIET | INHERIT | SIGPIPE | TIMEOUT_IDLE;
+    pub(crate) const LINKS: u32 = LINK | HARDLINK;
+}
+
+/// An operation as an entry, with what the engine must know of it.
+pub(crate) struct Prepared {
+    pub entry: WideSqe,
+    pub traits: u32,
+    pub fd: i32,
+    pub second_fd: i32,
+    pub copy: Option<crate::engine::arena::Block>,
+    pub header_out: Option<HeaderOut>,
+}
+
+/// The newest opcode that every ring of Linux 6.1 has.
+const NEWEST_OF_FLOOR: u8 = Opcode::IORING_OP_SENDMSG_ZC as u8;
+
+impl Engine {
+    /// Submits with all options at their defaults.
+    #[inline(always)]
+    pub(crate) fn submit<O: Operation>(&mut self, op: &O, done: Done) -> Result<u64, Errno> {
+        let fd = op.descriptor();
+        let traits = op.traits();
+        let plain = op.copied() == 0
+            && O::OPCODE as u8 <= NEWEST_OF_FLOOR
+            && traits & traits::REARMS == 0
+            && op.second_descriptor() == NO_DESCRIPTOR;
+        if !plain || !self.is_plain(traits, fd) {
+            return self.submit_carefully(op, &SubmitOptions::default(), done);
+        }
+        let epoch = self.barriers.epoch();
+        let (index, id, slot) = self.slots.take(O::OPCODE as u8, epoch)?;
+        slot.callback = done.callback;
+        slot.user_data = done.user_data;
+        slot.fd = fd;
+        slot.submitted_ms = self.now_ms;
+        slot.state = phase::BACKEND | traits;
+        if fd >= 0 && traits & traits::CLOSES == 0 {
+            slot.state |= state::LISTED;
+            if !self.descriptors.link(&mut self.slots, &mut self.cold, index) {
+                self.slots.at_mut(index).state &= !state::LISTED;
+                self.make_ready(index, Errno::EBADF.status(), 0);
+                return Ok(id);
+            }
+        }
+        match self.backend.next_sqe() {
+            Some(sqe) => {
+                sqe.opcode = O::OPCODE as u8;
+                op.prepare(sqe, &mut []);
+                sqe.user_data = id;
+            }
+            None => {
+                let mut sqe = Sqe { opcode: O::OPCODE as u8, ..Sqe::default() };
+                op.prepare(&mut sqe, &mut []);
+                sqe.user_data = id;
+                self.backend.stage(&sqe.into());
+            }
+        }
+        Ok(id)
+    }
+
+    /// No chain is open, and a close has nothing to wait for.
+    #[inline(always)]
+    fn is_plain(&mut self, traits: u32, fd: i32) -> bool {
+        !self.chains.is_open() && (traits & traits::CLOSES == 0 || self.descriptors.is_empty(fd))
+    }
+
+    /// Submits with options, copies and all.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn submit_carefully<O: Operation>(
+        &mut self, op: &O, options: &SubmitOptions, done: Done,
+    ) -> Result<u64, Errno> {
+        let mut copy = match op.copied() {
+            0 => None,
+            bytes => Some(self.arena.take(bytes)?),
+        };
+        let mut sqe = Sqe { opcode: O::OPCODE as u8, ..Sqe::default() };
+        op.prepare(&mut sqe, copy.as_deref_mut().unwrap_or_default());
+        let prepared = Prepared {
+            entry: sqe.into(),
+            traits: op.traits(),
+            fd: op.descriptor(),
+            second_fd: op.second_descriptor(),
+            copy,
+            header_out: op.header_out(),
+        };
+        self.submit_prepared(prepared, options, done)
+    }
+
+    /// Submits an entry that the caller filled.
+    pub(crate) fn submit_raw(
+        &mut self, entry: WideSqe, options: &SubmitOptions, done: Done,
+    ) -> Result<u64, Errno> {
+        let raw = op::misc::Raw(entry);
+        if !raw.is_acceptable() {
+            return Err(Errno::EINVAL);
+        }
+        let prepared = Prepared {
+            entry,
+            traits: raw.traits(),
+            fd: raw.descriptor(),
+            second_fd: NO_DESCRIPTOR,
+            copy: None,
+            header_out: None,
+        };
+        self.submit_prepared(prepared, options, done)
+    }
+
+    /// The one careful path. Nothing is changed when it returns an error.
+    pub(crate) fn submit_prepared(
+        &mut self, mut prepared: Prepared, options: &SubmitOptions, done: Done,
+    ) -> Result<u64, Errno> {
+        let outcome = self.try_submit(&mut prepared, options, done);
+        if let Some(copy) = prepared.copy.take() {
+            self.arena.give_back(copy);
+        }
+        outcome
+    }
+
+    fn try_submit(
+        &mut self, prepared: &mut Prepared, options: &SubmitOptions, done: Done,
+    ) -> Result<u64, Errno> {
+        let sqe = &mut prepared.entry.sqe;
+        apply_options(sqe, prepared.traits, options)?;
+        let links = options.flags & submit_flags::LINKS;
+        let chained = links != 0 || self.chains.is_open();
+        let barrier = options.flags & submit_flags::BARRIER != 0;
+        let multishot = prepared.traits & traits::MULTISHOT != 0;
+        if chained && (multishot || (barrier && self.chains.is_open())) {
+            return Err(Errno::EINVAL);
+        }
+        let attempt = if self.backend.supports(sqe.opcode) {
+            None
+        } else {
+            let attempt = op::fallback(sqe.opcode).filter(|_| !chained && !barrier);
+            Some(attempt.ok_or(Errno::EOPNOTSUPP)?)
+        };
+        if barrier {
+            self.barriers.check_room()?;
+        }
+
+        let closes = prepared.traits & traits::CLOSES != 0;
+        let keeps_entry = chained || barrier || closes || prepared.traits & traits::REARMS != 0;
+        let opcode = sqe.opcode;
+        let index = self.take_slot(opcode, prepared.fd, done, options)?;
+        let id = self.slots.id(index);
+        prepared.entry.sqe.user_data = id;
+        let idle = options.flags & submit_flags::TIMEOUT_IDLE != 0;
+        if keeps_entry
+            || idle
+            || prepared.copy.is_some()
+            || prepared.second_fd >= 0
+            || options.group != 0
+            || options.correlation != 0
+        {
+            let cold = Cold {
+                entry: prepared.entry,
+                copy: prepared.copy.take(),
+                header_out: prepared.header_out,
+                second_fd: prepared.second_fd,
+                group: options.group,
+                correlation: options.correlation,
+                period_ns: if idle { options.timeout_ns } else { 0 },
+                ..Cold::new()
+            };
+            let key = self.cold.add(cold);
+            let slot = self.slots.at_mut(index);
+            slot.cold = key;
+            slot.state |= state::COLD;
+        }
+        let slot = self.slots.at_mut(index);
+        slot.state |=
+            phase::BACKEND | prepared.traits | if idle { state::IDLE_DEADLINE } else { 0 };
+        self.multishots += u32::from(multishot);
+        if options.timeout_ns != 0 {
+            let deadline = clock::now_ns().saturating_add(options.timeout_ns);
+            self.wheel.arm(&mut self.slots, index, deadline);
+        }
+        if let Some(attempt) = attempt {
+            self.make_ready(index, attempt(&prepared.entry.sqe), 0);
+        } else if chained {
+            self.join_chain(index, links, barrier);
+        } else if !closes && !self.list(index) {
+            // The number is being closed: to the caller it is as good as closed.
+            self.make_ready(index, Errno::EBADF.status(), 0);
+        } else if barrier {
+            self.hold_behind_barrier(index);
+        } else if closes {
+            self.begin_close(index);
+        } else {
+            self.backend.stage(&prepared.entry);
+        }
+        Ok(id)
+    }
+
+    /// A slot for an operation of any kind, its phase yet to be set.
+    pub(crate) fn take_slot(
+        &mut self, opcode: u8, fd: i32, done: Done, options: &SubmitOptions,
+    ) -> Result<u32, Errno> {
+        let epoch = self.barriers.epoch();
+        let (index, _, slot) = self.slots.take(opcode, epoch)?;
+        slot.callback = done.callback;
+        slot.user_data = done.user_data;
+        slot.fd = fd;
+        slot.submitted_ms = self.now_ms;
+        slot.state = if options.flags & submit_flags::QUIET != 0 { state::QUIET } else { 0 };
+        Ok(index)
+    }
+
+    /// Lists an operation under its descriptors; false if one of them is being closed.
+    pub(crate) fn list(&mut self, index: u32) -> bool {
+        let slot = self.slots.at(index);
+        let second = self.cold.get(slot).map_or(NO_DESCRIPTOR, |cold| cold.second_fd);
+        if slot.fd >= 0 {
+            if !self.descriptors.link(&mut self.slots, &mut self.cold, index) {
+                return false;
+            }
+            self.slots.at_mut(index).state |= state::LISTED;
+        }
+        if second >= 0
+            && !self.descriptors.link_second(&mut self.slots, &mut self.cold, index, second)
+        {
+            // Not listed there, so that the end does not unlink it.
+            let slot = self.slots.at(index);
+            self.cold.of(slot).second_fd = NO_DESCRIPTOR;
+            return false;
+        }
+        true
+    }
+
+    /// Starts a close: at once if nothing is listed under its number, else when the last callback
+    /// of what is listed has run (contract, line 7).
+    fn begin_close(&mut self, index: u32) {
+        let fd = self.slots.at(index).fd;
+        if self.descriptors.is_empty(fd) {
+            return self.start(index);
+        }
+        if !self.descriptors.begin_close(fd) {
+            return self.make_ready(index, Errno::EBADF.status(), 0);
+        }
+        let slot = self.slots.at_mut(index);
+        slot.state |= state::CLOSE_WAITS;
+        slot.set_phase(phase::HELD);
+        self.local += 1;
+        self.closes.insert(fd, index);
+        for other in self.descriptors.listed(&mut self.slots, &mut self.cold, fd) {
+            let _ = self.request_end(other, Why::Cancelled);
+        }
+    }
+
+    /// Starts the closes whose descriptors are idle now.
+    pub(crate) fn start_closes(&mut self) {
+        while let Some(fd) = self.closable.pop() {
+            self.descriptors.end_close(fd);
+            if let Some(index) = self.closes.remove(&fd) {
+                self.slots.at_mut(index).state &= !state::CLOSE_WAITS;
+                self.start(index);
+            }
+        }
+    }
+
+    /// Stages an operation whose entry is kept: one that was held, or a multishot again.
+    pub(crate) fn start(&mut self, index: u32) {
+        let slot = self.slots.at_mut(index);
+        if slot.phase() == phase::HELD {
+            self.local -= 1;
+        }
+        slot.set_phase(phase::BACKEND);
+        self.backend.stage(&self.cold.of(self.slots.at(index)).entry);
+    }
+
+    /// Holds an operation until all one-shot operations before it have completed.
+    fn hold_behind_barrier(&mut self, index: u32) {
+        let itself = u32::from(!self.slots.at(index).has(traits::MULTISHOT));
+        let one_shots = self.slots.live() - self.multishots - itself;
+        if !self.barriers.raise(index, one_shots) {
+            return self.release_barrier(index);
+        }
+        let epoch = self.barriers.epoch();
+        let slot = self.slots.at_mut(index);
+        slot.set_epoch(epoch);
+        slot.state |= state::BARRIER;
+        slot.set_phase(phase::HELD);
+        self.local += 1;
+        self.special = !0;
+    }
+
+    /// Starts what a barrier held.
+    pub(crate) fn release_barrier(&mut self, index: u32) {
+        let slot = self.slots.at_mut(index);
+        slot.state &= !state::BARRIER;
+        if slot.has(state::CHAINED) {
+            return self.start_chain_of(index);
+        }
+        if slot.has(traits::CLOSES) {
+            if slot.phase() == phase::HELD {
+                self.local -= 1;
+            }
+            return self.begin_close(index);
+        }
+        self.start(index);
+    }
+
+    /// Adds an operation to the open chain, opening one if there is none.
+    fn join_chain(&mut self, index: u32, links: u32, barrier: bool) {
+        let slot = self.slots.at_mut(index);
+        slot.state |= state::CHAINED;
+        slot.set_phase(phase::HELD);
+        self.local += 1;
+        let slot = self.slots.at(index);
+        let is_close = slot.has(traits::CLOSES);
+        let cold = self.cold.of(slot);
+        cold.entry.sqe.flags |= match links {
+            0 => 0,
+            submit_flags::LINK => sqe_flags::IO_LINK,
+            _ => sqe_flags::IO_HARDLINK,
+        };
+        let key = self.chains.join(index, barrier);
+        cold.chain = key;
+        if let Some(before) = self.chains.before_last(key) {
+            let slot = self.slots.at(before);
+            self.cold.of(slot).chain_next = index + 1;
+        }
+        if !is_close && !self.list(index) {
+            self.chains.spoil(key, chain::Spoiled::BadDescriptor);
+        }
+        if links == 0 {
+            self.close_chain(key);
+        }
+    }
+}
+
+/// Writes what the options say about the entry itself; refuses what the operation cannot do.
+fn apply_options(sqe: &mut Sqe, traits: u32, options: &SubmitOptions) -> Result<(), Errno> {
+    let has = |flag: u32| options.flags & flag != 0;
+    if has(submit_flags::ASYNC) {
+        sqe.flags |= sqe_flags::ASYNC;
+    }
+    if options.ioprio != 0 {
+        // Multishot and poll-first bits live there for the operations that are not file I/O.
+        if sqe.ioprio != 0 {
+            return Err(Errno::EINVAL);
+        }
+        sqe.ioprio = options.ioprio;
+    }
+    let idle_misused = has(submit_flags::TIMEOUT_IDLE)
+        && (traits & traits::MULTISHOT == 0 || options.timeout_ns == 0);
+    let links_both = options.flags & submit_flags::LINKS == submit_flags::LINKS;
+    if idle_misused
+        || links_both
+        || (has(submit_flags::INHERIT) && !op::inherit(sqe))
+        || (has(submit_flags::SIGPIPE) && !op::allow_sigpipe(sqe))
+    {
+        return Err(Errno::EINVAL);
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! Timers as operations: they live in the wheel and never reach the kernel. Also what happens when
+//! a deadline of any operation has passed.
+
+use crate::engine::Engine;
+use crate::engine::cancel::Why;
+use crate::engine::cold::Cold;
+use crate::engine::completion::Delivery;
+use crate::engine::slots::{phase, state};
+use crate::engine::submission::{Done, SubmitOptions, submit_flags};
+use crate::op::{self, NO_DESCRIPTOR, traits};
+use crate::sys::clock;
+use crate::sys::entry::cqe_flags;
+use crate::sys::errno::Errno;
+
+/// When a timer fires.
+#[derive(Clone, Copy)]
+pub(crate) enum Fires {
+    /// This long after the submit.
+    After(u64),
+    /// At this time of `CLOCK_MONOTONIC`.
+    At(u64),
+    /// Again and again.
+    Every(u64),
+}
+
+/// What a timer cannot be combined with: it is not in the kernel's order of things.
+const REFUSED: u32 = submit_flags::LINKS
+    | submit_flags::BARRIER
+    | submit_flags::ASYNC
+    | submit_flags::INHERIT
+    | submit_flags::SIGPIPE;
+
+impl Engine {
+    /// Submits a timer with all options at their defaults.
+    #[inline(always)]
+    pub(crate) fn submit_timer(&mut self, fires: Fires, done: Done) -> Result<u64, Errno> {
+        if let Fires::Every(_) = fires {
+            return self.submit_timer_carefully(fires, &SubmitOptions::default(), done);
+        }
+        self.arm_timer(fires, &SubmitOptions::default(), done)
+    }
+
+    fn arm_timer(
+        &mut self, fires: Fires, options: &SubmitOptions, done: Done,
+    ) -> Result<u64, Errno> {
+        if self.chains.is_open() {
+            return Err(Errno::EINVAL);
+        }
+        let (opcode, due_ns) = match fires {
+            Fires::After(ns) => (op::TIMER, clock::now_ns().saturating_add(ns)),
+            Fires::At(ns) => (op::TIMER, ns),
+            Fires::Every(ns) => (op::INTERVAL, clock::now_ns().saturating_add(ns)),
+        };
+        let index = self.take_slot(opcode, NO_DESCRIPTOR, done, options)?;
+        self.slots.at_mut(index).state |= phase::WHEEL;
+        self.local += 1;
+        self.wheel.arm(&mut self.slots, index, due_ns);
+        Ok(self.slots.id(index))
+    }
+
+    /// Submits a timer with options, or an interval.
+    #[cold]
+    pub(crate) fn submit_timer_carefully(
+        &mut self, fires: Fires, options: &SubmitOptions, done: Done,
+    ) -> Result<u64, Errno> {
+        let period_ns = if let Fires::Every(ns) = fires { ns } else { 0 };
+        let idle = options.flags & submit_flags::TIMEOUT_IDLE != 0;
+        let no_period = matches!(fires, Fires::Every(0));
+        // An idle deadline of an interval would never pass, or pass before its first tick.
+        if options.flags & REFUSED != 0 || options.ioprio != 0 || idle || no_period {
+            return Err(Errno::EINVAL);
+        }
+        let id = self.arm_timer(fires, options, done)?;
+        let Some(index) = self.slots.find(id) else { return Ok(id) };
+        let now_ns = clock::now_ns();
+        let expiry_ns = match options.timeout_ns {
+            0 => u64::MAX,
+            ns => now_ns.saturating_add(ns),
+        };
+        let due_ns = match fires {
+            Fires::After(ns) | Fires::Every(ns) => now_ns.saturating_add(ns),
+            Fires::At(ns) => ns,
+        };
+        let cold = Cold {
+            period_ns,
+            due_ns,
+            expiry_ns,
+            group: options.group,
+            correlation: options.correlation,
+            ..Cold::new()
+        };
+        let key = self.cold.add(cold);
+        let slot = self.slots.at_mut(index);
+        slot.cold = key;
+        slot.state |= state::COLD;
+        if period_ns != 0 {
+            slot.state |= state::INTERVAL | traits::MULTISHOT;
+            self.multishots += 1;
+        }
+        self.wheel.disarm(&mut self.slots, index);
+        self.wheel.arm(&mut self.slots, index, due_ns.min(expiry_ns));
+        Ok(id)
+    }
+
+    /// A slot's time has come: a timer fires, any other operation's deadline has passed.
+    pub(crate) fn expire(&mut self, index: u32, now_ns: u64) -> Option<Delivery> {
+        let slot = self.slots.at(index);
+        if slot.phase() != phase::WHEEL {
+            if self.request_end(index, Why::Expired).is_ok() {
+                self.tally.deadlines += 1;
+            }
+            return None;
+        }
+        if !slot.has(state::COLD) {
+            return self.fire(index, 0);
+        }
+        let cold = self.cold.of(slot);
+        if cold.expiry_ns <= now_ns && cold.expiry_ns < cold.due_ns {
+            self.tally.deadlines += 1;
+            let _ = self.request_end(index, Why::Expired);
+            return None;
+        }
+        if cold.period_ns == 0 {
+            return self.fire(index, 0);
+        }
+        // Late ticks are counted, not made up for one by one.
+        let ticks = now_ns.saturating_sub(cold.due_ns) / cold.period_ns + 1;
+        cold.due_ns = cold.due_ns.saturating_add(ticks.saturating_mul(cold.period_ns));
+        let next_ns = cold.due_ns.min(cold.expiry_ns);
+        self.wheel.arm(&mut self.slots, index, next_ns);
+        let ticks = i32::try_from(ticks).unwrap_or(i32::MAX);
+        self.tell(index, ticks, cqe_flags::MORE, 0)
+    }
+
+    fn fire(&mut self, index: u32, result: i32) -> Option<Delivery> {
+        self.local -= 1;
+        self.end(index, result, 0, 0)
+    }
+}

@@ -1,0 +1,403 @@
+//! The loop: hand over and wait, let time pass, deliver. The only place that calls user functions,
+//! with nothing of the engine borrowed: a callback may submit, cancel, post, stop and destroy
+//! (contract, line 12). A turn delivers a bounded number of each kind, so that a flood of
+//! completions starves neither timers nor posted functions.
+
+use crate::engine::completion::{Current, Delivery, REAP, Record};
+use crate::engine::handle::Handle;
+use crate::engine::mailbox::{Mailbox, Message};
+use crate::engine::{Engine, Refusal};
+use crate::sys::clock;
+use crate::sys::ring::Wait;
+use std::ffi::c_void;
+
+/// Deliveries of one kind per turn.
+const COMPLETIONS_MAX: u32 = 1024;
+const EXPIRED_MAX: u32 = 1024;
+const POSTS_MAX: u32 = 1024;
+/// How long to wait for memory when there is nothing to deliver meanwhile.
+const SHORTAGE_NS: u64 = 1_000_000;
+
+/// What the current turn may still deliver.
+#[derive(Default)]
+pub(crate) struct Budget {
+    completions: u32,
+    ready: u32,
+    expired: u32,
+    posts: u32,
+    now_ns: u64,
+}
+
+/// A user function to be called.
+enum Call {
+    Callback(Delivery),
+    Post(unsafe extern "C-unwind" fn(*mut c_void), *mut c_void),
+    /// A record was written; nothing to call.
+    Record,
+}
+
+/// Aborts if a user function unwinds: an exception must not cross frames that do not know it.
+struct NoUnwind;
+
+impl Drop for NoUnwind {
+    fn drop(&mut self) {
+        eprintln!("aio_rs: an exception or panic left a callback; aborting");
+        std::process::abort();
+    }
+}
+
+impl Engine {
+    /// Nothing is in flight, posted or waiting to be delivered.
+    pub(crate) fn is_idle(&self, mailbox: &Mailbox) -> bool {
+        self.slots.live() == 0 && self.inbox.is_empty() && !mailbox.has_mail()
+    }
+
+    /// The reap backlog is full: completions stay where they are.
+    pub(crate) fn is_clogged(&self) -> bool {
+        self.records.len() >= self.records_max
+    }
+
+    /// Something can be delivered without waiting.
+    fn has_work(&mut self) -> bool {
+        !self.ready.is_empty()
+            || !self.stash.is_empty()
+            || !self.inbox.is_empty()
+            || self.wheel.has_expired()
+            || self.backend.ready() > 0
+    }
+
+    /// What must not stay undone when the context goes to sleep.
+    #[inline(always)]
+    fn settle(&mut self) {
+        if self.chains.is_open() {
+            self.fail_open_chain();
+        }
+        if !self.closable.is_empty() {
+            self.start_closes();
+        }
+        if !self.barriers.is_empty() {
+            self.open_barriers();
+        }
+    }
+
+    /// One call into the backend. Public results of a shortage are waited for, errors returned.
+    pub(crate) fn enter_backend(&mut self, wait: Wait) -> Result<(), Refusal> {
+        use crate::engine::backend::Handed;
+        if self.backend.overflown() {
+            self.tally.overflows += 1;
+        }
+        match self.backend.enter(Some(wait)) {
+            Ok(Handed::All) => Ok(()),
+            Ok(Handed::Some) => {
+                if self.backend.ready() == 0 && wait != Wait::Poll {
+                    clock::sleep_ns(SHORTAGE_NS);
+                }
+                Ok(())
+            }
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Hands over, waits at most as `wait` says, and sets the turn's budget.
+    fn begin_turn(&mut self, mailbox: &Mailbox, wait: Wait) -> Result<(), Refusal> {
+        self.settle();
+        if let Some(event_fd) = mailbox.foreign() {
+            event_fd.drain();
+        }
+        self.take_mail(mailbox);
+        let mut wait = if self.has_work() { Wait::Poll } else { wait };
+        if wait != Wait::Poll && !(self.wheel.is_empty() && self.retries.is_empty()) {
+            wait = self.limit_wait(wait);
+        }
+        if wait != Wait::Poll && !mailbox.prepare_sleep(false) {
+            wait = Wait::Poll;
+        }
+        let in_backend = self.slots.live() != self.local;
+        let entered = if wait != Wait::Poll || in_backend || self.backend.has_staged() {
+            self.enter_backend(wait)
+        } else {
+            Ok(())
+        };
+        mailbox.awake();
+        entered?;
+        self.take_mail(mailbox);
+        self.now_ms = (clock::coarse_ns() / 1_000_000) as u32;
+        if !self.wheel.is_empty() || !self.retries.is_empty() {
+            self.budget.now_ns = clock::now_ns();
+            self.wheel.advance(&mut self.slots, self.budget.now_ns);
+            if !self.retries.is_empty() {
+                self.retry_cancels(self.budget.now_ns);
+            }
+        }
+        let completions = self.backend.ready() + self.stash.len() as u32;
+        self.budget.completions = completions.min(COMPLETIONS_MAX);
+        self.budget.ready = self.ready.len() as u32;
+        self.budget.expired = EXPIRED_MAX;
+        self.budget.posts = POSTS_MAX;
+        Ok(())
+    }
+
+    /// A budget for everything that is here already.
+    fn set_local_budget(&mut self) {
+        self.budget.completions = self.stash.len() as u32;
+        self.budget.ready = self.ready.len() as u32;
+        self.budget.expired = 0;
+        self.budget.posts = POSTS_MAX;
+    }
+
+    #[inline(always)]
+    fn take_mail(&mut self, mailbox: &Mailbox) {
+        if self.inbox.is_empty() {
+            self.inbox = mailbox.take();
+        }
+    }
+
+    /// Shortens a wait to the next deadline or repetition.
+    fn limit_wait(&mut self, wait: Wait) -> Wait {
+        let now_ns = clock::now_ns();
+        let retry = self.retry_cancels(now_ns).unwrap_or(u64::MAX);
+        let due_ns = self.wheel.next_ns().unwrap_or(u64::MAX).min(retry);
+        if due_ns == u64::MAX {
+            return wait;
+        }
+        match due_ns.saturating_sub(now_ns) {
+            0 => Wait::Poll,
+            ns => match wait {
+                Wait::For(limit) => Wait::For(limit.min(ns)),
+                _ => Wait::For(ns),
+            },
+        }
+    }
+
+    /// The next user function of this turn.
+    #[inline(always)]
+    fn next_call(&mut self) -> Option<Call> {
+        while self.budget.completions != 0 {
+            self.budget.completions -= 1;
+            let cqe =
+                if self.stash.is_empty() { self.backend.pop() } else { self.stash.pop_front() };
+            let Some(cqe) = cqe else { break };
+            if let Some(delivery) = self.complete(cqe) {
+                return Some(self.deliver(delivery));
+            }
+        }
+        self.next_local_call()
+    }
+
+    /// What does not come from the backend: made completions, timers, posted functions.
+    fn next_local_call(&mut self) -> Option<Call> {
+        while self.budget.ready != 0 {
+            self.budget.ready -= 1;
+            let Some(ready) = self.ready.pop_front() else { break };
+            if let Some(delivery) = self.end_locally(ready) {
+                return Some(self.deliver(delivery));
+            }
+        }
+        while self.budget.expired != 0 {
+            self.budget.expired -= 1;
+            let Some(index) = self.wheel.pop_expired(&mut self.slots) else { break };
+            if let Some(delivery) = self.expire(index, self.budget.now_ns) {
+                return Some(self.deliver(delivery));
+            }
+        }
+        while self.budget.posts != 0 {
+            self.budget.posts -= 1;
+            match self.inbox.next()? {
+                Message::Run(function, arg) if !self.mute => {
+                    self.tally.posts += 1;
+                    return Some(Call::Post(function, arg));
+                }
+                Message::Run(..) => {}
+                Message::Cancel(id) => {
+                    let _ = self.cancel(id);
+                }
+            }
+        }
+        None
+    }
+
+    /// A delivery as a call, or as a record for `reap`.
+    #[inline(always)]
+    fn deliver(&mut self, delivery: Delivery) -> Call {
+        if delivery.callback == REAP || self.mute {
+            return self.deliver_record(delivery);
+        }
+        self.current = Current { id: delivery.id, result: delivery.result };
+        Call::Callback(delivery)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn deliver_record(&mut self, delivery: Delivery) -> Call {
+        if !self.mute && !self.destroying {
+            let Delivery { user_data, id, result, flags, extra, .. } = delivery;
+            self.records.push_back(Record { user_data, id, result, flags, extra });
+            if self.is_clogged() {
+                self.budget.completions = 0;
+            }
+        }
+        Call::Record
+    }
+
+    /// The turn is over: what became possible by it is staged.
+    fn end_turn(&mut self, handle: &Handle, delivered: u32) {
+        self.current = Current::NONE;
+        self.settle();
+        self.tally.callbacks += u64::from(delivered);
+        self.tally.turns += 1;
+        self.publish(handle);
+    }
+
+    /// Lets other threads see the counters as they are now.
+    pub(crate) fn publish(&mut self, handle: &Handle) {
+        let (system_calls, full_queues) = self.backend.take_counts();
+        self.tally.system_calls += system_calls;
+        self.tally.full_queues += full_queues;
+        self.tally.submitted = self.slots.taken();
+        self.tally.completed = self.slots.released();
+        handle.stats.publish(&self.tally);
+    }
+
+    /// Hands staged operations over without waiting. True: there is work, do not sleep.
+    pub(crate) fn flush(&mut self, mailbox: &Mailbox) -> Result<bool, Refusal> {
+        self.settle();
+        if self.backend.has_staged() {
+            self.backend.enter(None)?;
+        }
+        let late = self.wheel.next_ns().is_some_and(|due_ns| due_ns <= clock::now_ns());
+        if self.has_work() || self.backend.has_staged() || self.backend.overflown() || late {
+            return Ok(true);
+        }
+        Ok(!mailbox.prepare_sleep(true))
+    }
+
+    /// How long a foreign loop may sleep; None: without limit.
+    pub(crate) fn next_timeout_ns(&mut self) -> Option<u64> {
+        if self.has_work() {
+            return Some(0);
+        }
+        let retry = self.retries.iter().map(|retry| retry.due_ns).min();
+        let due_ns = self.wheel.next_ns().into_iter().chain(retry).min()?;
+        Some(due_ns.saturating_sub(clock::now_ns()))
+    }
+
+    /// Moves waiting records out.
+    pub(crate) fn take_records(&mut self, count: usize) -> impl Iterator<Item = Record> {
+        let count = count.min(self.records.len());
+        self.records.drain(..count)
+    }
+
+    pub(crate) fn has_records(&self) -> bool {
+        !self.records.is_empty()
+    }
+}
+
+/// The engine for a moment. Every function below, and those of `destroy.rs`, run on the thread that
+/// may use it (`Handle::run_with`, `Handle::destroy`), and drop the borrow before a user function runs.
+#[allow(clippy::mut_from_ref)]
+#[inline(always)]
+pub(super) fn borrow(handle: &Handle) -> &mut Engine {
+    // SAFETY: as said above.
+    unsafe { handle.engine() }
+}
+
+/// One turn. Returns the number of callbacks and records.
+pub(crate) fn turn(handle: &Handle, wait: Wait) -> Result<u32, Refusal> {
+    borrow(handle).begin_turn(&handle.mailbox, wait)?;
+    let mut delivered = 0;
+    while let Some(call) = borrow(handle).next_call() {
+        delivered += 1;
+        perform(call);
+    }
+    borrow(handle).end_turn(handle, delivered);
+    Ok(delivered)
+}
+
+/// Delivers what is there without entering the backend: for a context whose thread has ended.
+pub(crate) fn deliver_local(handle: &Handle) {
+    borrow(handle).set_local_budget();
+    while let Some(call) = borrow(handle).next_call() {
+        perform(call);
+    }
+}
+
+/// Calls the user's function: the one place where this happens.
+#[inline(always)]
+fn perform(call: Call) {
+    let guard = NoUnwind;
+    // SAFETY: the caller of submit or post promised a function of this type; the engine holds no
+    // borrow. `callback` is a function's address: the value for records was sorted out before.
+    unsafe {
+        match call {
+            Call::Callback(Delivery { callback, user_data, result, flags, .. }) => {
+                let callback: unsafe extern "C-unwind" fn(*mut c_void, i32, u32) =
+                    std::mem::transmute(callback);
+                callback(user_data as *mut c_void, result, flags);
+            }
+            Call::Post(function, arg) => function(arg),
+            Call::Record => {}
+        }
+    }
+    std::mem::forget(guard);
+}
+
+/// Turns until something was delivered or `timeout_ns` has passed (negative: no limit). Also ends
+/// when there is nothing that could be waited for, and on a stop.
+pub(crate) fn run_once(handle: &Handle, timeout_ns: i64) -> Result<u32, Refusal> {
+    let limit_ns = u64::try_from(timeout_ns).ok();
+    let mut until_ns = None;
+    loop {
+        let engine = borrow(handle);
+        if handle.mailbox.consume_stop() || engine.is_clogged() {
+            return Ok(0);
+        }
+        if limit_ns.is_none() && engine.is_idle(&handle.mailbox) && !handle.mailbox.is_held() {
+            return Ok(0);
+        }
+        let wait = match limit_ns {
+            None => Wait::Forever,
+            Some(0) => Wait::Poll,
+            Some(limit) => {
+                let now_ns = clock::now_ns();
+                let until_ns = *until_ns.get_or_insert(now_ns.saturating_add(limit));
+                if until_ns <= now_ns { Wait::Poll } else { Wait::For(until_ns - now_ns) }
+            }
+        };
+        let delivered = turn(handle, wait)?;
+        let ends = borrow(handle).destroy_requested;
+        if delivered != 0 || ends || wait == Wait::Poll {
+            return Ok(delivered);
+        }
+    }
+}
+
+/// Turns until there are records, as `run_once` turns until there is a delivery.
+pub(crate) fn wait_for_records(handle: &Handle, timeout_ns: i64) -> Result<(), Refusal> {
+    let until_ns = u64::try_from(timeout_ns).ok().map(|ns| clock::now_ns().saturating_add(ns));
+    loop {
+        if borrow(handle).has_records() {
+            return Ok(());
+        }
+        let left_ns = until_ns.map_or(-1, |until_ns| {
+            i64::try_from(until_ns.saturating_sub(clock::now_ns())).unwrap_or(i64::MAX)
+        });
+        let delivered = run_once(handle, left_ns)?;
+        let engine = borrow(handle);
+        if delivered == 0 || left_ns == 0 || engine.destroy_requested {
+            return Ok(());
+        }
+    }
+}
+
+/// Turns until stopped, or nothing is in flight, posted or held.
+pub(crate) fn run(handle: &Handle) -> Result<(), Refusal> {
+    loop {
+        let engine = borrow(handle);
+        let idle = engine.is_idle(&handle.mailbox) && !handle.mailbox.is_held();
+        if handle.mailbox.consume_stop() || idle || engine.is_clogged() || engine.destroy_requested
+        {
+            return Ok(());
+        }
+        turn(handle, Wait::Forever)?;
+    }
+}

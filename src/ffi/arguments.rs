@@ -1,0 +1,196 @@
+//! The one file that turns the caller's pointers into references, and C structures into the
+//! engine's. Each check here is a documented `-EINVAL`, `-E2BIG` or `-ENAMETOOLONG`.
+
+use crate::engine::SubmitOptions;
+use crate::ffi::submit::aio_submit_options;
+use crate::op::net::Address;
+use crate::sys::entry::{Sqe, WideSqe};
+use crate::sys::errno::Errno;
+use crate::sys::message::{HeaderOut, Message, iovec, msghdr, sockaddr};
+use std::ffi::{CStr, c_char};
+use std::ptr::NonNull;
+
+/// Longest path, with its terminator.
+const PATH_MAX: usize = 4096;
+const VECTORS_MAX: usize = 1024;
+/// `sizeof(struct sockaddr_storage)`.
+const ADDRESS_MAX: u32 = 128;
+const CONTROL_MAX: usize = 64 * 1024;
+
+/// Reads a structure that begins with its own size: at least `T`'s first version, which so far is
+/// all of it; what is longer must be zero, or it asks for something this version does not know.
+///
+/// # Safety
+/// `pointer` is NULL or points to as many bytes as its first word says. `T` is plain integers and
+/// pointers, so that any bytes are a value.
+pub(super) unsafe fn sized<T: Copy>(pointer: *const T) -> Result<T, Errno> {
+    // SAFETY: the caller's promise; the size word comes first.
+    unsafe {
+        let size = pointer.cast::<u32>().as_ref().ok_or(Errno::EINVAL)?;
+        let (size, known) = (*size as usize, size_of::<T>());
+        if size < known {
+            return Err(Errno::EINVAL);
+        }
+        let tail = std::slice::from_raw_parts(pointer.cast::<u8>().add(known), size - known);
+        if tail.iter().any(|&byte| byte != 0) {
+            return Err(Errno::E2BIG);
+        }
+        Ok(pointer.read())
+    }
+}
+
+/// Writes as much of `value` as the caller's structure has room for. `value` begins with its size
+/// word, which becomes the number of bytes written.
+///
+/// # Safety
+/// `out` is NULL or points to as many writable bytes as its first word says; `T` begins with a u32.
+pub(super) unsafe fn write_sized<T: Copy>(out: *mut T, value: T) -> Result<(), Errno> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let size = out.cast::<u32>().as_ref().copied().ok_or(Errno::EINVAL)? as usize;
+        if size < size_of::<u32>() {
+            return Err(Errno::EINVAL);
+        }
+        let count = size.min(size_of::<T>());
+        let from = (&raw const value).cast::<u8>();
+        std::ptr::copy_nonoverlapping(from, out.cast::<u8>(), count);
+        out.cast::<u32>().write(count as u32);
+    }
+    Ok(())
+}
+
+/// # Safety
+/// As `sized`.
+pub(super) unsafe fn submit_options(
+    options: *const aio_submit_options,
+) -> Result<SubmitOptions, Errno> {
+    // SAFETY: passed on.
+    let options = unsafe { sized(options) }?;
+    let unknown = options.flags & !crate::engine::submit_flags::ALL != 0
+        || options.file_slot != 0
+        || options.buf_index != 0
+        || options.reserved0 != 0
+        || options.reserved != [0; 2];
+    if unknown {
+        return Err(Errno::EINVAL);
+    }
+    Ok(SubmitOptions {
+        flags: options.flags,
+        timeout_ns: options.timeout_ns,
+        group: options.group,
+        ioprio: u16::try_from(options.ioprio).map_err(|_| Errno::EINVAL)?,
+        correlation: options.correlation,
+    })
+}
+
+/// # Safety
+/// As `sized`; NULL stands for the defaults.
+pub(super) unsafe fn submit_options_or_default(
+    options: *const aio_submit_options,
+) -> Result<SubmitOptions, Errno> {
+    if options.is_null() {
+        return Ok(SubmitOptions::default());
+    }
+    // SAFETY: passed on.
+    unsafe { submit_options(options) }
+}
+
+/// A submission entry of `size` bytes, 64 or 128.
+///
+/// # Safety
+/// `sqe` points to as many bytes.
+pub(super) unsafe fn entry(sqe: *const Sqe, size: u32) -> WideSqe {
+    // SAFETY: the caller's entry.
+    unsafe {
+        let mut entry = WideSqe::from(sqe.read_unaligned());
+        if size == 128 {
+            entry.tail = sqe.add(1).cast::<[u64; 8]>().read_unaligned();
+        }
+        entry
+    }
+}
+
+/// # Safety
+/// `path` is NULL or a string that stays as it is during the call.
+pub(super) unsafe fn path<'a>(path: *const c_char) -> Result<&'a CStr, Errno> {
+    if path.is_null() {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: not NULL; the caller's string.
+    let path = unsafe { CStr::from_ptr(path) };
+    if path.to_bytes_with_nul().len() > PATH_MAX { Err(Errno::ENAMETOOLONG) } else { Ok(path) }
+}
+
+/// # Safety
+/// `vectors` points to `count` vectors, or is NULL.
+pub(super) unsafe fn vectors<'a>(
+    vectors: *const iovec, count: usize,
+) -> Result<&'a [iovec], Errno> {
+    if count > VECTORS_MAX || (vectors.is_null() && count > 0) {
+        return Err(Errno::EINVAL);
+    }
+    if count == 0 {
+        return Ok(&[]);
+    }
+    // SAFETY: not NULL, the caller's array.
+    Ok(unsafe { std::slice::from_raw_parts(vectors, count) })
+}
+
+/// A negative C count is an error.
+pub(super) fn count(count: i32) -> Result<usize, Errno> {
+    usize::try_from(count).map_err(|_| Errno::EINVAL)
+}
+
+pub(super) fn address(addr: *const sockaddr, len: u32) -> Result<Address, Errno> {
+    if addr.is_null() || len == 0 || len > ADDRESS_MAX {
+        return Err(Errno::EINVAL);
+    }
+    Ok(Address { addr: addr.cast(), len })
+}
+
+/// A transfer's buffer: NULL is allowed only for nothing.
+pub(super) fn buffer<T>(buf: *const T, len: usize) -> Result<(), Errno> {
+    if buf.is_null() && len != 0 { Err(Errno::EINVAL) } else { Ok(()) }
+}
+
+/// A place that the engine writes to.
+pub(super) fn output<T>(out: *mut T) -> Result<*mut T, Errno> {
+    if out.is_null() { Err(Errno::EINVAL) } else { Ok(out) }
+}
+
+/// The parts of a message header that is sent.
+///
+/// # Safety
+/// `header` is NULL or a header whose parts are valid.
+pub(super) unsafe fn message<'a>(header: *const msghdr) -> Result<Message<'a>, Errno> {
+    // SAFETY: the caller's header.
+    unsafe {
+        let header = header.as_ref().ok_or(Errno::EINVAL)?;
+        let bad_name = header.msg_namelen > ADDRESS_MAX
+            || (header.msg_name.is_null() && header.msg_namelen != 0);
+        let bad_control = header.msg_controllen > CONTROL_MAX
+            || (header.msg_control.is_null() && header.msg_controllen != 0);
+        if bad_name || bad_control {
+            return Err(Errno::EINVAL);
+        }
+        Ok(Message {
+            name: header.msg_name,
+            name_len: header.msg_namelen,
+            vectors: vectors(header.msg_iov, header.msg_iovlen)?,
+            control: header.msg_control,
+            control_len: header.msg_controllen,
+        })
+    }
+}
+
+/// The same for a header that is received into, and where its outputs go.
+///
+/// # Safety
+/// As `message`; the header stays valid until the last callback.
+pub(super) unsafe fn message_out<'a>(
+    header: *mut msghdr,
+) -> Result<(Message<'a>, HeaderOut), Errno> {
+    let out = NonNull::new(header).ok_or(Errno::EINVAL)?;
+    // SAFETY: passed on.
+    Ok((unsafe { message(header) }?, HeaderOut::new(out)))
+}

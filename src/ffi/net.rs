@@ -1,0 +1,259 @@
+//! Sockets. Sends never raise SIGPIPE, new sockets are close-on-exec; options opt out.
+
+use crate::ffi::submit::{aio_submit_options, submit};
+use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments};
+use crate::op::net;
+use crate::sys::errno::Errno;
+use crate::sys::message::{msghdr, sockaddr, socklen_t};
+use std::ffi::{c_int, c_void};
+
+/// Makes a socket, close-on-exec unless AIO_SUBMIT_INHERIT; the result is the descriptor.
+///
+/// Arguments as for socket(2).
+/// Context thread.
+/// Errors: those of socket(2).
+/// Kernel: 5.19.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_submit_socket(
+    ctx: *mut aio_ctx, domain: c_int, r#type: c_int, protocol: c_int,
+    options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
+) -> aio_op_id {
+    // SAFETY: the ABI's pointers.
+    unsafe {
+        submit(
+            ctx,
+            || Ok(net::Socket { domain, kind: r#type, protocol }),
+            options,
+            callback,
+            user_data,
+        )
+    }
+}
+
+/// Binds a socket to an address; completes with 0.
+///
+/// `addr`: copied, at most 128 bytes.
+/// Context thread.
+/// Errors: -EINVAL, `addr` is NULL or `addrlen` is 0 or too large; those of bind(2).
+/// Kernel: 6.11; before, a plain call inside the submit.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_submit_bind(
+    ctx: *mut aio_ctx, fd: c_int, addr: *const sockaddr, addrlen: socklen_t,
+    options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
+) -> aio_op_id {
+    // SAFETY: the ABI's pointers.
+    unsafe {
+        submit(
+            ctx,
+            || Ok(net::Bind { fd, address: arguments::address(addr, addrlen)? }),
+            options,
+            callback,
+            user_data,
+        )
+    }
+}
+
+/// Makes a socket accept connections; completes with 0.
+///
+/// Context thread.
+/// Errors: those of listen(2).
+/// Kernel: 6.11; before, a plain call inside the submit.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_submit_listen(
+    ctx: *mut aio_ctx, fd: c_int, backlog: c_int, options: *const aio_submit_options,
+    callback: aio_callback, user_data: *mut c_void,
+) -> aio_op_id {
+    // SAFETY: the ABI's pointers.
+    unsafe { submit(ctx, || Ok(net::Listen { fd, backlog }), options, callback, user_data) }
+}
+
+/// Accepts a connection, close-on-exec unless AIO_SUBMIT_INHERIT; the result is the descriptor.
+///
+/// `addr`, `addrlen`: outputs, the engine's until the last callback; both NULL if unwanted. `flags`:
+/// SOCK_NONBLOCK or 0.
+/// Context thread.
+/// Errors: -EINVAL, one of `addr` and `addrlen` is NULL; those of accept4(2).
+/// Kernel: 5.5.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_submit_accept(
+    ctx: *mut aio_ctx, fd: c_int, addr: *mut sockaddr, addrlen: *mut socklen_t, flags: c_int,
+    options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
+) -> aio_op_id {
+    // SAFETY: the ABI's pointers.
+    unsafe {
+        submit(
+            ctx,
+            || {
+                if addr.is_null() != addrlen.is_null() {
+                    return Err(Errno::EINVAL);
+                }
+                Ok(net::Accept { fd, addr: addr.cast(), addr_len: addrlen, flags })
+            },
+            options,
+            callback,
+            user_data,
+        )
+    }
+}
+
+/// Accepts again and again, a callback with AIO_CQE_MORE for each connection, until cancelled or an
+/// error ends it. Connections are close-on-exec.
+///
+/// `flags`: SOCK_NONBLOCK or 0.
+/// Context thread.
+/// Errors: those of accept4(2), as the last callback: after -EMFILE submit it again when there is room.
+/// Kernel: 5.19.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_submit_accept_multishot(
+    ctx: *mut aio_ctx, fd: c_int, flags: c_int, options: *const aio_submit_options,
+    callback: aio_callback, user_data: *mut c_void,
+) -> aio_op_id {
+    // SAFETY: the ABI's pointers.
+    unsafe { submit(ctx, || Ok(net::AcceptMultishot { fd, flags }), options, callback, user_data) }
+}
+
+/// Connects a socket; completes with 0.
+///
+/// `addr`: copied, at most 128 bytes.
+/// Context thread.
+/// Errors: -EINVAL, `addr` is NULL or `addrlen` is 0 or too large; those of connect(2).
+/// Kernel: 5.5.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_submit_connect(
+    ctx: *mut aio_ctx, fd: c_int, addr: *const sockaddr, addrlen: socklen_t,
+    options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
+) -> aio_op_id {
+    // SAFETY: the ABI's pointers.
+    unsafe {
+        submit(
+            ctx,
+            || Ok(net::Connect { fd, address: arguments::address(addr, addrlen)? }),
+            options,
+            callback,
+            user_data,
+        )
+    }
+}
+
+/// Sends; the result is the count, which may be short unless `flags` has MSG_WAITALL.
+///
+/// `buf`: `len` bytes, the engine's until the last callback; NULL only with `len` 0. Longer than
+/// 0x7ffff000 is cut. `flags`: MSG_*.
+/// Context thread.
+/// Errors: -EINVAL, `buf` is NULL; those of send(2).
+/// Kernel: 5.6.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_submit_send(
+    ctx: *mut aio_ctx, fd: c_int, buf: *const c_void, len: usize, flags: c_int,
+    options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
+) -> aio_op_id {
+    // SAFETY: the ABI's pointers.
+    unsafe {
+        submit(
+            ctx,
+            || {
+                arguments::buffer(buf, len)?;
+                Ok(net::Send { fd, buf, len, flags })
+            },
+            options,
+            callback,
+            user_data,
+        )
+    }
+}
+
+/// Receives; the result is the count, 0 at the end of a stream.
+///
+/// `buf`: `len` bytes, the engine's until the last callback; NULL only with `len` 0. Longer than
+/// 0x7ffff000 is cut. `flags`: MSG_*.
+/// Context thread.
+/// Errors: -EINVAL, `buf` is NULL; those of recv(2).
+/// Kernel: 5.6.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_submit_recv(
+    ctx: *mut aio_ctx, fd: c_int, buf: *mut c_void, len: usize, flags: c_int,
+    options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
+) -> aio_op_id {
+    // SAFETY: the ABI's pointers.
+    unsafe {
+        submit(
+            ctx,
+            || {
+                arguments::buffer(buf, len)?;
+                Ok(net::Recv { fd, buf, len, flags })
+            },
+            options,
+            callback,
+            user_data,
+        )
+    }
+}
+
+/// Sends a message; the result is the count.
+///
+/// `msg`: copied with its address (at most 128 bytes), vectors (1,024) and control data (64 KiB); the
+/// data buffers are the engine's until the last callback. `flags`: MSG_*.
+/// Context thread.
+/// Errors: -EINVAL, `msg` is NULL or a part of it too large; those of sendmsg(2).
+/// Kernel: 5.3.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_submit_sendmsg(
+    ctx: *mut aio_ctx, fd: c_int, msg: *const msghdr, flags: c_int,
+    options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
+) -> aio_op_id {
+    // SAFETY: the ABI's pointers.
+    unsafe {
+        submit(
+            ctx,
+            || Ok(net::SendMsg { fd, message: arguments::message(msg)?, flags }),
+            options,
+            callback,
+            user_data,
+        )
+    }
+}
+
+/// Receives a message; the result is the count.
+///
+/// `msg`: its vectors are copied (at most 1,024); the header, address, control and data buffers are the
+/// engine's until the last callback, before which msg_namelen, msg_controllen and msg_flags are set.
+/// `flags`: MSG_*.
+/// Context thread.
+/// Errors: -EINVAL, `msg` is NULL or a part of it too large; those of recvmsg(2).
+/// Kernel: 5.3.
+/// Surprise: descriptors that arrive for an operation of aio_ctx_cancel_wait are closed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_submit_recvmsg(
+    ctx: *mut aio_ctx, fd: c_int, msg: *mut msghdr, flags: c_int,
+    options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
+) -> aio_op_id {
+    // SAFETY: the ABI's pointers.
+    unsafe {
+        submit(
+            ctx,
+            || {
+                let (message, out) = arguments::message_out(msg)?;
+                Ok(net::RecvMsg { fd, message, out, flags })
+            },
+            options,
+            callback,
+            user_data,
+        )
+    }
+}
+
+/// Shuts a socket down, wholly or one way; completes with 0. The peer sees it even if another
+/// descriptor refers to the socket.
+///
+/// `how`: SHUT_RD, SHUT_WR, SHUT_RDWR.
+/// Context thread.
+/// Errors: those of shutdown(2).
+/// Kernel: 5.11.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_submit_shutdown(
+    ctx: *mut aio_ctx, fd: c_int, how: c_int, options: *const aio_submit_options,
+    callback: aio_callback, user_data: *mut c_void,
+) -> aio_op_id {
+    // SAFETY: the ABI's pointers.
+    unsafe { submit(ctx, || Ok(net::Shutdown { fd, how }), options, callback, user_data) }
+}

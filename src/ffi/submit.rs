@@ -1,0 +1,96 @@
+//! What every submit function shares: the options, the flags, and the way down.
+
+use crate::engine::Done;
+use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments, guard};
+use crate::op::Operation;
+use crate::sys::errno::Errno;
+use std::ffi::c_void;
+
+/// The next operation submitted starts when this one has succeeded.
+pub const AIO_SUBMIT_LINK: u32 = 1;
+/// The next operation submitted starts when this one has completed, whatever its result.
+pub const AIO_SUBMIT_HARDLINK: u32 = 2;
+/// This operation starts when all one-shot operations submitted before it have completed.
+pub const AIO_SUBMIT_BARRIER: u32 = 4;
+/// Do not try inline: run on a kernel worker from the start.
+pub const AIO_SUBMIT_ASYNC: u32 = 8;
+/// No callback on success.
+pub const AIO_SUBMIT_QUIET: u32 = 64;
+/// The descriptor made survives exec.
+pub const AIO_SUBMIT_INHERIT: u32 = 128;
+/// A send to a closed peer raises SIGPIPE.
+pub const AIO_SUBMIT_SIGPIPE: u32 = 256;
+/// `timeout_ns` starts anew at each completion of a multishot operation.
+pub const AIO_SUBMIT_TIMEOUT_IDLE: u32 = 512;
+
+/// A callback's flag: a pool buffer carries the data.
+pub const AIO_CQE_BUFFER: u32 = 1;
+/// A callback's flag: more callbacks of this operation follow.
+pub const AIO_CQE_MORE: u32 = 2;
+/// A callback's flag: the socket had more to read.
+pub const AIO_CQE_SOCK_NONEMPTY: u32 = 4;
+/// A callback's flag: the notification of a zero-copy send.
+pub const AIO_CQE_NOTIFY: u32 = 8;
+/// A callback's flag: the pool buffer will carry more.
+pub const AIO_CQE_BUFFER_MORE: u32 = 16;
+/// A callback's flag: our deadline ended the operation, not the network's.
+pub const AIO_CQE_DEADLINE: u32 = 65536;
+/// A callback's flag: destroy or a broken chain ended the operation, not the caller.
+pub const AIO_CQE_ABORTED: u32 = 131072;
+
+/// Options of a submit call; NULL stands for all defaults.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct aio_submit_options {
+    /// sizeof(aio_submit_options)
+    pub size: u32,
+    /// AIO_SUBMIT_*
+    pub flags: u32,
+    /// Nanoseconds from the submit to the deadline; 0: none.
+    pub timeout_ns: u64,
+    /// What aio_ctx_cancel_group can name; 0: none.
+    pub group: u64,
+    /// Direct descriptor slot plus one. No version of this library has such tables yet: 0.
+    pub file_slot: u32,
+    /// Registered buffer plus one. No version of this library has such tables yet: 0.
+    pub buf_index: u32,
+    /// As for ioprio_set(2), for file operations.
+    pub ioprio: u32,
+    /// 0
+    pub reserved0: u32,
+    /// Yours; shown by aio_ctx_dump.
+    pub correlation: u64,
+    /// 0
+    pub reserved: [u64; 2],
+}
+
+/// Submits what `make` checks and makes.
+///
+/// # Safety
+/// The pointers are as the ABI wants them: a live context, sized options or NULL.
+#[inline(always)]
+pub(super) unsafe fn submit<O: Operation>(
+    ctx: *mut aio_ctx, make: impl FnOnce() -> Result<O, Errno>, options: *const aio_submit_options,
+    callback: aio_callback, user_data: *mut c_void,
+) -> aio_op_id {
+    guard!(ctx, handle => {
+        let done = done(callback, user_data)?;
+        let op = make()?;
+        let engine = handle.enter()?;
+        let id = if options.is_null() {
+            engine.submit(&op, done)
+        } else {
+            // SAFETY: passed on.
+            let options = unsafe { arguments::submit_options(options) }?;
+            engine.submit_carefully(&op, &options, done)
+        };
+        Ok(id? as aio_op_id)
+    })
+}
+
+/// The callback is not optional: nobody would learn of the end.
+#[inline(always)]
+pub(super) fn done(callback: aio_callback, user_data: *mut c_void) -> Result<Done, Errno> {
+    let callback = callback.ok_or(Errno::EINVAL)? as usize;
+    Ok(Done { callback, user_data: user_data as usize })
+}

@@ -1,0 +1,69 @@
+//! Descriptors that the engine itself owns, and the few plain calls on descriptors of the caller's.
+
+use crate::sys::errno::Errno;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+/// An event counter, close-on-exec and non-blocking.
+pub(crate) struct EventFd(OwnedFd);
+
+impl EventFd {
+    pub(crate) fn create() -> Result<EventFd, Errno> {
+        // SAFETY: no pointers; the new descriptor is owned at once.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(Errno::last());
+        }
+        // SAFETY: just made, owned by nobody else.
+        Ok(EventFd(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    pub(crate) fn raw(&self) -> i32 {
+        self.0.as_raw_fd()
+    }
+
+    /// Wakes whoever waits for it. A full counter (2^64 - 2 unread signals) is a wake-up as well.
+    pub(crate) fn signal(&self) {
+        let one = 1u64;
+        // SAFETY: eight valid bytes.
+        unsafe { libc::write(self.raw(), (&raw const one).cast(), 8) };
+    }
+
+    pub(crate) fn drain(&self) {
+        let mut count = 0u64;
+        // SAFETY: eight valid bytes.
+        unsafe { libc::read(self.raw(), (&raw mut count).cast(), 8) };
+    }
+}
+
+/// Closes a descriptor that arrived for nobody.
+pub(crate) fn close(fd: i32) {
+    // SAFETY: the kernel gave this number to an operation whose owner will never learn it.
+    unsafe { libc::close(fd) };
+}
+
+fn checked(result: libc::c_int) -> i32 {
+    if result < 0 { Errno::last().status() } else { result }
+}
+
+/// bind(2) on an address that was copied to `addr`.
+pub(crate) fn bind(fd: i32, addr: u64, len: u32) -> i32 {
+    // SAFETY: `addr` is the engine's copy, `len` bytes long, alive until the operation ends.
+    checked(unsafe { libc::bind(fd, addr as *const libc::sockaddr, len) })
+}
+
+pub(crate) fn listen(fd: i32, backlog: i32) -> i32 {
+    // SAFETY: no pointers.
+    checked(unsafe { libc::listen(fd, backlog) })
+}
+
+pub(crate) fn ftruncate(fd: i32, length: u64) -> i32 {
+    // SAFETY: no pointers.
+    checked(unsafe { libc::ftruncate(fd, length as libc::off_t) })
+}
+
+/// The running kernel's version, major and minor; zeroes if uname says something unreadable.
+pub(crate) fn kernel_version() -> (u32, u32) {
+    let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut parts = text.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+}

@@ -1,0 +1,76 @@
+//! The two records of a ring: the submission entry, flat so that it can be read and written without
+//! unions, and the completion entry. Layouts are checked against the kernel's headers below.
+//! Anybody above may fill an `Sqe`; only `ring.rs` puts one into shared memory.
+
+use linux_raw_sys::io_uring as abi;
+use std::mem::{offset_of, size_of};
+
+/// A submission queue entry. `ext` fields of the 128-byte form are in [`WideSqe`].
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Sqe {
+    pub opcode: u8,
+    pub flags: u8,
+    pub ioprio: u16,
+    pub fd: i32,
+    pub off: u64,
+    pub addr: u64,
+    pub len: u32,
+    pub op_flags: u32,
+    pub user_data: u64,
+    pub buf_index: u16,
+    pub personality: u16,
+    pub splice_fd_in: i32,
+    pub addr3: u64,
+    pub pad: u64,
+}
+
+/// An entry with the second half that rings with 128-byte entries have; zero elsewhere.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct WideSqe {
+    pub sqe: Sqe,
+    pub tail: [u64; 8],
+}
+
+impl From<Sqe> for WideSqe {
+    fn from(sqe: Sqe) -> Self {
+        Self { sqe, tail: [0; 8] }
+    }
+}
+
+/// A completion as the engine sees it. `extra` is the first word of a 32-byte entry's second half.
+#[derive(Clone, Copy)]
+pub(crate) struct Cqe {
+    pub user_data: u64,
+    pub result: i32,
+    pub flags: u32,
+    pub extra: u64,
+}
+
+const _: () = {
+    assert!(size_of::<Sqe>() == 64 && size_of::<abi::io_uring_sqe>() == 64);
+    assert!(offset_of!(Sqe, user_data) == offset_of!(abi::io_uring_sqe, user_data));
+    assert!(offset_of!(Sqe, len) == offset_of!(abi::io_uring_sqe, len));
+    assert!(offset_of!(Sqe, personality) == offset_of!(abi::io_uring_sqe, personality));
+    assert!(offset_of!(Sqe, fd) == offset_of!(abi::io_uring_sqe, fd));
+    assert!(offset_of!(abi::io_uring_cqe, res) == 8 && offset_of!(abi::io_uring_cqe, flags) == 12);
+};
+
+/// Bits of `Sqe::flags`.
+pub(crate) mod sqe_flags {
+    pub(crate) const FIXED_FILE: u8 = 1 << 0;
+    pub(crate) const IO_DRAIN: u8 = 1 << 1;
+    pub(crate) const IO_LINK: u8 = 1 << 2;
+    pub(crate) const IO_HARDLINK: u8 = 1 << 3;
+    pub(crate) const ASYNC: u8 = 1 << 4;
+    pub(crate) const CQE_SKIP_SUCCESS: u8 = 1 << 6;
+}
+
+/// Bits of a completion's flags that the engine interprets.
+pub(crate) mod cqe_flags {
+    pub(crate) const MORE: u32 = super::abi::IORING_CQE_F_MORE;
+    /// The bits that are passed on: BUFFER, MORE, SOCK_NONEMPTY, NOTIFICATION, BUFFER_MORE.
+    pub(crate) const PUBLIC: u32 = 0x1f;
+}
+
+pub(crate) use abi::io_uring_op as Opcode;

@@ -1,0 +1,74 @@
+//! Error numbers as the kernel returns them: positive in this type, negative on the ABI.
+
+/// A kernel error number, always positive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("error number {0}")]
+pub(crate) struct Errno(pub(crate) i32);
+
+macro_rules! errnos {
+    ($($name:ident),* $(,)?) => {
+        impl Errno {
+            $(pub(crate) const $name: Errno = Errno(libc::$name);)*
+        }
+    };
+}
+
+errnos!(
+    ENOENT,
+    EINTR,
+    E2BIG,
+    EBADF,
+    EAGAIN,
+    ENOMEM,
+    EBUSY,
+    EINVAL,
+    EMFILE,
+    ENAMETOOLONG,
+    ENOSYS,
+    ETIME,
+    EOPNOTSUPP,
+    ETIMEDOUT,
+    EALREADY,
+    ECANCELED,
+);
+
+impl Errno {
+    /// The negative number that the ABI returns.
+    pub(crate) const fn status(self) -> i32 {
+        -self.0
+    }
+
+    /// Splits the kernel's `-errno or value` convention.
+    pub(crate) fn check(value: i32) -> Result<i32, Errno> {
+        if value < 0 { Err(Errno(-value)) } else { Ok(value) }
+    }
+
+    /// The calling thread's `errno`, for the C library's calls.
+    pub(crate) fn last() -> Errno {
+        Errno(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
+    }
+}
+
+/// The text of a kernel error number, for ever valid, or None for a number the C library lacks.
+pub(crate) fn text(errno: i32) -> Option<&'static std::ffi::CStr> {
+    // SAFETY: strerrordesc_np returns NULL or a string in read-only memory of the C library.
+    unsafe {
+        let text = strerrordesc_np(errno);
+        (!text.is_null()).then(|| std::ffi::CStr::from_ptr(text))
+    }
+}
+
+/// The name of a kernel error number (`ENOENT`), as `text`.
+pub(crate) fn name(errno: i32) -> Option<&'static std::ffi::CStr> {
+    // SAFETY: as for `text`.
+    unsafe {
+        let name = strerrorname_np(errno);
+        (!name.is_null()).then(|| std::ffi::CStr::from_ptr(name))
+    }
+}
+
+unsafe extern "C" {
+    // glibc 2.32; not declared by the libc crate for every target.
+    fn strerrordesc_np(errno: libc::c_int) -> *const libc::c_char;
+    fn strerrorname_np(errno: libc::c_int) -> *const libc::c_char;
+}

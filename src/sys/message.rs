@@ -1,0 +1,118 @@
+//! The C structures that operations carry: I/O vectors, message headers and control messages, as
+//! bytes that the engine copies, and the outputs that are written back into the caller's.
+
+use std::ffi::c_void;
+use std::ptr::NonNull;
+
+pub(crate) use libc::{iovec, msghdr, sockaddr, socklen_t, statx};
+
+/// A caller's message header whose lengths and flags are written when a receive completes.
+#[derive(Clone, Copy)]
+pub(crate) struct HeaderOut(NonNull<msghdr>);
+
+/// The parts of a message header, its arrays as slices.
+#[derive(Clone, Copy)]
+pub(crate) struct Message<'a> {
+    pub name: *mut c_void,
+    pub name_len: u32,
+    pub vectors: &'a [iovec],
+    pub control: *mut c_void,
+    pub control_len: usize,
+}
+
+impl HeaderOut {
+    pub(crate) fn new(header: NonNull<msghdr>) -> HeaderOut {
+        HeaderOut(header)
+    }
+
+    /// Copies what the kernel left in the engine's header back to the caller's.
+    pub(crate) fn write_back(self, copy: &[u64]) {
+        assert!(std::mem::size_of_val(copy) >= size_of::<msghdr>());
+        // SAFETY: the copy begins with the header that `Message::write_header` made; the caller's
+        // header belongs to the engine until the last callback (contract, line 4).
+        unsafe {
+            let from = &*copy.as_ptr().cast::<msghdr>();
+            let to = self.0.as_ptr();
+            (*to).msg_namelen = from.msg_namelen;
+            (*to).msg_controllen = from.msg_controllen;
+            (*to).msg_flags = from.msg_flags;
+        }
+    }
+}
+
+impl Message<'_> {
+    /// Bytes of a header and its vector array.
+    pub(crate) fn copied(&self) -> usize {
+        size_of::<msghdr>() + size_of_val(self.vectors)
+    }
+
+    /// Writes the header and the vectors into `copy`, pointing at the copy of the vectors.
+    /// `name` and `control` may point anywhere, also further into the copy.
+    pub(crate) fn write(&self, copy: &mut [u64], name: *mut c_void, control: *mut c_void) {
+        assert!(std::mem::size_of_val(copy) >= self.copied());
+        let base = copy.as_mut_ptr().cast::<u8>();
+        // SAFETY: the assertion covers both writes; the block is aligned to eight bytes.
+        unsafe {
+            let vectors = base.add(size_of::<msghdr>()).cast::<iovec>();
+            std::ptr::copy_nonoverlapping(self.vectors.as_ptr(), vectors, self.vectors.len());
+            let mut header: msghdr = std::mem::zeroed();
+            header.msg_name = name;
+            header.msg_namelen = self.name_len;
+            header.msg_iov = vectors;
+            header.msg_iovlen = self.vectors.len();
+            header.msg_control = control;
+            header.msg_controllen = self.control_len;
+            base.cast::<msghdr>().write(header);
+        }
+    }
+}
+
+/// Copies `len` bytes from `from` to byte `at` of the block; returns the copy's address.
+pub(crate) fn copy_into(
+    copy: &mut [u64], at: usize, from: *const c_void, len: usize,
+) -> *mut c_void {
+    assert!(std::mem::size_of_val(copy) >= at + len);
+    // SAFETY: the assertion keeps the write inside; the caller's bytes are readable during the
+    // submit call (contract, line 4).
+    unsafe {
+        let to = copy.as_mut_ptr().cast::<u8>().add(at);
+        std::ptr::copy_nonoverlapping(from.cast::<u8>(), to, len);
+        to.cast()
+    }
+}
+
+/// The bytes of a vector array.
+pub(crate) fn vector_bytes(vectors: &[iovec]) -> (*const c_void, usize) {
+    (vectors.as_ptr().cast(), std::mem::size_of_val(vectors))
+}
+
+/// Closes every descriptor that a completed receive put into the control data of a message whose
+/// owner does not want it any more.
+pub(crate) fn close_passed_descriptors(copy: &[u64]) {
+    assert!(std::mem::size_of_val(copy) >= size_of::<msghdr>());
+    // SAFETY: the copy begins with a header that the kernel filled; its control data belongs to the
+    // engine until the last callback, and the CMSG macros stay inside msg_controllen.
+    unsafe {
+        let header = copy.as_ptr().cast::<msghdr>();
+        let mut item = libc::CMSG_FIRSTHDR(header);
+        while let Some(entry) = item.as_ref() {
+            if entry.cmsg_level == libc::SOL_SOCKET && entry.cmsg_type == libc::SCM_RIGHTS {
+                let data = libc::CMSG_DATA(item).cast::<i32>();
+                let bytes = entry.cmsg_len - (data as usize - item as usize);
+                for index in 0..bytes / size_of::<i32>() {
+                    crate::sys::descriptor::close(data.add(index).read_unaligned());
+                }
+            }
+            item = libc::CMSG_NXTHDR(header, item);
+        }
+    }
+}
+
+/// Open and socket flags that the operations set for the caller.
+pub(crate) mod flags {
+    pub(crate) const MSG_NOSIGNAL: i32 = libc::MSG_NOSIGNAL;
+    pub(crate) const O_CLOEXEC: i32 = libc::O_CLOEXEC;
+    pub(crate) const O_LARGEFILE: i32 = libc::O_LARGEFILE;
+    pub(crate) const SOCK_CLOEXEC: i32 = libc::SOCK_CLOEXEC;
+    pub(crate) const EPOLLET: u32 = libc::EPOLLET as u32;
+}

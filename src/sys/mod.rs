@@ -1,0 +1,14 @@
+//! What the kernel is: the ring's memory and its three system calls, clocks, the thread's identity,
+//! event descriptors and error numbers. The only layer that says `libc::`. Everything above sees
+//! safe types; the `unsafe` of system calls and of shared memory ends here.
+
+pub(crate) mod atomic;
+pub(crate) mod calls;
+pub(crate) mod clock;
+pub(crate) mod descriptor;
+pub(crate) mod entry;
+pub(crate) mod errno;
+pub(crate) mod memory;
+pub(crate) mod message;
+pub(crate) mod ring;
+pub(crate) mod thread;

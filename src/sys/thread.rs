@@ -1,0 +1,121 @@
+//! Who is calling: the thread pointer, read inline (1.6 ns; getpid costs 75), and the gate, a page
+//! that the kernel wipes in a forked child. One comparison with the gate's owner therefore tells
+//! this thread from another, from a child's copy, and from a context that takes no calls just now.
+
+use crate::sys::atomic::{AtomicUsize, Ordering};
+use crate::sys::errno::Errno;
+use std::ptr::NonNull;
+
+/// A number that no two live threads share; a later thread can have an earlier one's.
+#[inline(always)]
+pub(crate) fn pointer() -> usize {
+    let value: usize;
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the x86-64 ELF ABI keeps the thread control block's own address at fs:0.
+    unsafe {
+        std::arch::asm!("mov {}, fs:0", out(reg) value, options(nostack, preserves_flags, readonly, pure));
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: reading the thread register has no effect.
+    unsafe {
+        std::arch::asm!("mrs {}, tpidr_el0", out(reg) value, options(nostack, preserves_flags, nomem, pure));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    {
+        thread_local!(static MARK: u8 = const { 0 });
+        value = MARK.with(|mark| std::ptr::from_ref(mark) as usize);
+    }
+    value
+}
+
+/// The page behind one context's owner check.
+pub(crate) struct Gate(NonNull<Page>);
+
+#[repr(C)]
+struct Page {
+    /// The thread pointer that may enter; 0 when nobody may.
+    owner: AtomicUsize,
+    /// 1, and 0 in a forked child.
+    alive: AtomicUsize,
+}
+
+const PAGE_SIZE: usize = 4096;
+
+// SAFETY: the page is only reached through atomics.
+unsafe impl Send for Gate {}
+// SAFETY: as above.
+unsafe impl Sync for Gate {}
+
+impl Gate {
+    pub(crate) fn create() -> Result<Gate, Errno> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: a fresh anonymous mapping, checked below.
+        let page = unsafe {
+            let page = libc::mmap(std::ptr::null_mut(), PAGE_SIZE, protection, flags, -1, 0);
+            if page == libc::MAP_FAILED {
+                return Err(Errno::last());
+            }
+            // Linux 4.14. Without it a child could not be told from its parent.
+            if libc::madvise(page, PAGE_SIZE, libc::MADV_WIPEONFORK) != 0 {
+                let errno = Errno::last();
+                libc::munmap(page, PAGE_SIZE);
+                return Err(errno);
+            }
+            NonNull::new_unchecked(page.cast::<Page>())
+        };
+        let gate = Gate(page);
+        gate.page().alive.store(1, Ordering::Relaxed);
+        Ok(gate)
+    }
+
+    #[inline(always)]
+    fn page(&self) -> &Page {
+        // SAFETY: the mapping lives as long as `self`, and zeroes are a valid Page.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// Whether the calling thread may enter. Relaxed: only this thread can have stored its own
+    /// number, and program order makes it see that; any other value means no.
+    #[inline(always)]
+    pub(crate) fn admits_caller(&self) -> bool {
+        self.page().owner.load(Ordering::Relaxed) == pointer()
+    }
+
+    /// False in a forked child.
+    pub(crate) fn same_process(&self) -> bool {
+        self.page().alive.load(Ordering::Relaxed) != 0
+    }
+
+    /// Lets this thread in, if nobody is.
+    pub(crate) fn open_for_caller(&self) -> bool {
+        let page = self.page();
+        page.owner.compare_exchange(0, pointer(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    pub(crate) fn close(&self) {
+        self.page().owner.store(0, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        // SAFETY: the mapping made in `create`, not used after this.
+        unsafe { libc::munmap(self.0.as_ptr().cast(), PAGE_SIZE) };
+    }
+}
+
+/// Whether the caller is the thread that the process began with. Its thread-exit hooks run inside
+/// `exit`, before static destructors, when it is still alive.
+pub(crate) fn is_initial() -> bool {
+    // SAFETY: no arguments, no failure.
+    unsafe { libc::getpid() == libc::gettid() }
+}
+
+/// Whether the thread that the process began with has ended by pthread_exit.
+pub(crate) fn initial_has_ended() -> bool {
+    std::fs::read_to_string("/proc/self/stat")
+        .ok()
+        .and_then(|text| text.rsplit(") ").next().map(|rest| rest.starts_with(['Z', 'X'])))
+        .unwrap_or(false)
+}

@@ -1,0 +1,21 @@
+//! Makes a C file and a Rust file out of mirror.rs and the header: for every item a function in C
+//! that tells what the compiler makes of it, and a check in Rust that calls it.
+
+/// System structs whose C name needs the keyword, and that the header only points to.
+const SYSTEM_STRUCTS: [&str; 5] = ["io_uring_sqe", "iovec", "msghdr", "sockaddr", "statx"];
+
+fn main() {
+    println!("cargo:rerun-if-changed=mirror.rs");
+    println!("cargo:rerun-if-changed=../../include/aio_rs.h");
+    let mut test = ctest2::TestGenerator::new();
+    test.include("../../include").header("aio_rs.h");
+    test.flag("-std=c11").flag("-Wall").flag("-Wextra").flag("-Werror");
+    test.type_name(|name, is_struct, _| {
+        if is_struct || SYSTEM_STRUCTS.contains(&name) {
+            format!("struct {name}")
+        } else {
+            name.to_string()
+        }
+    });
+    test.generate("mirror.rs", "conformance.rs");
+}
