@@ -39,8 +39,8 @@
 enum {
     IN_FLIGHT_DEFAULT = 256,
     IN_FLIGHT_MAX = 4096,
-    BUFFER_BYTES = 128 * 1024,
-    WALK_ENTRIES_MAX = 512, /* per turn of the loop, so that signals and progress get theirs */
+    BUFFER_BYTES = 64 * 1024, /* of each file in flight */
+    WALK_ENTRIES_MAX = 512,   /* per turn of the loop, so that signals and progress get theirs */
 };
 #define PROGRESS_NS UINT64_C(100000000)
 
@@ -378,8 +378,15 @@ static void read_next(struct file *file) {
             return;
         }
     }
+    /*
+     * A short read from the page cache is over sooner than a kernel worker has been woken for it;
+     * a long one is worth another core. One that has to wait for the disk goes to a worker anyway.
+     */
+    static const aio_submit_options on_worker = {.size = sizeof on_worker,
+                                                 .flags = AIO_SUBMIT_ASYNC};
+    bool is_long = file->st.st_size >= BUFFER_BYTES;
     aio_op_id id = aio_submit_read(job.ctx, file->source_fd, file->buffer, BUFFER_BYTES,
-                                   file->offset, NULL, on_read, file);
+                                   file->offset, is_long ? &on_worker : NULL, on_read, file);
     if (id < 0)
         fail_file(file, id);
 }

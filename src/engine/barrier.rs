@@ -1,8 +1,8 @@
 //! Barriers: an operation that waits for all one-shot operations before it. Each barrier begins an
-//! epoch; a slot carries the epoch in which it was submitted, and only while a barrier waits does a
-//! completion look at it. The common path pays one store.
+//! epoch. While barriers wait, every submission takes the careful path and notes its epoch in its
+//! cold part; what was submitted while none waited belongs to the oldest. So the common path pays
+//! nothing.
 
-use crate::sys::errno::Errno;
 use std::collections::VecDeque;
 
 struct Barrier {
@@ -14,24 +14,19 @@ struct Barrier {
 
 #[derive(Default)]
 pub(crate) struct Barriers {
-    epoch: u16,
+    /// The epoch of what is submitted now.
+    epoch: u64,
     /// Oldest first; their epochs are consecutive and end before the current one.
     queue: VecDeque<Barrier>,
 }
 
 impl Barriers {
-    #[inline(always)]
-    pub(crate) fn epoch(&self) -> u16 {
+    pub(crate) fn epoch(&self) -> u64 {
         self.epoch
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
-    }
-
-    /// Epochs are 16 bits wide: that many barriers can wait at once.
-    pub(crate) fn check_room(&self) -> Result<(), Errno> {
-        if self.queue.len() < usize::from(u16::MAX) { Ok(()) } else { Err(Errno::EAGAIN) }
     }
 
     /// Puts slot `index` behind the `one_shots` operations in flight; false if it need not wait.
@@ -42,14 +37,14 @@ impl Barriers {
         }
         let older: u32 = self.queue.iter().map(|barrier| barrier.waiting).sum();
         self.queue.push_back(Barrier { waiting: one_shots - older, held: index + 1 });
-        self.epoch = self.epoch.wrapping_add(1);
+        self.epoch += 1;
         true
     }
 
     /// A one-shot operation of `epoch` has ended.
-    pub(crate) fn ended(&mut self, epoch: u16) {
-        let first = self.epoch.wrapping_sub(self.queue.len() as u16);
-        let position = usize::from(epoch.wrapping_sub(first));
+    pub(crate) fn ended(&mut self, epoch: u64) {
+        let first = self.epoch - self.queue.len() as u64;
+        let position = epoch.saturating_sub(first) as usize;
         if let Some(barrier) = self.queue.get_mut(position) {
             barrier.waiting -= 1;
         }

@@ -133,21 +133,15 @@ impl Engine {
     }
 
     fn ask_backend(&mut self, id: u64) {
-        let fill = |sqe: &mut Sqe| {
-            sqe.opcode = Opcode::IORING_OP_ASYNC_CANCEL as u8;
-            sqe.fd = -1;
-            sqe.addr = id;
-            sqe.user_data = INTERNAL | id;
-        };
         self.tally.cancels += 1;
-        match self.backend.next_sqe() {
-            Some(sqe) => fill(sqe),
-            None => {
-                let mut sqe = Sqe::default();
-                fill(&mut sqe);
-                self.backend.stage(&sqe.into());
-            }
-        }
+        let sqe = Sqe {
+            opcode: Opcode::IORING_OP_ASYNC_CANCEL as u8,
+            fd: -1,
+            addr: id,
+            user_data: INTERNAL | id,
+            ..Sqe::default()
+        };
+        self.backend.stage(&sqe.into());
     }
 
     /// The kernel's answer to a cancel request. ENOENT: its target has ended, or was between two
@@ -249,6 +243,8 @@ impl Engine {
     }
 
     fn take_to_stash(&mut self, id: u64) {
+        // What the turn was offered goes to the stash with the rest.
+        self.backend.offer(0);
         while self.backend.ready() > 0 {
             let Some(cqe) = self.backend.pop() else { break };
             // The engine's own completions may be what the wait depends on.
@@ -259,5 +255,7 @@ impl Engine {
                 self.stash.push_back(cqe);
             }
         }
+        self.backend.offer(0);
+        self.budget.stash = self.stash.len() as u32;
     }
 }

@@ -82,6 +82,7 @@ impl Engine {
     pub(crate) fn fail_open_chain(&mut self) {
         if let Some(key) = self.chains.open.checked_sub(1) {
             self.chains.open = 0;
+            self.decide_path();
             self.fail_chain(key, Errno::EINVAL);
         }
     }
@@ -89,6 +90,7 @@ impl Engine {
     /// The unlinked last member is there.
     pub(crate) fn close_chain(&mut self, key: usize) {
         self.chains.open = 0;
+        self.decide_path();
         let chain = &self.chains.chains[key];
         let (first, len, barrier) = (chain.first - 1, chain.len, chain.barrier);
         match chain.spoiled {
@@ -107,12 +109,12 @@ impl Engine {
         if !self.barriers.raise(first, one_shots) {
             return self.start_chain_of(first);
         }
-        self.special = !0;
+        self.decide_path();
         let epoch = self.barriers.epoch();
         for member in self.members(key) {
             let slot = self.slots.at_mut(member);
-            slot.set_epoch(epoch);
             slot.state |= state::BARRIER;
+            self.cold.of(slot).epoch = epoch;
         }
     }
 

@@ -27,6 +27,8 @@ pub(crate) struct Cold {
     /// The end of a timer's own deadline, or the time of an interval's next tick.
     pub expiry_ns: u64,
     pub due_ns: u64,
+    /// When it was submitted, in epochs of `barrier.rs`; 0: before the oldest barrier.
+    pub epoch: u64,
 }
 
 impl Cold {
@@ -45,6 +47,7 @@ impl Cold {
             period_ns: 0,
             expiry_ns: u64::MAX,
             due_ns: 0,
+            epoch: 0,
         }
     }
 }

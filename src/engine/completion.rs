@@ -5,7 +5,7 @@
 use crate::engine::Engine;
 use crate::engine::cancel::{INTERNAL, WAKE};
 use crate::engine::descriptors::Left;
-use crate::engine::slots::{phase, state};
+use crate::engine::slots::{index_of, phase, state};
 use crate::op::{self, traits};
 use crate::sys::clock;
 use crate::sys::descriptor;
@@ -30,6 +30,15 @@ pub(crate) struct Delivery {
     pub result: i32,
     pub flags: u32,
     pub extra: u64,
+}
+
+/// The same without what only a record needs.
+#[derive(Clone, Copy)]
+pub(crate) struct Plain {
+    pub callback: usize,
+    pub user_data: usize,
+    pub result: i32,
+    pub flags: u32,
 }
 
 /// The operation whose callback is running.
@@ -67,35 +76,46 @@ pub(crate) struct Record {
 }
 
 impl Engine {
-    /// Takes a completion in. None: there is nobody to tell.
+    /// The next completion, if it needs no more than its slot's release and a callback.
     #[inline(always)]
-    pub(crate) fn complete(&mut self, cqe: Cqe) -> Option<Delivery> {
-        let Some(index) = self.slots.find(cqe.user_data) else {
-            self.complete_internal(cqe);
+    pub(crate) fn next_plain(&mut self) -> Option<Plain> {
+        let cqe = self.backend.peek()?;
+        let slot = self.slots.candidate(cqe.user_data)?;
+        let odd = (slot.id() ^ cqe.user_data)
+            | u64::from(slot.state & self.special)
+            | u64::from(cqe.flags & MORE);
+        let (callback, user_data) = (slot.callback, slot.user_data);
+        if odd != 0 || cqe.result == Errno::EINTR.status() || callback == REAP {
             return None;
-        };
-        let slot = self.slots.at(index);
-        let careful = slot.state & self.special != 0 || cqe.flags & MORE != 0;
-        if careful || cqe.result == -Errno::EINTR.0 {
-            return self.complete_carefully(index, cqe);
         }
-        let delivery = Delivery {
-            callback: slot.callback,
-            user_data: slot.user_data,
-            id: cqe.user_data,
-            result: cqe.result,
-            flags: cqe.flags & cqe_flags::PUBLIC,
-            extra: cqe.extra,
-        };
-        if slot.has(state::LISTED) {
+        let listed = slot.has(state::LISTED);
+        let index = index_of(cqe.user_data);
+        self.backend.advance();
+        if listed {
             self.unlist(index);
         }
         self.slots.release(index);
-        Some(delivery)
+        self.current = Current { id: cqe.user_data, result: cqe.result };
+        Some(Plain {
+            callback,
+            user_data,
+            result: cqe.result,
+            flags: cqe.flags & cqe_flags::PUBLIC,
+        })
+    }
+
+    /// Takes a completion of any kind in. None: there is nobody to tell.
+    pub(crate) fn complete(&mut self, cqe: Cqe) -> Option<Delivery> {
+        match self.slots.find(cqe.user_data) {
+            Some(index) => self.complete_carefully(index, cqe),
+            None => {
+                self.complete_internal(cqe);
+                None
+            }
+        }
     }
 
     /// A completion of one of the engine's own entries.
-    #[cold]
     fn complete_internal(&mut self, cqe: Cqe) {
         if cqe.user_data == WAKE {
             self.tally.wakes += 1;
@@ -114,8 +134,6 @@ impl Engine {
         self.backend.stage(&sqe.into());
     }
 
-    #[cold]
-    #[inline(never)]
     fn complete_carefully(&mut self, index: u32, cqe: Cqe) -> Option<Delivery> {
         let slot = self.slots.at(index);
         let mut flags = cqe.flags & cqe_flags::PUBLIC;
@@ -226,9 +244,13 @@ impl Engine {
             self.note_left(left, fd);
         }
         let slot = self.slots.at_mut(index);
-        let (epoch, multishot) = (slot.epoch(), slot.has(traits::MULTISHOT));
-        if let Some(copy) = self.cold.remove(slot).and_then(|cold| cold.copy) {
-            self.arena.give_back(copy);
+        let multishot = slot.has(traits::MULTISHOT);
+        let mut epoch = 0;
+        if let Some(cold) = self.cold.remove(slot) {
+            epoch = cold.epoch;
+            if let Some(copy) = cold.copy {
+                self.arena.give_back(copy);
+            }
         }
         self.slots.release(index);
         if multishot {
@@ -285,9 +307,7 @@ impl Engine {
                 self.release_barrier(index);
             }
         }
-        if self.barriers.is_empty() {
-            self.special = state::SPECIAL;
-        }
+        self.decide_path();
     }
 }
 

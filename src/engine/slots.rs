@@ -6,14 +6,24 @@
 use crate::op::traits;
 use crate::sys::errno::Errno;
 use std::num::NonZeroU32;
+use std::ptr::NonNull;
 
 const INDEX_BITS: u32 = 24;
 const INDEX_MASK: u64 = (1 << INDEX_BITS) - 1;
+/// The opcode is in the highest byte of a slot's state.
+pub(crate) const OPCODE_SHIFT: u32 = 24;
+
 const PAGE_BITS: u32 = 8;
 const PAGE: usize = 1 << PAGE_BITS;
 
 /// The last index is never given out: the engine's own submissions carry it.
 pub(crate) const SLOTS_MAX: u32 = (1 << INDEX_BITS) - 1;
+
+/// The slot index in an id.
+#[inline(always)]
+pub(crate) fn index_of(id: u64) -> u32 {
+    (id & INDEX_MASK) as u32
+}
 
 /// Where an operation is. The low bits of a slot's state.
 pub(crate) mod phase {
@@ -80,16 +90,18 @@ pub(crate) mod state {
 const _: () = assert!(traits::MULTISHOT > state::INTERVAL && traits::REARMS < state::DISCARD);
 const _: () = assert!(size_of::<Slot>() == 64);
 
-/// One operation. `tag` is `generation << 24 | epoch << 8 | opcode`.
+/// One operation.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub(crate) struct Slot {
-    tag: u64,
+    /// The id of the operation in flight, or of the next one.
+    id: u64,
+    /// The callback; the next free slot when free.
     pub callback: usize,
     pub user_data: usize,
     pub state: u32,
     pub fd: i32,
-    /// Neighbours in the list of the descriptor (`descriptors.rs`); the next free slot when free.
+    /// Neighbours in the list of the descriptor (`descriptors.rs`).
     pub fd_next: u32,
     pub fd_prev: u32,
     /// Neighbours in a list of the wheel (`wheel.rs`).
@@ -104,8 +116,13 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
+    #[inline(always)]
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
     const EMPTY: Slot = Slot {
-        tag: 0,
+        id: 0,
         callback: 0,
         user_data: 0,
         state: phase::FREE,
@@ -135,15 +152,7 @@ impl Slot {
     }
 
     pub(crate) fn opcode(&self) -> u8 {
-        self.tag as u8
-    }
-
-    pub(crate) fn epoch(&self) -> u16 {
-        (self.tag >> 8) as u16
-    }
-
-    pub(crate) fn set_epoch(&mut self, epoch: u16) {
-        self.tag = self.tag & !0xff_ff00 | u64::from(epoch) << 8;
+        (self.state >> OPCODE_SHIFT) as u8
     }
 
     pub(crate) fn cold_key(&self) -> Option<usize> {
@@ -152,28 +161,50 @@ impl Slot {
 }
 
 pub(crate) struct Slots {
-    pages: Vec<Box<[Slot; PAGE]>>,
-    /// Index plus one of the first free slot.
-    free: u32,
-    /// Slots that were ever put on the free list.
-    created: u32,
+    /// The first free slot, or null. Slots link through `callback`.
+    free: *mut Slot,
     taken: u64,
     released: u64,
+    pages: Vec<Page>,
+    /// Slots that were ever put on the free list.
+    created: u32,
     retired: u32,
     first_generation: u64,
     /// Most operations at a time.
     limit: u32,
 }
 
+/// A page of slots. Slots are reached through raw pointers only, never through a reference to the
+/// page, because the free list keeps pointers to them.
+struct Page(NonNull<Slot>);
+
+impl Page {
+    fn create() -> Result<Page, Errno> {
+        let mut page = Vec::new();
+        page.try_reserve_exact(PAGE).map_err(|_| Errno::ENOMEM)?;
+        page.resize(PAGE, Slot::EMPTY);
+        let first = Box::into_raw(page.into_boxed_slice()).cast::<Slot>();
+        NonNull::new(first).map(Page).ok_or(Errno::ENOMEM)
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        let page = std::ptr::slice_from_raw_parts_mut(self.0.as_ptr(), PAGE);
+        // SAFETY: made by `create` as a boxed slice of this length.
+        drop(unsafe { Box::from_raw(page) });
+    }
+}
+
 impl Slots {
     /// `random` decides where the generations begin.
     pub(crate) fn new(limit: u32, random: u64) -> Slots {
         Slots {
-            pages: Vec::new(),
-            free: 0,
-            created: 0,
+            free: std::ptr::null_mut(),
             taken: 0,
             released: 0,
+            pages: Vec::new(),
+            created: 0,
             retired: 0,
             // Below half of the range, so that each slot has 2^38 uses at the least, and not 0,
             // so that an id is positive.
@@ -198,43 +229,55 @@ impl Slots {
     }
 
     #[inline(always)]
+    fn pointer(&self, index: u32) -> *mut Slot {
+        let page = &self.pages[(index >> PAGE_BITS) as usize];
+        // SAFETY: the masked index is inside the page.
+        unsafe { page.0.as_ptr().add(index as usize & (PAGE - 1)) }
+    }
+
+    #[inline(always)]
     pub(crate) fn at(&self, index: u32) -> &Slot {
-        &self.pages[(index >> PAGE_BITS) as usize][index as usize & (PAGE - 1)]
+        // SAFETY: inside a page; `&self` keeps every writer away.
+        unsafe { &*self.pointer(index) }
     }
 
     #[inline(always)]
     pub(crate) fn at_mut(&mut self, index: u32) -> &mut Slot {
-        &mut self.pages[(index >> PAGE_BITS) as usize][index as usize & (PAGE - 1)]
+        // SAFETY: inside a page; `&mut self` keeps every other reference away.
+        unsafe { &mut *self.pointer(index) }
     }
 
     /// The slot that `id` names, if its operation is in flight.
-    #[inline(always)]
     pub(crate) fn find(&self, id: u64) -> Option<u32> {
+        let slot = self.candidate(id)?;
+        (slot.id == id && slot.phase() != phase::FREE).then_some((id & INDEX_MASK) as u32)
+    }
+
+    /// The slot that `id` would be in; the caller compares.
+    #[inline(always)]
+    pub(crate) fn candidate(&self, id: u64) -> Option<&Slot> {
         let index = (id & INDEX_MASK) as u32;
         let page = self.pages.get((index >> PAGE_BITS) as usize)?;
-        let slot = &page[index as usize & (PAGE - 1)];
-        ((slot.tag ^ id) >> INDEX_BITS == 0 && slot.phase() != phase::FREE).then_some(index)
+        // SAFETY: the masked index is inside the page; `&self` keeps every writer away.
+        Some(unsafe { &*page.0.as_ptr().add(index as usize & (PAGE - 1)) })
     }
 
     #[inline(always)]
     pub(crate) fn id(&self, index: u32) -> u64 {
-        self.at(index).tag & !INDEX_MASK | u64::from(index)
+        self.at(index).id
     }
 
-    /// Takes a free slot. The caller fills it.
+    /// Takes a free slot, which the caller fills, and its id.
     #[inline(always)]
-    pub(crate) fn take(&mut self, opcode: u8, epoch: u16) -> Result<(u32, u64, &mut Slot), Errno> {
-        if self.free == 0 {
+    pub(crate) fn take(&mut self) -> Result<(u64, &mut Slot), Errno> {
+        if self.free.is_null() {
             self.grow()?;
         }
-        let index = self.free - 1;
+        // SAFETY: the free list holds valid slots of our pages that nobody else refers to.
+        let slot = unsafe { &mut *self.free };
+        self.free = slot.callback as *mut Slot;
         self.taken += 1;
-        let page = &mut self.pages[(index >> PAGE_BITS) as usize];
-        let slot = &mut page[index as usize & (PAGE - 1)];
-        self.free = slot.fd_next;
-        let generation = slot.tag & !INDEX_MASK;
-        slot.tag = generation | u64::from(epoch) << 8 | u64::from(opcode);
-        Ok((index, generation | u64::from(index), slot))
+        Ok((slot.id, slot))
     }
 
     #[cold]
@@ -246,20 +289,17 @@ impl Slots {
         }
         if self.created as usize == self.pages.len() * PAGE {
             self.pages.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-            let mut page = Vec::new();
-            page.try_reserve_exact(PAGE).map_err(|_| Errno::ENOMEM)?;
-            page.resize(PAGE, Slot::EMPTY);
-            self.pages.push(page.into_boxed_slice().try_into().map_err(|_| Errno::ENOMEM)?);
+            self.pages.push(Page::create()?);
         }
         let (first, end) = (self.created, limit.min((self.pages.len() * PAGE) as u32));
         self.created = end;
         // In reverse, so that the lowest index comes first.
         for index in (first..end).rev() {
-            let (tag, free) = (self.first_generation << INDEX_BITS, self.free);
+            let (id, free) = (self.first_generation << INDEX_BITS | u64::from(index), self.free);
             let slot = self.at_mut(index);
-            slot.tag = tag;
-            slot.fd_next = free;
-            self.free = index + 1;
+            slot.id = id;
+            slot.callback = free as usize;
+            self.free = slot;
         }
         Ok(())
     }
@@ -271,24 +311,20 @@ impl Slots {
         let free = self.free;
         let slot = self.at_mut(index);
         slot.state = phase::FREE;
-        let next = (slot.tag & !INDEX_MASK).wrapping_add(1 << INDEX_BITS);
-        slot.tag = next;
-        if (next as i64) < 0 {
+        slot.callback = free as usize;
+        slot.id = slot.id.wrapping_add(1 << INDEX_BITS);
+        if (slot.id as i64) < 0 {
             self.retired += 1;
             return;
         }
-        slot.fd_next = free;
-        self.free = index + 1;
+        self.free = slot;
     }
 
     /// All slots in flight, by index.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Slot)> {
-        self.pages
-            .iter()
-            .flat_map(|page| page.iter())
-            .enumerate()
+        (0..self.created)
+            .map(|index| (index, self.at(index)))
             .filter(|(_, slot)| slot.phase() != phase::FREE)
-            .map(|(index, slot)| (index as u32, slot))
     }
 
     /// One above the highest index, for walks that change what they walk over.
@@ -302,9 +338,9 @@ mod tests {
     use super::*;
 
     fn take(slots: &mut Slots) -> (u32, u64) {
-        let (index, id, slot) = slots.take(0, 0).unwrap();
+        let (id, slot) = slots.take().unwrap();
         slot.state = phase::BACKEND;
-        (index, id)
+        (index_of(id), id)
     }
 
     #[test]
@@ -324,20 +360,20 @@ mod tests {
     fn a_slot_is_retired_when_its_generations_are_used_up() {
         let mut slots = Slots::new(1, u64::MAX);
         let (index, _) = take(&mut slots);
-        slots.at_mut(index).tag = (i64::MAX as u64) & !INDEX_MASK;
+        slots.at_mut(index).id = (i64::MAX as u64) & !INDEX_MASK;
         let id = slots.id(index);
         slots.release(index);
         assert_eq!(slots.find(id), None);
         let (next, _) = take(&mut slots);
         assert_ne!(next, index, "the limit counts usable slots, so a new one replaces it");
-        assert!(slots.take(0, 0).is_err());
+        assert!(slots.take().is_err());
     }
 
     #[test]
     fn the_limit_is_exact_over_pages() {
         let mut slots = Slots::new(300, 1);
         let all: Vec<_> = (0..300).map(|_| take(&mut slots).0).collect();
-        assert_eq!(slots.take(0, 0).err(), Some(Errno::EAGAIN));
+        assert_eq!(slots.take().err(), Some(Errno::EAGAIN));
         slots.release(all[299]);
         assert_eq!(take(&mut slots).0, all[299]);
     }

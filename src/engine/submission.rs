@@ -4,7 +4,7 @@
 
 use crate::engine::cancel::Why;
 use crate::engine::cold::Cold;
-use crate::engine::slots::{phase, state};
+use crate::engine::slots::{OPCODE_SHIFT, index_of, phase, state};
 use crate::engine::{Engine, chain};
 use crate::op::{self, NO_DESCRIPTOR, Operation, traits};
 use crate::sys::clock;
@@ -64,48 +64,41 @@ impl Engine {
     pub(crate) fn submit<O: Operation>(&mut self, op: &O, done: Done) -> Result<u64, Errno> {
         let fd = op.descriptor();
         let traits = op.traits();
+        let closes = traits & traits::CLOSES != 0;
         let plain = op.copied() == 0
             && O::OPCODE as u8 <= NEWEST_OF_FLOOR
             && traits & traits::REARMS == 0
             && op.second_descriptor() == NO_DESCRIPTOR;
-        if !plain || !self.is_plain(traits, fd) {
+        // A full queue, an open chain and a waiting barrier all mean that there is no room.
+        if !plain || !self.backend.has_room() || (closes && !self.descriptors.is_empty(fd)) {
             return self.submit_carefully(op, &SubmitOptions::default(), done);
         }
-        let epoch = self.barriers.epoch();
-        let (index, id, slot) = self.slots.take(O::OPCODE as u8, epoch)?;
+        let (id, slot) = self.slots.take()?;
         slot.callback = done.callback;
         slot.user_data = done.user_data;
         slot.fd = fd;
         slot.submitted_ms = self.now_ms;
-        slot.state = phase::BACKEND | traits;
-        if fd >= 0 && traits & traits::CLOSES == 0 {
+        slot.state = phase::BACKEND | traits | (O::OPCODE as u32) << OPCODE_SHIFT;
+        if fd >= 0 && !closes {
             slot.state |= state::LISTED;
-            if !self.descriptors.link(&mut self.slots, &mut self.cold, index) {
-                self.slots.at_mut(index).state &= !state::LISTED;
-                self.make_ready(index, Errno::EBADF.status(), 0);
+            if !self.descriptors.link(&mut self.slots, &mut self.cold, index_of(id)) {
+                self.slots.at_mut(index_of(id)).state &= !state::LISTED;
+                self.make_ready(index_of(id), Errno::EBADF.status(), 0);
                 return Ok(id);
             }
         }
-        match self.backend.next_sqe() {
-            Some(sqe) => {
-                sqe.opcode = O::OPCODE as u8;
-                op.prepare(sqe, &mut []);
-                sqe.user_data = id;
-            }
-            None => {
-                let mut sqe = Sqe { opcode: O::OPCODE as u8, ..Sqe::default() };
-                op.prepare(&mut sqe, &mut []);
-                sqe.user_data = id;
-                self.backend.stage(&sqe.into());
-            }
-        }
+        let sqe = self.backend.claim();
+        sqe.opcode = O::OPCODE as u8;
+        op.prepare(sqe, &mut []);
+        sqe.user_data = id;
         Ok(id)
     }
 
-    /// No chain is open, and a close has nothing to wait for.
-    #[inline(always)]
-    fn is_plain(&mut self, traits: u32, fd: i32) -> bool {
-        !self.chains.is_open() && (traits & traits::CLOSES == 0 || self.descriptors.is_empty(fd))
+    /// Sends submissions and completions through the plain path, or the careful one while a chain
+    /// is open or a barrier waits.
+    pub(crate) fn decide_path(&mut self) {
+        self.backend.hold(self.chains.is_open() || !self.barriers.is_empty());
+        self.special = if self.barriers.is_empty() { state::SPECIAL } else { !0 };
     }
 
     /// Submits with options, copies and all.
@@ -179,9 +172,6 @@ impl Engine {
             let attempt = op::fallback(sqe.opcode).filter(|_| !chained && !barrier);
             Some(attempt.ok_or(Errno::EOPNOTSUPP)?)
         };
-        if barrier {
-            self.barriers.check_room()?;
-        }
 
         let closes = prepared.traits & traits::CLOSES != 0;
         let keeps_entry = chained || barrier || closes || prepared.traits & traits::REARMS != 0;
@@ -190,8 +180,10 @@ impl Engine {
         let id = self.slots.id(index);
         prepared.entry.sqe.user_data = id;
         let idle = options.flags & submit_flags::TIMEOUT_IDLE != 0;
+        let epoch = if self.barriers.is_empty() { 0 } else { self.barriers.epoch() };
         if keeps_entry
             || idle
+            || epoch != 0
             || prepared.copy.is_some()
             || prepared.second_fd >= 0
             || options.group != 0
@@ -205,6 +197,7 @@ impl Engine {
                 group: options.group,
                 correlation: options.correlation,
                 period_ns: if idle { options.timeout_ns } else { 0 },
+                epoch,
                 ..Cold::new()
             };
             let key = self.cold.add(cold);
@@ -241,14 +234,14 @@ impl Engine {
     pub(crate) fn take_slot(
         &mut self, opcode: u8, fd: i32, done: Done, options: &SubmitOptions,
     ) -> Result<u32, Errno> {
-        let epoch = self.barriers.epoch();
-        let (index, _, slot) = self.slots.take(opcode, epoch)?;
+        let (id, slot) = self.slots.take()?;
         slot.callback = done.callback;
         slot.user_data = done.user_data;
         slot.fd = fd;
         slot.submitted_ms = self.now_ms;
-        slot.state = if options.flags & submit_flags::QUIET != 0 { state::QUIET } else { 0 };
-        Ok(index)
+        let quiet = if options.flags & submit_flags::QUIET != 0 { state::QUIET } else { 0 };
+        slot.state = u32::from(opcode) << OPCODE_SHIFT | quiet;
+        Ok(index_of(id))
     }
 
     /// Lists an operation under its descriptors; false if one of them is being closed.
@@ -320,13 +313,12 @@ impl Engine {
         if !self.barriers.raise(index, one_shots) {
             return self.release_barrier(index);
         }
-        let epoch = self.barriers.epoch();
+        self.decide_path();
         let slot = self.slots.at_mut(index);
-        slot.set_epoch(epoch);
         slot.state |= state::BARRIER;
         slot.set_phase(phase::HELD);
         self.local += 1;
-        self.special = !0;
+        self.cold.of(self.slots.at(index)).epoch = self.barriers.epoch();
     }
 
     /// Starts what a barrier held.
@@ -361,6 +353,7 @@ impl Engine {
         };
         let key = self.chains.join(index, barrier);
         cold.chain = key;
+        self.decide_path();
         if let Some(before) = self.chains.before_last(key) {
             let slot = self.slots.at(before);
             self.cold.of(slot).chain_next = index + 1;
@@ -381,8 +374,8 @@ fn apply_options(sqe: &mut Sqe, traits: u32, options: &SubmitOptions) -> Result<
         sqe.flags |= sqe_flags::ASYNC;
     }
     if options.ioprio != 0 {
-        // Multishot and poll-first bits live there for the operations that are not file I/O.
-        if sqe.ioprio != 0 {
+        // Elsewhere the field has other meanings: multishot, poll first.
+        if !op::has_priority(sqe.opcode) {
             return Err(Errno::EINVAL);
         }
         sqe.ioprio = options.ioprio;

@@ -3,7 +3,7 @@
 //! (contract, line 12). A turn delivers a bounded number of each kind, so that a flood of
 //! completions starves neither timers nor posted functions.
 
-use crate::engine::completion::{Current, Delivery, REAP, Record};
+use crate::engine::completion::{Current, Delivery, Plain, REAP, Record};
 use crate::engine::handle::Handle;
 use crate::engine::mailbox::{Mailbox, Message};
 use crate::engine::{Engine, Refusal};
@@ -21,7 +21,7 @@ const SHORTAGE_NS: u64 = 1_000_000;
 /// What the current turn may still deliver.
 #[derive(Default)]
 pub(crate) struct Budget {
-    completions: u32,
+    pub stash: u32,
     ready: u32,
     expired: u32,
     posts: u32,
@@ -30,7 +30,7 @@ pub(crate) struct Budget {
 
 /// A user function to be called.
 enum Call {
-    Callback(Delivery),
+    Callback(Plain),
     Post(unsafe extern "C-unwind" fn(*mut c_void), *mut c_void),
     /// A record was written; nothing to call.
     Record,
@@ -129,8 +129,11 @@ impl Engine {
                 self.retry_cancels(self.budget.now_ns);
             }
         }
-        let completions = self.backend.ready() + self.stash.len() as u32;
-        self.budget.completions = completions.min(COMPLETIONS_MAX);
+        // What was stashed is older than what is in the queue.
+        let stashed = self.stash.len() as u32;
+        let completions = self.backend.ready();
+        self.backend.offer(if stashed == 0 { completions.min(COMPLETIONS_MAX) } else { 0 });
+        self.budget.stash = stashed;
         self.budget.ready = self.ready.len() as u32;
         self.budget.expired = EXPIRED_MAX;
         self.budget.posts = POSTS_MAX;
@@ -139,7 +142,7 @@ impl Engine {
 
     /// A budget for everything that is here already.
     fn set_local_budget(&mut self) {
-        self.budget.completions = self.stash.len() as u32;
+        self.budget.stash = self.stash.len() as u32;
         self.budget.ready = self.ready.len() as u32;
         self.budget.expired = 0;
         self.budget.posts = POSTS_MAX;
@@ -169,19 +172,22 @@ impl Engine {
         }
     }
 
-    /// The next user function of this turn.
-    #[inline(always)]
+    /// The next user function of this turn, where `next_plain` has none.
+    #[cold]
+    #[inline(never)]
     fn next_call(&mut self) -> Option<Call> {
-        while self.budget.completions != 0 {
-            self.budget.completions -= 1;
-            let cqe =
-                if self.stash.is_empty() { self.backend.pop() } else { self.stash.pop_front() };
-            let Some(cqe) = cqe else { break };
+        loop {
+            let cqe = if self.budget.stash != 0 {
+                self.budget.stash -= 1;
+                self.stash.pop_front()
+            } else {
+                self.backend.pop_offered()
+            };
+            let Some(cqe) = cqe else { return self.next_local_call() };
             if let Some(delivery) = self.complete(cqe) {
                 return Some(self.deliver(delivery));
             }
         }
-        self.next_local_call()
     }
 
     /// What does not come from the backend: made completions, timers, posted functions.
@@ -217,13 +223,13 @@ impl Engine {
     }
 
     /// A delivery as a call, or as a record for `reap`.
-    #[inline(always)]
     fn deliver(&mut self, delivery: Delivery) -> Call {
         if delivery.callback == REAP || self.mute {
             return self.deliver_record(delivery);
         }
-        self.current = Current { id: delivery.id, result: delivery.result };
-        Call::Callback(delivery)
+        let Delivery { callback, user_data, id, result, flags, .. } = delivery;
+        self.current = Current { id, result };
+        Call::Callback(Plain { callback, user_data, result, flags })
     }
 
     #[cold]
@@ -233,7 +239,8 @@ impl Engine {
             let Delivery { user_data, id, result, flags, extra, .. } = delivery;
             self.records.push_back(Record { user_data, id, result, flags, extra });
             if self.is_clogged() {
-                self.budget.completions = 0;
+                self.budget.stash = 0;
+                self.backend.offer(0);
             }
         }
         Call::Record
@@ -305,9 +312,15 @@ pub(super) fn borrow(handle: &Handle) -> &mut Engine {
 pub(crate) fn turn(handle: &Handle, wait: Wait) -> Result<u32, Refusal> {
     borrow(handle).begin_turn(&handle.mailbox, wait)?;
     let mut delivered = 0;
-    while let Some(call) = borrow(handle).next_call() {
+    loop {
+        if let Some(plain) = borrow(handle).next_plain() {
+            perform(plain);
+        } else if let Some(call) = borrow(handle).next_call() {
+            perform_any(call);
+        } else {
+            break;
+        }
         delivered += 1;
-        perform(call);
     }
     borrow(handle).end_turn(handle, delivered);
     Ok(delivered)
@@ -317,28 +330,36 @@ pub(crate) fn turn(handle: &Handle, wait: Wait) -> Result<u32, Refusal> {
 pub(crate) fn deliver_local(handle: &Handle) {
     borrow(handle).set_local_budget();
     while let Some(call) = borrow(handle).next_call() {
-        perform(call);
+        perform_any(call);
     }
 }
 
-/// Calls the user's function: the one place where this happens.
+/// Calls the user's callback: the one place where this happens.
 #[inline(always)]
-fn perform(call: Call) {
+fn perform(plain: Plain) {
     let guard = NoUnwind;
-    // SAFETY: the caller of submit or post promised a function of this type; the engine holds no
-    // borrow. `callback` is a function's address: the value for records was sorted out before.
+    // SAFETY: the caller of submit promised a function of this type; the engine holds no borrow.
+    // `callback` is a function's address: the value for records was sorted out before.
     unsafe {
-        match call {
-            Call::Callback(Delivery { callback, user_data, result, flags, .. }) => {
-                let callback: unsafe extern "C-unwind" fn(*mut c_void, i32, u32) =
-                    std::mem::transmute(callback);
-                callback(user_data as *mut c_void, result, flags);
-            }
-            Call::Post(function, arg) => function(arg),
-            Call::Record => {}
-        }
+        let callback: unsafe extern "C-unwind" fn(*mut c_void, i32, u32) =
+            std::mem::transmute(plain.callback);
+        callback(plain.user_data as *mut c_void, plain.result, plain.flags);
     }
     std::mem::forget(guard);
+}
+
+/// Calls whatever is due.
+fn perform_any(call: Call) {
+    match call {
+        Call::Callback(plain) => perform(plain),
+        Call::Post(function, arg) => {
+            let guard = NoUnwind;
+            // SAFETY: the caller of post promised a function of this type; nothing is borrowed.
+            unsafe { function(arg) };
+            std::mem::forget(guard);
+        }
+        Call::Record => {}
+    }
 }
 
 /// Turns until something was delivered or `timeout_ns` has passed (negative: no limit). Also ends

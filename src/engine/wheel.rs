@@ -200,7 +200,7 @@ impl Wheel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::slots::{SLOTS_MAX, phase};
+    use crate::engine::slots::{SLOTS_MAX, index_of, phase};
 
     struct Fixture {
         slots: Slots,
@@ -213,8 +213,9 @@ mod tests {
         }
 
         fn arm(&mut self, at: u64) -> u32 {
-            let (index, _, slot) = self.slots.take(0, 0).unwrap();
+            let (id, slot) = self.slots.take().unwrap();
             slot.state = phase::WHEEL;
+            let index = index_of(id);
             self.wheel.arm(&mut self.slots, index, at);
             index
         }

@@ -74,6 +74,17 @@ pub(crate) fn clamp_length(len: usize) -> u32 {
     len.min(LENGTH_MAX) as u32
 }
 
+/// Whether the entry's `ioprio` is an I/O priority.
+pub(crate) fn has_priority(opcode: u8) -> bool {
+    let transfers = [
+        Opcode::IORING_OP_READ as u8,
+        Opcode::IORING_OP_WRITE as u8,
+        Opcode::IORING_OP_READV as u8,
+        Opcode::IORING_OP_WRITEV as u8,
+    ];
+    transfers.contains(&opcode)
+}
+
 /// Takes close-on-exec off a prepared entry; false if the operation makes no descriptor.
 pub(crate) fn inherit(sqe: &mut Sqe) -> bool {
     match sqe.opcode {

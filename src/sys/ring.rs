@@ -37,8 +37,11 @@ pub(crate) struct Ring {
     calls: &'static Calls,
     /// Sum of the submission entries handed out; published by `publish`.
     sq_tail: u32,
+    /// The tail at which the plain path must stop: the queue is full, or `blocked`.
+    sq_limit: u32,
     /// What of it the kernel has taken.
     sq_taken: u32,
+    blocked: bool,
     sq_mask: u32,
     sq_entries: u32,
     sqe_shift: u32,
@@ -48,6 +51,8 @@ pub(crate) struct Ring {
     cq_head: u32,
     /// The kernel's tail as last seen.
     cq_tail: u32,
+    /// Where `peek` stops.
+    cq_limit: u32,
     cq_mask: u32,
     cqe_shift: u32,
     cqes: *const u8,
@@ -130,7 +135,9 @@ impl Ring {
         Ok(Ring {
             calls,
             sq_tail: 0,
+            sq_limit: params.sq_entries,
             sq_taken: 0,
+            blocked: false,
             sq_mask: params.sq_entries - 1,
             sq_entries: params.sq_entries,
             sqe_shift,
@@ -139,6 +146,7 @@ impl Ring {
             sq_flags: queues.at(sq.flags),
             cq_head: 0,
             cq_tail: 0,
+            cq_limit: 0,
             cq_mask: params.cq_entries - 1,
             cqe_shift,
             cqes: queues.at(cq.cqes),
@@ -237,13 +245,29 @@ impl Ring {
         self.sq_entries - self.staged()
     }
 
-    /// The next submission entry, zeroed, or None when the queue is full. The entry counts as
-    /// staged at once; the kernel does not look before `enter`.
+    /// Whether the plain path may `claim` an entry.
     #[inline(always)]
-    pub(crate) fn next_sqe(&mut self) -> Option<&mut Sqe> {
-        if self.staged() == self.sq_entries {
-            return None;
-        }
+    pub(crate) fn has_room(&self) -> bool {
+        self.sq_tail != self.sq_limit
+    }
+
+    /// Makes `has_room` say no, whatever there is.
+    pub(crate) fn block(&mut self, blocked: bool) {
+        self.blocked = blocked;
+        self.set_limit();
+    }
+
+    #[inline(always)]
+    fn set_limit(&mut self) {
+        let full = self.sq_taken.wrapping_add(self.sq_entries);
+        self.sq_limit = if self.blocked { self.sq_tail } else { full };
+    }
+
+    /// The next submission entry, zeroed; there must be space. It counts as staged at once; the
+    /// kernel does not look before `enter`.
+    #[inline(always)]
+    pub(crate) fn claim(&mut self) -> &mut Sqe {
+        debug_assert!(self.space() > 0);
         let offset = ((self.sq_tail & self.sq_mask) as usize) << self.sqe_shift;
         self.sq_tail = self.sq_tail.wrapping_add(1);
         // SAFETY: the masked offset is inside the mapping of entries, which lives as long as self;
@@ -251,20 +275,20 @@ impl Ring {
         unsafe {
             let entry = self.sqes.add(offset).cast::<Sqe>();
             entry.write(Sqe::default());
-            Some(&mut *entry)
+            &mut *entry
         }
     }
 
-    /// Stages a copy of `wide`, with its second half where entries have one.
-    pub(crate) fn push(&mut self, wide: &WideSqe) -> bool {
+    /// Stages a copy of `wide`, with its second half where entries have one; there must be space.
+    pub(crate) fn push(&mut self, wide: &WideSqe) {
         let is_wide = self.sqe_shift == 7;
-        let Some(entry) = self.next_sqe() else { return false };
+        let entry = self.claim();
         *entry = wide.sqe;
         if is_wide {
             // SAFETY: with a shift of 7 the entry is followed by its other 64 bytes.
             unsafe { std::ptr::from_mut(entry).add(1).cast::<[u64; 8]>().write(wide.tail) };
         }
-        true
+        self.set_limit();
     }
 
     /// Hands staged entries over and, with `wait`, sleeps for a completion. Returns how many were
@@ -298,6 +322,7 @@ impl Ring {
             }
         }?;
         self.sq_taken = self.sq_taken.wrapping_add(taken);
+        self.set_limit();
         Ok(taken)
     }
 
@@ -321,26 +346,52 @@ impl Ring {
         self.cq_tail.wrapping_sub(self.cq_head)
     }
 
-    /// Takes the oldest completion of those that the last `ready` counted.
+    /// Lets `peek` see as many as `count` of those that `ready` counted.
+    pub(crate) fn offer(&mut self, count: u32) {
+        self.cq_limit = self.cq_head.wrapping_add(count);
+    }
+
+    /// The oldest completion that was offered; `advance` takes it. Its `extra` is not read.
     #[inline(always)]
+    pub(crate) fn peek(&self) -> Option<Cqe> {
+        (self.cq_head != self.cq_limit).then(|| self.read(false))
+    }
+
+    #[inline(always)]
+    pub(crate) fn advance(&mut self) {
+        self.cq_head = self.cq_head.wrapping_add(1);
+    }
+
+    /// Takes the oldest completion that was offered.
+    pub(crate) fn pop_offered(&mut self) -> Option<Cqe> {
+        if self.cq_head == self.cq_limit { None } else { self.pop() }
+    }
+
+    /// Takes the oldest completion of those that the last `ready` counted.
     pub(crate) fn pop(&mut self) -> Option<Cqe> {
         if self.cq_head == self.cq_tail {
             return None;
         }
+        let cqe = self.read(self.cqe_shift == 5);
+        self.advance();
+        Some(cqe)
+    }
+
+    #[inline(always)]
+    fn read(&self, with_extra: bool) -> Cqe {
         let offset = ((self.cq_head & self.cq_mask) as usize) << self.cqe_shift;
-        self.cq_head = self.cq_head.wrapping_add(1);
         // SAFETY: the masked offset is inside the mapping, and the entry is before the tail that
         // was read with acquire; the kernel does not reuse it before the head is stored.
         unsafe {
             let entry = self.cqes.add(offset).cast::<u64>();
             let word = entry.add(1).read();
-            let extra = if self.cqe_shift == 5 { entry.add(2).read() } else { 0 };
-            Some(Cqe {
+            let extra = if with_extra { entry.add(2).read() } else { 0 };
+            Cqe {
                 user_data: entry.read(),
                 result: word as u32 as i32,
                 flags: (word >> 32) as u32,
                 extra,
-            })
+            }
         }
     }
 

@@ -5,10 +5,14 @@
 #include <dirent.h>
 #include <ftw.h>
 #include <inttypes.h>
+#include <linux/userfaultfd.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdarg.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -565,6 +569,26 @@ int64_t resident_kib(void) {
     CHECK_EQ(fscanf(file, "%lld %lld", &total, &resident), 2);
     fclose(file);
     return resident * sysconf(_SC_PAGESIZE) / 1024;
+}
+
+void *make_faulting_page(int *fault_fd) {
+    const int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        test_skip("no userfaultfd here: %s", strerror(errno));
+    struct uffdio_api api = {.api = UFFD_API};
+    SYS(ioctl(fd, UFFDIO_API, &api));
+    void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(page != MAP_FAILED);
+    struct uffdio_register range = {.range = {.start = (uintptr_t)page, .len = 4096},
+                                    .mode = UFFDIO_REGISTER_MODE_MISSING};
+    SYS(ioctl(fd, UFFDIO_REGISTER, &range));
+    *fault_fd = fd;
+    return page;
+}
+
+void resolve_fault(int fault_fd, void *page) {
+    struct uffdio_zeropage zero = {.range = {.start = (uintptr_t)page, .len = 4096}};
+    SYS(ioctl(fault_fd, UFFDIO_ZEROPAGE, &zero));
 }
 
 /* --- children -------------------------------------------------------------------------------- */

@@ -176,6 +176,10 @@ int make_udp_socket(struct sockaddr_in *addr);        /* bound to a free port */
 int tcp_connect_to(const struct sockaddr_in *addr);
 void fill_until_full(int fd);         /* a pipe or socket: until a write would block */
 void drain_until_empty(int fd);
+/* A page that faults until the test says what is in it: a kernel worker that copies into it stands
+ * still and cannot be cancelled. Skips the test where that is not possible. */
+void *make_faulting_page(int *fault_fd);
+void resolve_fault(int fault_fd, void *page);
 bool peer_sees_fin(int fd, unsigned within_ms);       /* reads away what comes before */
 bool is_readable(int fd, unsigned within_ms);
 bool is_cloexec(int fd);

@@ -87,6 +87,23 @@ TEST(stats_write_no_more_than_they_know_into_a_larger_struct) {
     end_ctx(ctx);
 }
 
+TEST(out_structs_are_written_up_to_their_size) {
+    aio_ctx *ctx = make_ctx();
+    aio_info info;
+    aio_stats stats;
+    memset(&info, 0x5a, sizeof info);
+    memset(&stats, 0x5a, sizeof stats);
+    info.size = 8;
+    stats.size = 16;
+    CHECK_EQ(aio_ctx_info(ctx, &info), 0);
+    CHECK_EQ(info.backend, info_of(ctx).backend);
+    CHECK_EQ(info.setup_flags, 0x5a5a5a5a);
+    CHECK_EQ(aio_ctx_stats(ctx, &stats), 0);
+    CHECK_EQ(stats.submitted, 0);
+    CHECK_EQ(stats.completed, 0x5a5a5a5a5a5a5a5a);
+    end_ctx(ctx);
+}
+
 TEST(wide_queue_entries_work_for_every_kind_of_operation) {
     aio_ctx *ctx = NULL;
     const int32_t status = aio_ctx_create(
@@ -152,19 +169,31 @@ TEST(creating_and_destroying_leaves_no_descriptor_behind) {
 }
 
 TEST(the_descriptors_of_a_context_are_close_on_exec) {
-    const int before = SYS(dup(0));
-    close(before);
+    enum { LOOKED_AT = 256 };
+    bool before[LOOKED_AT]; /* what this process was started with is not of interest */
+    for (int fd = 0; fd < LOOKED_AT; fd++)
+        before[fd] = is_open(fd);
     aio_ctx *ctx = make_ctx();
     struct call call = {0};
     ID(aio_submit_nop(ctx, NULL, on_call, &call));
     await_call(ctx, &call);
-    CHECK(is_cloexec(aio_ctx_fd(ctx)));
-    for (int fd = before; fd < before + 16; fd++)
-        CHECK(!is_open(fd) || is_cloexec(fd));
+    CHECK(is_cloexec(SYS(aio_ctx_fd(ctx))));
+    int seen = 0;
+    for (int fd = 0; fd < LOOKED_AT; fd++) {
+        if (before[fd] || !is_open(fd))
+            continue;
+        CHECK(is_cloexec(fd));
+        seen++;
+    }
+    CHECK_GT(seen, 0);
     end_ctx(ctx);
 }
 
 /* --- run and run_once ------------------------------------------------------------------------ */
+
+static void post_flag(void *arg) {
+    *(bool *)arg = true;
+}
 
 TEST(run_returns_at_once_when_nothing_is_in_flight) {
     aio_ctx *ctx = make_ctx();
@@ -192,20 +221,23 @@ TEST(run_goes_on_while_callbacks_submit_more) {
     end_ctx(ctx);
 }
 
-TEST(run_once_counts_callbacks_and_records) {
+TEST(run_once_counts_callbacks_records_and_posted_functions) {
     aio_ctx *ctx = make_ctx();
     int calls = 0, counted = 0;
     for (int i = 0; i < 5; i++)
         ID(aio_submit_nop(ctx, NULL, on_call_count, &calls));
     for (int i = 0; i < 2; i++)
         ID(aio_submit_nop(ctx, NULL, AIO_CALLBACK_REAP, NULL));
-    for (const uint64_t end = patience_end_ns(); counted < 7 && now_ns() < end;) {
+    bool posted = false;
+    CHECK_EQ(aio_ctx_post(ctx, post_flag, &posted), 0);
+    for (const uint64_t end = patience_end_ns(); counted < 8 && now_ns() < end;) {
         const int32_t count = aio_ctx_run_once(ctx, 1000 * (int64_t)MS);
         CHECK_GE(count, 0);
         counted += count;
     }
-    CHECK_EQ(counted, 7);
+    CHECK_EQ(counted, 8);
     CHECK_EQ(calls, 5);
+    CHECK(posted);
     CHECK_EQ(aio_ctx_run_once(ctx, 0), 0);
     end_ctx(ctx);
 }
@@ -228,6 +260,12 @@ TEST(run_once_waits_no_less_than_its_timeout_when_nothing_happens) {
     const uint64_t start = now_ns();
     CHECK_EQ(aio_ctx_run_once(ctx, 30 * (int64_t)MS), 0);
     CHECK_GE(now_ns() - start, 30 * MS);
+    end_ctx(ctx);
+}
+
+TEST(run_once_without_a_limit_returns_when_there_is_nothing_to_wait_for) {
+    aio_ctx *ctx = make_ctx();
+    CHECK_EQ(aio_ctx_run_once(ctx, -1), 0);
     end_ctx(ctx);
 }
 
@@ -267,10 +305,6 @@ TEST(a_timer_fires_in_a_flood_of_completions) {
     CHECK_EQ(timer.finals, 1);
     CHECK_GT(flood[0].calls, 1);
     end_ctx(ctx);
-}
-
-static void post_flag(void *arg) {
-    *(bool *)arg = true;
 }
 
 TEST(posted_work_runs_in_a_flood_of_completions) {
@@ -347,7 +381,7 @@ TEST(stats_count_what_happened) {
     CHECK_EQ(stats.submitted, 12);
     CHECK_EQ(stats.in_flight, 1);
     CHECK_EQ(stats.completed, 11);
-    CHECK_EQ(stats.callbacks, 11);
+    CHECK_EQ(stats.callbacks, 12); /* the posted function is one */
     CHECK_EQ(stats.deadlines, 1);
     CHECK_EQ(stats.posts, 1);
     CHECK_GT(stats.turns, 0);
@@ -448,7 +482,8 @@ TEST(current_names_the_context_and_the_operation_of_the_callback) {
     CHECK_EQ(first.id, a);
     CHECK_EQ(second.id, b);
     CHECK(aio_ctx_current() == NULL);
-    CHECK_LE(aio_ctx_current_op(ctx), 0);
+    CHECK_EQ(aio_ctx_current_op(ctx), -ENOENT);
+    CHECK_EQ(aio_ctx_current_bytes(ctx), 0);
     end_ctx(ctx);
 }
 

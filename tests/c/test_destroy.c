@@ -2,11 +2,8 @@
  * gone, with an operation that cannot be stopped; detach and cancel_wait for single operations. */
 #include "harness.h"
 
-#include <linux/userfaultfd.h>
 #include <poll.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 
 #define HOUR (3600 * 1000 * MS)
@@ -529,28 +526,6 @@ TEST(nothing_is_written_after_destroy_although_a_forked_child_lives) {
 }
 
 /* --- an operation that cannot be stopped ----------------------------------------------------- */
-
-/* A page that faults until the test says what is in it: a kernel worker that copies into it stands
- * still and cannot be cancelled. */
-static void *make_faulting_page(int *fd_out) {
-    const int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        SKIP("no userfaultfd here: %s", strerror(errno));
-    struct uffdio_api api = {.api = UFFD_API};
-    SYS(ioctl(fd, UFFDIO_API, &api));
-    void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    CHECK(page != MAP_FAILED);
-    struct uffdio_register range = {.range = {.start = (uintptr_t)page, .len = 4096},
-                                    .mode = UFFDIO_REGISTER_MODE_MISSING};
-    SYS(ioctl(fd, UFFDIO_REGISTER, &range));
-    *fd_out = fd;
-    return page;
-}
-
-static void resolve_fault(int fd, void *page) {
-    struct uffdio_zeropage zero = {.range = {.start = (uintptr_t)page, .len = 4096}};
-    SYS(ioctl(fd, UFFDIO_ZEROPAGE, &zero));
-}
 
 TEST(destroy_with_a_grace_gives_up_on_a_stuck_operation_and_names_it) {
     static aio_ctx *ctx; /* static: the context is leaked on purpose and must stay reachable */

@@ -151,10 +151,12 @@ TEST(every_function_of_a_context_refuses_null) {
 TEST(functions_of_a_context_refuse_other_bad_arguments) {
     aio_ctx *ctx = make_ctx();
     aio_completion record;
-    aio_info info = {.size = 4};
-    aio_stats stats = {.size = 4};
+    aio_info info = {.size = 3};
+    aio_stats stats = {.size = 0};
     CHECK_EQ(aio_ctx_post(ctx, NULL, NULL), -EINVAL);
     CHECK_EQ(aio_ctx_cancel_fd(ctx, 0, 1), -EINVAL);
+    CHECK_EQ(aio_ctx_cancel_fd(ctx, -1, 0), -EINVAL);
+    CHECK_EQ(aio_ctx_cancel_group(ctx, 0), -EINVAL);
     CHECK_EQ(aio_ctx_reap(ctx, NULL, sizeof record, 1, 0), -EINVAL);
     CHECK_EQ(aio_ctx_reap(ctx, &record, 0, 1, 0), -EINVAL);
     CHECK_EQ(aio_ctx_reap(ctx, &record, sizeof record - 8, 1, 0), -EINVAL);
@@ -193,6 +195,7 @@ TEST(operations_refuse_null_where_it_is_not_allowed) {
         aio_submit_connect(ctx, fd, NULL, 16, NULL, on_call_never, NULL),
         aio_submit_accept(ctx, fd, (struct sockaddr *)&(struct sockaddr_in){0}, NULL, 0, NULL,
                           on_call_never, NULL),
+        aio_submit_accept(ctx, fd, NULL, &(socklen_t){16}, 0, NULL, on_call_never, NULL),
         aio_submit_recv(ctx, fd, NULL, 1, 0, NULL, on_call_never, NULL),
         aio_submit_send(ctx, fd, NULL, 1, 0, NULL, on_call_never, NULL),
         aio_submit_sendmsg(ctx, fd, NULL, 0, NULL, on_call_never, NULL),
@@ -232,6 +235,9 @@ TEST(operations_refuse_counts_and_lengths_out_of_range) {
         aio_submit_sendmsg(ctx, fd, &many, 0, NULL, on_call_never, NULL),
         aio_submit_sendmsg(ctx, fd, &no_array, 0, NULL, on_call_never, NULL),
         aio_submit_recvmsg(ctx, fd, &many_in, 0, NULL, on_call_never, NULL),
+        aio_submit_ftruncate(ctx, fd, 1ull << 63, NULL, on_call_never, NULL),
+        aio_submit_bind(ctx, fd, (struct sockaddr *)addr, 0, NULL, on_call_never, NULL),
+        aio_submit_connect(ctx, fd, (struct sockaddr *)addr, 0, NULL, on_call_never, NULL),
         aio_submit_bind(ctx, fd, (struct sockaddr *)addr, 129, NULL, on_call_never, NULL),
         aio_submit_connect(ctx, fd, (struct sockaddr *)addr, 129, NULL, on_call_never, NULL),
     };

@@ -197,14 +197,45 @@ TEST(a_raw_entry_is_copied_during_the_call) {
     end_ctx(ctx);
 }
 
-TEST(an_unknown_raw_opcode_is_einval_through_the_callback) {
+TEST(a_raw_opcode_that_the_kernel_does_not_have_is_eopnotsupp) {
     aio_ctx *ctx = make_raw_ctx();
-    struct call call = {0}, after = {0};
+    struct call after = {0};
     const struct io_uring_sqe sqe = {.opcode = 255};
-    ID(aio_submit_raw(ctx, &sqe, NULL, on_call, &call));
+    CHECK_EQ(aio_submit_raw(ctx, &sqe, NULL, on_call_never, NULL), -EOPNOTSUPP);
     ID(aio_submit_nop(ctx, NULL, on_call, &after));
-    CHECK_EQ(await_call(ctx, &call), -EINVAL);
-    CHECK_EQ(await_call(ctx, &after), 0); /* a bad entry does not stop the batch */
+    CHECK_EQ(await_call(ctx, &after), 0);
+    end_ctx(ctx);
+}
+
+TEST(a_raw_entry_that_fails_in_preparation_does_not_stop_the_batch) {
+    aio_ctx *ctx = make_raw_ctx();
+    struct call before = {0}, bad = {0}, after = {0};
+    const struct io_uring_sqe sqe = {.opcode = IORING_OP_READ, .ioprio = 0xffff, .buf_index = 9};
+    ID(aio_submit_nop(ctx, NULL, on_call, &before));
+    ID(aio_submit_raw(ctx, &sqe, NULL, on_call, &bad));
+    ID(aio_submit_nop(ctx, NULL, on_call, &after));
+    CHECK_EQ(aio_ctx_run(ctx), 0);
+    CHECK_EQ(before.result, 0);
+    CHECK_EQ(bad.result, -EINVAL);
+    CHECK_EQ(after.result, 0);
+    end_ctx(ctx);
+}
+
+TEST(raw_entries_do_not_bring_order_of_their_own) {
+    aio_ctx *ctx = make_raw_ctx();
+    const uint8_t refused[] = {IOSQE_IO_LINK, IOSQE_IO_HARDLINK, IOSQE_IO_DRAIN,
+                               IOSQE_CQE_SKIP_SUCCESS};
+    for (int i = 0; i < COUNT_OF(refused); i++) {
+        const struct io_uring_sqe sqe = {.opcode = IORING_OP_NOP, .flags = refused[i]};
+        CHECK_EQ(aio_submit_raw(ctx, &sqe, NULL, on_call_never, NULL), -EINVAL);
+    }
+    struct call head = {0}, next = {0};
+    const struct io_uring_sqe fails = {.opcode = IORING_OP_FSYNC, .fd = 9999};
+    ID(aio_submit_raw(ctx, &fails, WITH(.flags = AIO_SUBMIT_LINK), on_call, &head));
+    ID(aio_submit_nop(ctx, NULL, on_call, &next));
+    CHECK_EQ(aio_ctx_run(ctx), 0);
+    CHECK_EQ(head.result, -EBADF);
+    CHECK_EQ(next.result, -ECANCELED); /* order asked for in the options holds */
     end_ctx(ctx);
 }
 

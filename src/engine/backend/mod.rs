@@ -57,10 +57,21 @@ impl Backend {
         self.uring().supports(opcode)
     }
 
-    /// A zeroed entry to fill in place; None: use `stage`.
+    /// Whether the plain path may `claim` an entry.
     #[inline(always)]
-    pub(crate) fn next_sqe(&mut self) -> Option<&mut Sqe> {
-        self.uring_mut().next_sqe()
+    pub(crate) fn has_room(&self) -> bool {
+        self.uring().has_room()
+    }
+
+    /// A zeroed entry to fill in place; only after `has_room`.
+    #[inline(always)]
+    pub(crate) fn claim(&mut self) -> &mut Sqe {
+        self.uring_mut().claim()
+    }
+
+    /// While held there is no room for the plain path; `stage` takes everything.
+    pub(crate) fn hold(&mut self, held: bool) {
+        self.uring_mut().hold(held);
     }
 
     /// Takes an entry, now or later, in order.
@@ -92,7 +103,27 @@ impl Backend {
         self.uring_mut().ready()
     }
 
+    /// Lets `peek` and `pop_offered` see as many as `count` of those that `ready` counted.
+    pub(crate) fn offer(&mut self, count: u32) {
+        self.uring_mut().offer(count);
+    }
+
+    /// The oldest completion that was offered, without its `extra`; `advance` takes it.
     #[inline(always)]
+    pub(crate) fn peek(&self) -> Option<Cqe> {
+        self.uring().peek()
+    }
+
+    #[inline(always)]
+    pub(crate) fn advance(&mut self) {
+        self.uring_mut().advance();
+    }
+
+    pub(crate) fn pop_offered(&mut self) -> Option<Cqe> {
+        self.uring_mut().pop_offered()
+    }
+
+    /// Takes the oldest completion, offered or not, of those that `ready` counted.
     pub(crate) fn pop(&mut self) -> Option<Cqe> {
         self.uring_mut().pop()
     }

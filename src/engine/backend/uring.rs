@@ -17,6 +17,8 @@ const ENTRIES_MIN: u32 = 8;
 pub(crate) struct Uring {
     ring: Ring,
     backlog: VecDeque<WideSqe>,
+    /// The engine wants every entry to be staged, not claimed.
+    held: bool,
     opcodes: [u64; 4],
     system_calls: u64,
     full_queues: u64,
@@ -27,7 +29,14 @@ impl Uring {
     pub(crate) fn create(config: Config) -> Result<Uring, Errno> {
         let mut ring = Self::create_ring(config)?;
         let opcodes = ring.probe()?;
-        Ok(Uring { ring, backlog: VecDeque::new(), opcodes, system_calls: 0, full_queues: 0 })
+        Ok(Uring {
+            ring,
+            backlog: VecDeque::new(),
+            held: false,
+            opcodes,
+            system_calls: 0,
+            full_queues: 0,
+        })
     }
 
     fn create_ring(mut config: Config) -> Result<Ring, Errno> {
@@ -66,11 +75,23 @@ impl Uring {
     }
 
     #[inline(always)]
-    pub(crate) fn next_sqe(&mut self) -> Option<&mut Sqe> {
-        if !self.backlog.is_empty() {
-            return None;
-        }
-        self.ring.next_sqe()
+    pub(crate) fn has_room(&self) -> bool {
+        self.ring.has_room()
+    }
+
+    #[inline(always)]
+    pub(crate) fn claim(&mut self) -> &mut Sqe {
+        self.ring.claim()
+    }
+
+    pub(crate) fn hold(&mut self, held: bool) {
+        self.held = held;
+        self.decide_room();
+    }
+
+    /// Entries that are claimed must not overtake the backlog.
+    fn decide_room(&mut self) {
+        self.ring.block(self.held || !self.backlog.is_empty());
     }
 
     #[cold]
@@ -93,6 +114,7 @@ impl Uring {
             }
         } else {
             self.backlog.extend(entries);
+            self.decide_room();
         }
     }
 
@@ -103,6 +125,11 @@ impl Uring {
 
     /// Moves what fits from the backlog to the queue.
     fn refill(&mut self) {
+        self.move_backlog();
+        self.decide_room();
+    }
+
+    fn move_backlog(&mut self) {
         loop {
             let linked = |entry: &&WideSqe| {
                 entry.sqe.flags & (sqe_flags::IO_LINK | sqe_flags::IO_HARDLINK) != 0
@@ -168,7 +195,24 @@ impl Uring {
         self.ring.ready()
     }
 
+    pub(crate) fn offer(&mut self, count: u32) {
+        self.ring.offer(count);
+    }
+
     #[inline(always)]
+    pub(crate) fn peek(&self) -> Option<Cqe> {
+        self.ring.peek()
+    }
+
+    #[inline(always)]
+    pub(crate) fn advance(&mut self) {
+        self.ring.advance();
+    }
+
+    pub(crate) fn pop_offered(&mut self) -> Option<Cqe> {
+        self.ring.pop_offered()
+    }
+
     pub(crate) fn pop(&mut self) -> Option<Cqe> {
         self.ring.pop()
     }

@@ -25,8 +25,9 @@ pub struct Abi {
     structs: Vec<syn::ItemStruct>,
     types: Vec<syn::ItemType>,
     constants: Vec<syn::ItemConst>,
-    /// Names of `pub const` that are not part of the ABI; cbindgen would export them.
-    pub foreign_constants: Vec<String>,
+    /// What cbindgen would export though it is not part of the ABI: every other `pub const`, and the
+    /// functions of other libraries that the sources declare.
+    pub foreign_names: Vec<String>,
     section: String,
 }
 
@@ -95,10 +96,14 @@ impl<'ast> Visit<'ast> for Abi {
         }
         let name = item.ident.to_string();
         if !name.starts_with("AIO_") {
-            self.foreign_constants.push(name);
+            self.foreign_names.push(name);
         } else if !C_ONLY.contains(&name.as_str()) {
             self.constants.push(item.clone());
         }
+    }
+
+    fn visit_foreign_item_fn(&mut self, item: &'ast syn::ForeignItemFn) {
+        self.foreign_names.push(item.sig.ident.to_string());
     }
 
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {

@@ -14,7 +14,7 @@ pub fn write(root: &Path, abi: &Abi) -> String {
     let manual = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path:?}: {e}"));
     let mut config =
         cbindgen::Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml");
-    config.export.exclude.extend(abi.foreign_constants.iter().cloned());
+    config.export.exclude.extend(abi.foreign_names.iter().cloned());
     let bindings = cbindgen::Builder::new().with_crate(root).with_config(config).generate();
     let mut text = Vec::new();
     bindings.expect("cbindgen reads the sources").write(&mut text);

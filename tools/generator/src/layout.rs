@@ -11,7 +11,7 @@ const WIDTH: usize = 100;
 pub fn arrange(text: &str, abi: &Abi) -> String {
     let text = prototypes(&short_comments(text));
     let text = text.lines().map(|line| constant(line, abi)).collect::<Vec<_>>().join("\n");
-    headings(&trailing_comments(&text), abi) + "\n"
+    headings(&constant_groups(&field_comments(&text)), abi) + "\n"
 }
 
 /// `/**`, one line and ` */` become `/* one line */`; other comments lose the second star.
@@ -115,45 +115,72 @@ fn suffixed(value: &str, suffix: &str) -> String {
     out
 }
 
-/// Puts a short comment on a constant or field behind it, where the line has room, and related
-/// constants (of one prefix, or all negative) one below the other.
-fn trailing_comments(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().collect();
+/// Puts a field's short comment behind it, where the line has room.
+fn field_comments(text: &str) -> String {
     let mut out: Vec<String> = Vec::new();
-    let mut group = String::new();
-    let mut at = 0;
-    while at < lines.len() {
-        let (comment, next) = (lines[at].trim(), lines.get(at + 1).copied().unwrap_or_default());
+    for line in text.lines() {
+        let comment = out.last().map_or("", |line| line.trim());
         let is_comment = comment.starts_with("/* ") && comment.ends_with(" */");
-        let is_field = next.starts_with("    ") && next.ends_with(';');
-        let fits = next.len() + 1 + comment.len() <= WIDTH;
-        if !is_comment || !fits || !(is_field || next.starts_with("#define AIO_")) {
-            if !lines[at].is_empty() {
-                group.clear();
-            }
-            out.push(lines[at].to_string());
-            at += 1;
-            continue;
-        }
-        let own = group_of(next);
-        if !own.is_empty() && own == group && out.last().is_some_and(String::is_empty) {
+        let is_field = line.starts_with("    ") && line.ends_with(';');
+        if is_comment && is_field && line.len() + 1 + comment.len() <= WIDTH {
+            let joined = format!("{line} {comment}");
             out.pop();
+            out.push(joined);
+        } else {
+            out.push(line.to_string());
         }
-        group = own;
-        out.push(format!("{next} {comment}"));
-        at += 2;
     }
     out.join("\n")
 }
 
-/// What related constants have in common; empty for what is no constant.
-fn group_of(line: &str) -> String {
-    let Some(rest) = line.strip_prefix("#define ") else { return String::new() };
+/// Puts related constants (of one prefix, or all negative) one below the other; their comments stand
+/// behind them if each has room there, and before them if not.
+fn constant_groups(text: &str) -> String {
+    let paragraphs: Vec<&str> = text.split("\n\n").collect();
+    let mut out: Vec<String> = Vec::new();
+    let mut at = 0;
+    while at < paragraphs.len() {
+        let name = group_of(paragraphs[at]);
+        let same = paragraphs[at..].iter().take_while(|other| group_of(other) == name).count();
+        if name.is_empty() {
+            out.push(paragraphs[at].to_string());
+            at += 1;
+            continue;
+        }
+        let group = &paragraphs[at..at + same];
+        let behind: Option<Vec<String>> = group.iter().map(|constant| behind(constant)).collect();
+        out.push(match behind {
+            Some(lines) => lines.join("\n"),
+            None => group.join("\n"),
+        });
+        at += same;
+    }
+    out.join("\n\n")
+}
+
+/// A constant with its comment behind it, if that is one line and fits.
+fn behind(paragraph: &str) -> Option<String> {
+    let (comment, define) = match paragraph.split_once('\n') {
+        Some((comment, define)) => (format!(" {comment}"), define),
+        None => (String::new(), paragraph),
+    };
+    (!define.contains('\n') && define.len() + comment.len() <= WIDTH)
+        .then(|| format!("{define}{comment}"))
+}
+
+/// What related constants have in common; empty for a paragraph that is no (commented) constant.
+fn group_of(paragraph: &str) -> String {
+    let define = paragraph.lines().last().unwrap_or_default();
+    let is_commented = paragraph.starts_with("/*") && paragraph.matches("/*").count() == 1;
+    let Some(rest) = define.strip_prefix("#define AIO_") else { return String::new() };
+    if !is_commented && paragraph.contains('\n') {
+        return String::new();
+    }
     let (name, value) = rest.split_once(' ').unwrap_or((rest, ""));
     if value.starts_with("(-") {
         return "negative".to_string();
     }
-    name.split('_').take(2).collect::<Vec<_>>().join("_")
+    name.split('_').next().unwrap_or_default().to_string()
 }
 
 /// Puts the name of the source file before its first function (and that function's comment).
@@ -169,7 +196,7 @@ fn headings(text: &str, abi: &Abi) -> String {
         if section != current && !line.starts_with([' ', '#']) {
             current = section;
             let at = out.iter().rposition(|line| line.is_empty()).map_or(0, |at| at + 1);
-            let rule = "-".repeat(WIDTH - 11 - section.len());
+            let rule = "-".repeat(WIDTH - 12 - section.len());
             out.insert(at, format!("/* ---- {section} {rule} */\n"));
         }
         out.push(line.to_string());
@@ -208,14 +235,27 @@ mod tests {
     }
 
     #[test]
-    fn short_comments_stand_behind_what_they_are_about() {
+    fn a_field_has_its_short_comment_behind_it() {
+        let text = "typedef struct s {\n    /* F. */\n    int f;\n    int g;\n} s;";
+        let expected = "typedef struct s {\n    int f; /* F. */\n    int g;\n} s;";
+        assert_eq!(field_comments(text), expected);
+    }
+
+    #[test]
+    fn related_constants_stand_together() {
         let text = "/* One. */\n#define AIO_A_X 1u\n\n/* Two. */\n#define AIO_A_Y 2u\n\n\
-                    /* Other. */\n#define AIO_B_X 1u\n\n/* S. */\ntypedef struct s {\n    /* F. */\n    \
-                    int f;\n} s;";
+                    /* Other. */\n#define AIO_B_X 1u\n\n/* S. */\ntypedef struct s s;";
         let expected = "#define AIO_A_X 1u /* One. */\n#define AIO_A_Y 2u /* Two. */\n\n\
-                        #define AIO_B_X 1u /* Other. */\n\n/* S. */\ntypedef struct s {\n    \
-                        int f; /* F. */\n} s;";
-        assert_eq!(trailing_comments(text), expected);
+                        #define AIO_B_X 1u /* Other. */\n\n/* S. */\ntypedef struct s s;";
+        assert_eq!(constant_groups(text), expected);
+    }
+
+    #[test]
+    fn a_long_comment_puts_all_of_its_group_before() {
+        let long = format!("/* {} */", "x".repeat(90));
+        let text = format!("/* One. */\n#define AIO_A_X 1u\n\n{long}\n#define AIO_A_Y 2u");
+        let expected = format!("/* One. */\n#define AIO_A_X 1u\n{long}\n#define AIO_A_Y 2u");
+        assert_eq!(constant_groups(&text), expected);
     }
 
     #[test]
