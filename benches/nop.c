@@ -22,14 +22,14 @@ struct progress {
     aio_ctx *ctx;
     uint64_t unstarted;
     uint64_t completed;
-    uint64_t failed;
+    uint64_t failed; /* the results, which are all 0, or-ed together */
 };
 
 static double cost(const struct workload *load, const struct progress *progress,
                    uint64_t start_ns) {
     uint64_t spent_ns = bench_thread_cpu_ns() - start_ns;
     if (progress->completed != load->count || progress->failed)
-        bench_die("%" PRIu64 " of %" PRIu64 " completed, %" PRIu64 " failed", progress->completed,
+        bench_die("%" PRIu64 " of %" PRIu64 " completed, results %#" PRIx64, progress->completed,
                   load->count, progress->failed);
     return (double)spent_ns / (double)load->count;
 }
@@ -57,7 +57,7 @@ static double bare_sample(void *arg) {
         for (; head != tail; head++) {
             const struct io_uring_cqe *cqe = bare_ring_cqe(&ring, head);
             progress.completed++;
-            progress.failed += cqe->res != 0;
+            progress.failed |= (uint32_t)cqe->res;
             if (progress.unstarted)
                 bare_start(&ring, &progress);
         }
@@ -72,7 +72,7 @@ static void on_nop(void *user_data, int32_t result, uint32_t flags) {
     struct progress *progress = user_data;
     (void)flags;
     progress->completed++;
-    progress->failed += result != 0;
+    progress->failed |= (uint32_t)result;
     if (progress->unstarted) {
         progress->unstarted--;
         if (aio_submit_nop(progress->ctx, NULL, on_nop, progress) < 0)

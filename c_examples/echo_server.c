@@ -51,6 +51,7 @@ static struct {
 } server = {.listener = -1, .signal_fd = -1, .deadline = {.size = sizeof(aio_submit_options)}};
 
 static void on_received(void *user_data, int32_t result, uint32_t flags);
+static void send_rest(struct connection *c);
 static void accept_more(void);
 
 static const aio_submit_options quiet = {.size = sizeof quiet, .flags = AIO_SUBMIT_QUIET};
@@ -122,11 +123,15 @@ static void on_sent(void *user_data, int32_t result, uint32_t flags) {
     }
     c->sent += (uint32_t)result;
     server.bytes += (uint32_t)result;
-    if (c->sent == c->received) {
-        server.echoes++;
-        receive(c);
+    if (c->sent < c->received) { /* the socket's buffer took only a part */
+        send_rest(c);
         return;
     }
+    server.echoes++;
+    receive(c);
+}
+
+static void send_rest(struct connection *c) {
     aio_op_id id = aio_submit_send(server.ctx, c->fd, c->buffer + c->sent, c->received - c->sent,
                                    0, &server.deadline, on_sent, c);
     if (id < 0)
@@ -142,7 +147,16 @@ static void on_received(void *user_data, int32_t result, uint32_t flags) {
     }
     c->received = (uint32_t)result;
     c->sent = 0;
-    on_sent(c, 0, 0);
+    send_rest(c);
+}
+
+/*
+ * Lets the receive return what has arrived, and then 0: the end of the stream, as if the peer had
+ * said it. From there the connection ends in the same way as every other.
+ */
+static void end_input(struct connection *c) {
+    if (!c->closing)
+        aio_submit_shutdown(server.ctx, c->fd, SHUT_RD, &quiet, ignore, NULL);
 }
 
 static void open_connection(int fd) {
@@ -168,6 +182,8 @@ static void open_connection(int fd) {
     if (++server.open_now > server.open_most)
         server.open_most = server.open_now;
     receive(c);
+    if (server.stopping) /* it was accepted while the accept was being cancelled */
+        end_input(c);
 }
 
 /* ---- accepting ------------------------------------------------------------------------------- */
@@ -180,9 +196,9 @@ static void on_pause_over(void *user_data, int32_t result, uint32_t flags) {
 }
 
 /*
- * Too many descriptors or too little memory ends the multishot accept, and the next connection in
- * the backlog would end a new one at once. So the next attempt is made when one of our connections
- * has closed, or after a pause, because the shortage may be of somebody else's making.
+ * Too many descriptors or too little memory ends the multishot accept, and a connection that waits
+ * in the backlog would end a new one at once. So the next attempt is made when one of our own
+ * connections has closed, or after a pause, because the shortage may be of somebody else's making.
  */
 static void pause_accept(int64_t status) {
     server.accept_failures++;
@@ -196,29 +212,17 @@ static void pause_accept(int64_t status) {
 
 static void on_accepted(void *user_data, int32_t result, uint32_t flags) {
     (void)user_data;
-    if (!(flags & AIO_CQE_MORE))
-        server.accept = 0;
-    if (server.stopping) {
-        if (result >= 0)
-            close(result);
-        return;
-    }
     if (result >= 0)
         open_connection(result);
-    if (server.accept != 0)
+    if (flags & AIO_CQE_MORE)
         return;
-    switch (result) {
-    case -EMFILE:
-    case -ENFILE:
-    case -ENOBUFS:
-    case -ENOMEM:
-        pause_accept(result);
-        break;
-    default: /* a connection that was gone before it was accepted is no reason to stop, either */
-        if (result < 0)
-            server.accept_failures++;
+    server.accept = 0;
+    if (server.stopping)
+        return;
+    if (result >= 0 || result == -ECONNABORTED) /* gone before it was accepted: not our trouble */
         accept_more();
-    }
+    else
+        pause_accept(result);
 }
 
 static void accept_more(void) {
@@ -243,11 +247,7 @@ static void await_signal(void) {
                         sizeof server.signal_info, AIO_OFFSET_CURRENT, NULL, on_signal, NULL);
 }
 
-/*
- * Closing the listener also ends the accept that is armed on it. On a connection, shutting down the
- * receiving side lets the receive return what has arrived, and then 0: the end of the stream, as
- * if the peer had said it. From there the connection ends in the same way as every other.
- */
+/* Closing the listener also ends the accept that is armed on it. */
 static void drain(void) {
     server.stopping = true;
     if (aio_submit_close(server.ctx, server.listener, &quiet, ignore, NULL) > 0)
@@ -255,8 +255,7 @@ static void drain(void) {
     if (server.accept_pause > 0)
         aio_ctx_cancel(server.ctx, server.accept_pause);
     for (struct connection *c = server.open; c != NULL; c = c->next)
-        if (!c->closing)
-            aio_submit_shutdown(server.ctx, c->fd, SHUT_RD, &quiet, ignore, NULL);
+        end_input(c);
 }
 
 static void on_signal(void *user_data, int32_t result, uint32_t flags) {

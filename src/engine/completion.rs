@@ -80,7 +80,8 @@ impl Engine {
     #[inline(always)]
     pub(crate) fn next_plain(&mut self) -> Option<Plain> {
         let cqe = self.backend.peek()?;
-        let slot = self.slots.candidate(cqe.user_data)?;
+        let candidate = self.slots.candidate(cqe.user_data)?;
+        let slot = candidate.slot(&self.slots);
         let odd = (slot.id() ^ cqe.user_data)
             | u64::from(slot.state & self.special)
             | u64::from(cqe.flags & MORE);
@@ -89,12 +90,11 @@ impl Engine {
             return None;
         }
         let listed = slot.has(state::LISTED);
-        let index = index_of(cqe.user_data);
         self.backend.advance();
         if listed {
-            self.unlist(index);
+            self.unlist(index_of(cqe.user_data));
         }
-        self.slots.release(index);
+        self.slots.release_candidate(candidate);
         self.current = Current { id: cqe.user_data, result: cqe.result };
         Some(Plain {
             callback,
@@ -260,14 +260,13 @@ impl Engine {
         }
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn unlist(&mut self, index: u32) {
         let fd = self.slots.at(index).fd;
         let left = self.descriptors.unlink(&mut self.slots, &mut self.cold, index);
         self.note_left(left, fd);
     }
 
-    #[inline(always)]
     fn note_left(&mut self, left: Left, fd: i32) {
         if left == Left::CloseCanStart {
             self.closable.push(fd);

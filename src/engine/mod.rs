@@ -53,7 +53,7 @@ use std::collections::{HashMap, VecDeque};
 use std::ffi::c_void;
 use wheel::Wheel;
 
-pub(crate) use submission::{Done, SubmitOptions, submit_flags};
+pub(crate) use submission::{Done, SubmitOptions, status_of, submit_flags};
 pub(crate) use timer::Fires;
 pub(crate) use turn::{run, run_once, wait_for_records};
 

@@ -160,6 +160,18 @@ impl Slot {
     }
 }
 
+/// A slot that was looked up and not yet compared, good until the slots change.
+#[derive(Clone, Copy)]
+pub(crate) struct Candidate(NonNull<Slot>);
+
+impl Candidate {
+    #[inline(always)]
+    pub(crate) fn slot(&self, _: &Slots) -> &Slot {
+        // SAFETY: pages are never freed while their `Slots` lives, whose borrow keeps writers away.
+        unsafe { self.0.as_ref() }
+    }
+}
+
 pub(crate) struct Slots {
     /// The first free slot, or null. Slots link through `callback`.
     free: *mut Slot,
@@ -249,17 +261,21 @@ impl Slots {
 
     /// The slot that `id` names, if its operation is in flight.
     pub(crate) fn find(&self, id: u64) -> Option<u32> {
-        let slot = self.candidate(id)?;
+        let index = (id & INDEX_MASK) as u32;
+        if index >= self.created {
+            return None;
+        }
+        let slot = self.at(index);
         (slot.id == id && slot.phase() != phase::FREE).then_some((id & INDEX_MASK) as u32)
     }
 
     /// The slot that `id` would be in; the caller compares.
     #[inline(always)]
-    pub(crate) fn candidate(&self, id: u64) -> Option<&Slot> {
+    pub(crate) fn candidate(&mut self, id: u64) -> Option<Candidate> {
         let index = (id & INDEX_MASK) as u32;
         let page = self.pages.get((index >> PAGE_BITS) as usize)?;
-        // SAFETY: the masked index is inside the page; `&self` keeps every writer away.
-        Some(unsafe { &*page.0.as_ptr().add(index as usize & (PAGE - 1)) })
+        // SAFETY: the masked index is inside the page.
+        Some(Candidate(unsafe { page.0.add(index as usize & (PAGE - 1)) }))
     }
 
     #[inline(always)]
@@ -305,11 +321,19 @@ impl Slots {
     }
 
     /// Frees a slot for its next generation, or retires it.
-    #[inline(always)]
     pub(crate) fn release(&mut self, index: u32) {
+        let slot = NonNull::from(self.at_mut(index));
+        self.release_candidate(Candidate(slot));
+    }
+
+    /// The same for a slot that was looked up.
+    #[inline(always)]
+    pub(crate) fn release_candidate(&mut self, candidate: Candidate) {
         self.released += 1;
         let free = self.free;
-        let slot = self.at_mut(index);
+        let mut pointer = candidate.0;
+        // SAFETY: a candidate points into a page of ours; `&mut self` keeps other references away.
+        let slot = unsafe { pointer.as_mut() };
         slot.state = phase::FREE;
         slot.callback = free as usize;
         slot.id = slot.id.wrapping_add(1 << INDEX_BITS);

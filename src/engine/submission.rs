@@ -59,9 +59,10 @@ pub(crate) struct Prepared {
 const NEWEST_OF_FLOOR: u8 = Opcode::IORING_OP_SENDMSG_ZC as u8;
 
 impl Engine {
-    /// Submits with all options at their defaults.
+    /// Submits with all options at their defaults. Returns an id or a status, as the ABI does: a
+    /// `Result` would go through memory.
     #[inline(always)]
-    pub(crate) fn submit<O: Operation>(&mut self, op: &O, done: Done) -> Result<u64, Errno> {
+    pub(crate) fn submit<O: Operation>(&mut self, op: &O, done: Done) -> i64 {
         let fd = op.descriptor();
         let traits = op.traits();
         let closes = traits & traits::CLOSES != 0;
@@ -71,9 +72,12 @@ impl Engine {
             && op.second_descriptor() == NO_DESCRIPTOR;
         // A full queue, an open chain and a waiting barrier all mean that there is no room.
         if !plain || !self.backend.has_room() || (closes && !self.descriptors.is_empty(fd)) {
-            return self.submit_carefully(op, &SubmitOptions::default(), done);
+            return status_of(self.submit_carefully(op, &SubmitOptions::default(), done));
         }
-        let (id, slot) = self.slots.take()?;
+        let (id, slot) = match self.slots.take() {
+            Ok(taken) => taken,
+            Err(errno) => return errno.status().into(),
+        };
         slot.callback = done.callback;
         slot.user_data = done.user_data;
         slot.fd = fd;
@@ -84,14 +88,14 @@ impl Engine {
             if !self.descriptors.link(&mut self.slots, &mut self.cold, index_of(id)) {
                 self.slots.at_mut(index_of(id)).state &= !state::LISTED;
                 self.make_ready(index_of(id), Errno::EBADF.status(), 0);
-                return Ok(id);
+                return id as i64;
             }
         }
         let sqe = self.backend.claim();
         sqe.opcode = O::OPCODE as u8;
         op.prepare(sqe, &mut []);
         sqe.user_data = id;
-        Ok(id)
+        id as i64
     }
 
     /// Sends submissions and completions through the plain path, or the careful one while a chain
@@ -365,6 +369,11 @@ impl Engine {
             self.close_chain(key);
         }
     }
+}
+
+/// An id or a status in one number.
+pub(crate) fn status_of(submitted: Result<u64, Errno>) -> i64 {
+    submitted.map_or_else(|errno| errno.status().into(), |id| id as i64)
 }
 
 /// Writes what the options say about the entry itself; refuses what the operation cannot do.

@@ -1,5 +1,5 @@
 //! The C ABI: signatures, checks, one call down. No decisions. A file per section of the header;
-//! `arguments` is the one that turns pointers into references, `guard!` the one panic boundary.
+//! `arguments` is the one that turns pointers into references, `shielded` the one panic boundary.
 
 // The names are C's, in C's spelling.
 #![allow(non_camel_case_types)]
@@ -48,16 +48,23 @@ macro_rules! guard {
             None => $crate::sys::errno::Errno::EINVAL.status().into(),
             Some($handle) => {
                 let body = || -> Result<_, $crate::engine::Refusal> { $body };
-                match std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)) {
+                match $crate::ffi::shielded($handle, body) {
                     Ok(Ok(value)) => value,
                     Ok(Err(refusal)) => $crate::ffi::status::of(refusal).into(),
-                    Err(_) => $crate::ffi::poisoned($handle).into(),
+                    Err(status) => status.into(),
                 }
             }
         }
     }};
 }
 pub(crate) use guard;
+
+/// The one panic boundary: a panic in `body` poisons the context.
+#[inline(always)]
+fn shielded<T>(handle: &Handle, body: impl FnOnce() -> T) -> Result<T, i32> {
+    let body = std::panic::AssertUnwindSafe(body);
+    std::panic::catch_unwind(body).map_err(|_| poisoned(handle))
+}
 
 /// What becomes of a context whose engine has panicked.
 #[cold]

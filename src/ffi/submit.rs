@@ -1,7 +1,8 @@
 //! What every submit function shares: the options, the flags, and the way down.
 
-use crate::engine::Done;
-use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments, guard};
+use crate::engine::handle::Handle;
+use crate::engine::{Done, status_of};
+use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments, shielded, status};
 use crate::op::Operation;
 use crate::sys::errno::Errno;
 use std::ffi::c_void;
@@ -73,19 +74,28 @@ pub(super) unsafe fn submit<O: Operation>(
     ctx: *mut aio_ctx, make: impl FnOnce() -> Result<O, Errno>, options: *const aio_submit_options,
     callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
-    guard!(ctx, handle => {
-        let done = done(callback, user_data)?;
-        let op = make()?;
-        let engine = handle.enter()?;
-        let id = if options.is_null() {
-            engine.submit(&op, done)
-        } else {
-            // SAFETY: passed on.
-            let options = unsafe { arguments::submit_options(options) }?;
-            engine.submit_carefully(&op, &options, done)
+    let body = |handle: &Handle| -> aio_op_id {
+        let prepared = done(callback, user_data).and_then(|done| Ok((done, make()?)));
+        let (done, op) = match prepared {
+            Ok(prepared) => prepared,
+            Err(errno) => return errno.status().into(),
         };
-        Ok(id? as aio_op_id)
-    })
+        let engine = match handle.enter() {
+            Ok(engine) => engine,
+            Err(refusal) => return status::of(refusal).into(),
+        };
+        if options.is_null() {
+            return engine.submit(&op, done);
+        }
+        // SAFETY: passed on.
+        let options = unsafe { arguments::submit_options(options) };
+        status_of(options.and_then(|options| engine.submit_carefully(&op, &options, done)))
+    };
+    // SAFETY: NULL or a live context.
+    match unsafe { ctx.cast::<Handle>().as_ref() } {
+        None => Errno::EINVAL.status().into(),
+        Some(handle) => shielded(handle, || body(handle)).unwrap_or_else(|status| status.into()),
+    }
 }
 
 /// The callback is not optional: nobody would learn of the end.
