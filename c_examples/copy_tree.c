@@ -104,23 +104,31 @@ static void say(const char *format, ...) {
     va_end(arguments);
 }
 
-/* The path of an entry below the root, cut at the front if it does not fit. Returns its start. */
+/* The path of an entry below the root, written to the end of the buffer; NULL: it does not fit. */
 static const char *relative_path(const struct directory *dir, const char *name, char *buffer,
                                  size_t size) {
-    char *start = buffer + size - 1;
-    *start = '\0';
-    while (name != NULL) {
+    char *start = buffer + size;
+    for (char separator = '\0'; name != NULL; separator = '/') {
         size_t length = strlen(name);
         if (length + 1 > (size_t)(start - buffer))
-            break;
-        if (*start != '\0')
-            *--start = '/';
+            return NULL;
+        *--start = separator;
         start -= length;
         memcpy(start, name, length);
         name = dir != NULL && dir->parent != NULL ? dir->name : NULL;
         dir = dir != NULL ? dir->parent : NULL;
     }
     return start;
+}
+
+/* A path that is too long for the system calls is named by its last part. */
+static void say_entry(const struct directory *dir, const char *name, const char *what) {
+    char buffer[PATH_MAX];
+    const char *path = relative_path(dir, name, buffer, sizeof buffer);
+    if (path != NULL)
+        say("%s/%s: %s", job.source_path, path, what);
+    else
+        say(".../%s: %s", name, what);
 }
 
 /* Ends the copy: everything in flight is asked to stop, and every callback only cleans up. */
@@ -134,10 +142,8 @@ static void abandon_all(int exit_status) {
 
 /* `status` is -errno or a status of the library's own. Only the first failure is worth a line. */
 static void fail(const struct directory *dir, const char *name, int64_t status) {
-    char path[PATH_MAX];
     if (!job.failed)
-        say("%s/%s: %s", job.source_path, relative_path(dir, name, path, sizeof path),
-            aio_strerror((int32_t)status));
+        say_entry(dir, name, aio_strerror((int32_t)status));
     abandon_all(1);
 }
 
@@ -208,9 +214,10 @@ static int compare_links(const void *left, const void *right) {
 static int link_or_remember(const struct directory *dir, const char *name, const struct stat *st) {
     char buffer[PATH_MAX];
     const char *path = relative_path(dir, name, buffer, sizeof buffer);
+    if (path == NULL)
+        return -ENAMETOOLONG;
     size_t length = strlen(path) + 1;
     struct first_link *link = malloc(sizeof *link + length);
-
     if (link == NULL)
         return -ENOMEM;
     link->dev = st->st_dev;
@@ -520,9 +527,11 @@ static int start_directory(struct directory *dir, const char *name) {
     if (source_fd < 0)
         return -errno;
     int status = fstat(source_fd, &st) != 0 ? -errno : 0;
-    /* The copy itself, in a tree that is being copied into itself, has no end. */
-    if (status == 0 && st.st_dev == job.root_st.st_dev && st.st_ino == job.root_st.st_ino)
-        status = -ELOOP;
+    if (status == 0 && st.st_dev == job.root_st.st_dev && st.st_ino == job.root_st.st_ino) {
+        say_entry(dir, name, "is the copy itself"); /* going into it would have no end */
+        abandon_all(1);
+        status = -ECANCELED;
+    }
     if (status == 0 && mkdirat(dir->copy_fd, name, 0700) != 0)
         status = -errno;
     if (status == 0 && (copy_fd = openat(dir->copy_fd, name, flags)) < 0)
@@ -549,14 +558,13 @@ static int start_entry(struct directory *dir, const struct dirent *entry) {
         return start_directory(dir, entry->d_name);
     case DT_LNK:
         return copy_symlink(dir, entry->d_name);
-    default: {
-        char path[PATH_MAX];
-        const char *kind = type == DT_FIFO ? "a FIFO" : type == DT_SOCK ? "a socket" : "a device";
-        say("%s/%s: is %s, not copied", job.source_path,
-            relative_path(dir, entry->d_name, path, sizeof path), kind);
+    default:
+        say_entry(dir, entry->d_name,
+                  type == DT_FIFO   ? "is a FIFO, not copied"
+                  : type == DT_SOCK ? "is a socket, not copied"
+                                    : "is a device, not copied");
         job.skipped++;
         return 0;
-    }
     }
 }
 
@@ -671,12 +679,14 @@ static int copy(struct file *files, unsigned in_flight) {
     struct rlimit limit;
     sigset_t signals;
 
-    /* Two descriptors a file, two a directory on the way down, and the permissions as asked for. */
+    /* Two descriptors a file, and as many again for the directories on the way down. */
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
+        if (in_flight > limit.rlim_cur / 4)
+            in_flight = (unsigned)(limit.rlim_cur / 4) + 1;
     }
-    umask(0);
+    umask(0); /* permissions come from the source */
     job.is_root = geteuid() == 0;
     for (unsigned i = 0; i < in_flight; i++) {
         files[i].next_free = job.free_files;

@@ -201,12 +201,11 @@ static void on_pause_over(void *user_data, int32_t result, uint32_t flags) {
  * connections has closed, or after a pause, because the shortage may be of somebody else's making.
  */
 static void pause_accept(int64_t status) {
-    server.accept_failures++;
-    if (server.accept_pause == 0) {
+    if (server.accept_failures++ == 0) /* once: the statistics count the others */
         log_line("accept pauses", status);
+    if (server.accept_pause == 0)
         server.accept_pause =
             aio_submit_timer(server.ctx, ACCEPT_PAUSE_NS, NULL, on_pause_over, NULL);
-    }
     server.accept_hindered = true;
 }
 

@@ -1,5 +1,101 @@
 /*
  * aio_rs.h: completion-based asynchronous I/O for Linux.
+ *
+ *     static void on_read(void *user_data, int32_t result, uint32_t flags) { ... }
+ *
+ *     aio_ctx *ctx;
+ *     aio_ctx_create(NULL, &ctx);
+ *     aio_submit_read(ctx, fd, buf, sizeof buf, 0, NULL, on_read, NULL);
+ *     aio_ctx_run(ctx);
+ *     aio_ctx_destroy(ctx);
+ *
+ * A program creates one context per thread, submits operations, and gets exactly one final callback
+ * for each. This manual holds for every function; the functions' own comments add what is particular
+ * to them. Errors are negative: -errno, or one of the codes AIO_E* below.
+ *
+ *  1. One context, one thread. A context is created on any thread; its first submit, run, flush or
+ *     cancel adopts it for the calling thread, and from any other thread such calls give
+ *     AIO_EWRONGTHREAD. Any thread may call: post, stop, cancel, stats, hold, release, ref, unref.
+ *     Before adoption, posts wait. A stop is sticky: one before the run counts, a run uses it up.
+ *
+ *  2. Submit returns an id or an error. Positive: the operation will complete. Negative: nothing was
+ *     submitted, and the callback never runs.
+ *
+ *  3. The callback runs on the context's thread, from a run, reap or destroy call, never inside a
+ *     submit call: zero or more times with AIO_CQE_MORE set, then exactly once without. That holds
+ *     on success, failure, cancellation, deadline and destruction. Exceptions are asked for:
+ *     AIO_SUBMIT_QUIET (not on success), aio_ctx_detach, aio_ctx_cancel_wait; or are the disasters
+ *     AIO_ESTUCK and AIO_EPANIC.
+ *
+ *  4. Two kinds of memory. Small arguments are copied during the submit call: paths, socket
+ *     addresses, vector arrays, message headers and control data that is sent, options. Data buffers
+ *     and outputs belong to the engine from the submit until the last callback (AIO_CQE_MORE clear).
+ *     Cancelling does not shorten that.
+ *
+ *  5. An id names its operation for ever: a stale or foreign one is -ENOENT, never another operation.
+ *
+ *  6. Nothing leaks when nobody waits: a descriptor that arrives for an operation given up by
+ *     aio_ctx_detach or aio_ctx_cancel_wait, also one passed by SCM_RIGHTS, is closed.
+ *
+ *  7. Close is close. aio_submit_close cancels what this context has in flight on the number, their
+ *     last callbacks run, then it closes, and the peer of a socket sees the end. Other descriptors
+ *     of the same socket (dup, fork, another context) keep it open: for that there is shutdown.
+ *
+ *  8. Backpressure is not an error. A full submission queue is flushed, a full completion queue is
+ *     drained, what finds no place waits in order. Only max_ops makes a submit fail: -EAGAIN.
+ *
+ *  9. Every operation can have a deadline (timeout_ns), and it costs nothing until it expires. It
+ *     counts from the submit over the whole operation; expiry requests cancellation, and the callback
+ *     comes with -ETIMEDOUT and AIO_CQE_DEADLINE when the kernel lets go, unless the operation had
+ *     succeeded. With AIO_SUBMIT_TIMEOUT_IDLE each completion of a multishot starts it anew. Timers
+ *     and deadlines never fire early, and late by at most timer_resolution_ns and the kernel's slack
+ *     on an idle loop.
+ *
+ * 10. Cancel asks. 0: asked, the callback follows with -ECANCELED or with the result that was faster.
+ *     On the context's thread also -ENOENT and -EALREADY; from another thread the request is posted.
+ *
+ * 11. Chains. AIO_SUBMIT_LINK and _HARDLINK tie an operation to the next one submitted. A chain is
+ *     held until its unlinked last member and handed over whole; one longer than the submission
+ *     queue, or still open when the context runs, flushes or the callback's turn ends, fails with
+ *     -EINVAL through its callbacks. Cancelling a member that has not started cancels the running
+ *     one; the rest completes with -ECANCELED and AIO_CQE_ABORTED. Timers and multishot operations
+ *     cannot be members. AIO_SUBMIT_BARRIER on an operation, or on the first member of a chain,
+ *     starts it when all one-shot operations before it have completed; later ones are not held.
+ *
+ * 12. Callbacks may do anything: submit, cancel, post, stop, destroy. Only running a context inside
+ *     its own callback is refused: AIO_EREENTRANT.
+ *
+ * 13. Destroy is total. It returns 0 after everything was cancelled and every last callback has run,
+ *     and what had been posted too; from then on the kernel touches no memory of the caller's, also
+ *     when a forked child is alive or kernel workers had taken operations. Once begun, submit gives
+ *     -ECANCELED and post AIO_ECLOSED. Inside a callback it returns AIO_EPENDING, and the run call
+ *     AIO_EDESTROYED. With destroy_grace_ns it may give up: AIO_ESTUCK, the callbacks of what is
+ *     stuck never run, their buffers must never be freed, and aio_ctx_dump names them. The adopting
+ *     thread destroys before it exits. On another thread: AIO_EWRONGTHREAD while it lives; after it,
+ *     AIO_EORPHANED: callbacks run with -ECANCELED on the caller, the context is freed, and buffers
+ *     in flight must be considered lost. aio_ctx_ref keeps the handle itself valid for other threads.
+ *
+ * 14. Nothing unwinds across the boundary. A failure inside the engine poisons the context
+ *     (AIO_EPANIC; destroy then drains without callbacks). A C++ exception that leaves a callback
+ *     aborts the program; in C++17 and later a callback that can throw does not compile. longjmp out
+ *     of a callback is not allowed.
+ *
+ * 15. fork. The child's copy refuses every call with AIO_EFORKED; its aio_ctx_destroy frees the copy
+ *     without callbacks. Between fork and exec nothing need be done.
+ *
+ * 16. Safe defaults. New descriptors are close-on-exec, sends never raise SIGPIPE;
+ *     AIO_SUBMIT_INHERIT and _SIGPIPE opt out.
+ *
+ * 17. One spelling per outcome. -ECANCELED: you cancelled; with AIO_CQE_ABORTED, destroy or a broken
+ *     chain did. -ETIMEDOUT with AIO_CQE_DEADLINE: your deadline; without it, the network's. -EINTR
+ *     never. The end of a stream is 0. A length above 0x7ffff000 is cut and the result short.
+ *
+ * 18. Bad arguments are errors, not crashes. NULL where it is not allowed, the callback included, an
+ *     unknown flag, a structure's `size` below its first version's: -EINVAL; a larger one with a
+ *     non-zero tail: -E2BIG. Every structure begins with `size`, set by the caller; zero in any other
+ *     field is the default.
+ *
+ * The flags of a callback: ignore bits that you do not know.
  */
 
 /* Generated by tools/regen from src: change the sources, not this file. */
@@ -120,6 +216,9 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 /* A context: one thread's ring, and the handle through which other threads reach it. */
 typedef struct aio_ctx aio_ctx;
 
+/* Names an operation: positive. Negative: a status, and nothing was submitted. */
+typedef int64_t aio_op_id;
+
 /* Options of aio_ctx_create; NULL stands for all defaults, and so does a zero in any field. */
 typedef struct aio_ctx_options {
     uint32_t size; /* sizeof(aio_ctx_options) */
@@ -143,9 +242,6 @@ typedef struct aio_ctx_options {
     uint64_t reserved[8]; /* 0 */
 } aio_ctx_options;
 
-/* Names an operation: positive. Negative: a status, and nothing was submitted. */
-typedef int64_t aio_op_id;
-
 /* A completion as aio_ctx_reap hands it out. */
 typedef struct aio_completion {
     uint64_t user_data; /* The pointer given to the submit call, as a number */
@@ -155,6 +251,22 @@ typedef struct aio_completion {
     uint64_t extra; /* Bytes transferred, or the first extra word of a 32-byte completion */
     int64_t lease; /* The pool buffer that carries the data; 0: none */
 } aio_completion;
+
+/* Options of a submit call; NULL stands for all defaults. */
+typedef struct aio_submit_options {
+    uint32_t size; /* sizeof(aio_submit_options) */
+    uint32_t flags; /* AIO_SUBMIT_* */
+    uint64_t timeout_ns; /* Nanoseconds from the submit to the deadline; 0: none. */
+    uint64_t group; /* What aio_ctx_cancel_group can name; 0: none. */
+    /* Direct descriptor slot plus one. No version of this library has such tables yet: 0. */
+    uint32_t file_slot;
+    /* Registered buffer plus one. No version of this library has such tables yet: 0. */
+    uint32_t buf_index;
+    uint32_t ioprio; /* As for ioprio_set(2), for file operations. */
+    uint32_t reserved0; /* 0 */
+    uint64_t correlation; /* Yours; shown by aio_ctx_dump. */
+    uint64_t reserved[2]; /* 0 */
+} aio_submit_options;
 
 /* What a context was granted. */
 typedef struct aio_info {
@@ -190,25 +302,63 @@ typedef struct aio_stats {
     uint64_t rearms; /* Multishot operations started again by the engine */
 } aio_stats;
 
-/* Options of a submit call; NULL stands for all defaults. */
-typedef struct aio_submit_options {
-    uint32_t size; /* sizeof(aio_submit_options) */
-    uint32_t flags; /* AIO_SUBMIT_* */
-    uint64_t timeout_ns; /* Nanoseconds from the submit to the deadline; 0: none. */
-    uint64_t group; /* What aio_ctx_cancel_group can name; 0: none. */
-    /* Direct descriptor slot plus one. No version of this library has such tables yet: 0. */
-    uint32_t file_slot;
-    /* Registered buffer plus one. No version of this library has such tables yet: 0. */
-    uint32_t buf_index;
-    uint32_t ioprio; /* As for ioprio_set(2), for file operations. */
-    uint32_t reserved0; /* 0 */
-    uint64_t correlation; /* Yours; shown by aio_ctx_dump. */
-    uint64_t reserved[2]; /* 0 */
-} aio_submit_options;
-
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
+
+/* ---- cancel ---------------------------------------------------------------------------------- */
+
+/*
+ * Asks an operation to end; its callback comes later, with -ECANCELED or the result that was
+ * faster.
+ *
+ * Any thread. From another thread the request is posted, and 0 means no more than that.
+ * Errors, on the context's thread: -ENOENT, no such operation is in flight; -EALREADY, it was asked
+ * before, or has completed and its callback is due.
+ */
+int32_t aio_ctx_cancel(aio_ctx *ctx, aio_op_id id);
+
+/*
+ * Asks every operation on a descriptor number to end; returns how many were asked.
+ *
+ * `flags`: 0. Context thread.
+ * Errors: -EINVAL, a negative descriptor or unknown flags.
+ * Surprise: it acts on the number in this context; operations through a dup of it go on.
+ */
+int32_t aio_ctx_cancel_fd(aio_ctx *ctx, int fd, uint32_t flags);
+
+/*
+ * Asks every operation to end; returns how many were asked.
+ *
+ * Context thread.
+ */
+int32_t aio_ctx_cancel_all(aio_ctx *ctx);
+
+/*
+ * Asks every operation that was submitted with this `group` to end; returns how many were asked.
+ *
+ * Context thread. Takes time in proportion to what is in flight.
+ * Errors: -EINVAL, group 0, which means none.
+ */
+int32_t aio_ctx_cancel_group(aio_ctx *ctx, uint64_t group);
+
+/*
+ * Cancels an operation and waits for it alone; its callback does not run, and its memory is the
+ * caller's again. For owners of memory that is going away.
+ *
+ * Context thread, also inside callbacks. What others complete meanwhile is delivered later.
+ * Errors: -ENOENT, no such operation is in flight: it has completed, or its callback is running.
+ * Surprise: waits as long as the kernel does; a disk transfer that is running cannot be stopped.
+ */
+int32_t aio_ctx_cancel_wait(aio_ctx *ctx, aio_op_id id);
+
+/*
+ * Cancels an operation whose callback must never run; a descriptor that it still brings is closed.
+ *
+ * Context thread, also inside callbacks.
+ * Errors: -ENOENT; -EBUSY, it uses memory of the caller's: see aio_ctx_cancel_wait.
+ */
+int32_t aio_ctx_detach(aio_ctx *ctx, aio_op_id id);
 
 /* ---- ctx ------------------------------------------------------------------------------------- */
 
@@ -286,58 +436,6 @@ int32_t aio_ctx_stop(aio_ctx *ctx);
 int32_t aio_ctx_post(aio_ctx *ctx, aio_post_fn fn, void *arg);
 
 /*
- * Asks an operation to end; its callback comes later, with -ECANCELED or the result that was
- * faster.
- *
- * Any thread. From another thread the request is posted, and 0 means no more than that.
- * Errors, on the context's thread: -ENOENT, no such operation is in flight; -EALREADY, it was asked
- * before, or has completed and its callback is due.
- */
-int32_t aio_ctx_cancel(aio_ctx *ctx, aio_op_id id);
-
-/*
- * Asks every operation on a descriptor number to end; returns how many were asked.
- *
- * `flags`: 0. Context thread.
- * Errors: -EINVAL, a negative descriptor or unknown flags.
- * Surprise: it acts on the number in this context; operations through a dup of it go on.
- */
-int32_t aio_ctx_cancel_fd(aio_ctx *ctx, int fd, uint32_t flags);
-
-/*
- * Asks every operation to end; returns how many were asked.
- *
- * Context thread.
- */
-int32_t aio_ctx_cancel_all(aio_ctx *ctx);
-
-/*
- * Asks every operation that was submitted with this `group` to end; returns how many were asked.
- *
- * Context thread. Takes time in proportion to what is in flight.
- * Errors: -EINVAL, group 0, which means none.
- */
-int32_t aio_ctx_cancel_group(aio_ctx *ctx, uint64_t group);
-
-/*
- * Cancels an operation and waits for it alone; its callback does not run, and its memory is the
- * caller's again. For owners of memory that is going away.
- *
- * Context thread, also inside callbacks. What others complete meanwhile is delivered later.
- * Errors: -ENOENT, no such operation is in flight: it has completed, or its callback is running.
- * Surprise: waits as long as the kernel does; a disk transfer that is running cannot be stopped.
- */
-int32_t aio_ctx_cancel_wait(aio_ctx *ctx, aio_op_id id);
-
-/*
- * Cancels an operation whose callback must never run; a descriptor that it still brings is closed.
- *
- * Context thread, also inside callbacks.
- * Errors: -ENOENT; -EBUSY, it uses memory of the caller's: see aio_ctx_cancel_wait.
- */
-int32_t aio_ctx_detach(aio_ctx *ctx, aio_op_id id);
-
-/*
  * Hands what is staged to the kernel. For a context inside somebody else's event loop, the last
  * call before that loop sleeps: 0, the descriptor of aio_ctx_fd will tell of everything; 1, there
  * is work now, call aio_ctx_run_once(ctx, 0) and do not sleep.
@@ -391,53 +489,6 @@ void aio_ctx_release(aio_ctx *ctx);
 
 /* The context whose callback is running on the calling thread, or NULL. */
 aio_ctx *aio_ctx_current(void);
-
-/*
- * The operation whose callback is running; -ENOENT outside of callbacks and in posted functions.
- *
- * Context thread.
- */
-aio_op_id aio_ctx_current_op(const aio_ctx *ctx);
-
-/*
- * How many bytes the operation whose callback is running has transferred; 0 outside of callbacks.
- *
- * Context thread.
- */
-uint64_t aio_ctx_current_bytes(const aio_ctx *ctx);
-
-/*
- * What the context was granted.
- *
- * `out`: its `size` set by the caller; as much is written. Any thread.
- * Errors: -EINVAL, `out` is NULL or its size below 4; AIO_EFORKED.
- */
-int32_t aio_ctx_info(const aio_ctx *ctx, aio_info *out);
-
-/*
- * The context's counters: exact on its own thread between turns, as of its last turn elsewhere.
- *
- * `out`: its `size` set by the caller; as much is written. Any thread.
- * Errors: -EINVAL, `out` is NULL or its size below 4; AIO_EFORKED.
- */
-int32_t aio_ctx_stats(const aio_ctx *ctx, aio_stats *out);
-
-/*
- * Writes what is in flight as text: a line about the context, then one per operation with its id,
- * name, descriptor, age and state. Returns the length of the whole text, as snprintf does; what
- * does not fit is cut, and the text is always terminated when `len` is not 0.
- *
- * `buf`: NULL is allowed with `len` 0. Context thread, also after AIO_ESTUCK.
- * Errors: -EINVAL; AIO_EWRONGTHREAD; AIO_ECLOSED.
- */
-int64_t aio_ctx_dump(const aio_ctx *ctx, char *buf, size_t len);
-
-/*
- * How many operations have not ended.
- *
- * Context thread.
- */
-int32_t aio_ctx_in_flight(const aio_ctx *ctx);
 
 /*
  * The pointer of aio_ctx_set_user_data; NULL at first.
@@ -773,6 +824,7 @@ aio_op_id aio_submit_sendmsg(aio_ctx *ctx, int fd, const struct msghdr *msg, int
  * Context thread.
  * Errors: -EINVAL, `msg` is NULL or a part of it too large; those of recvmsg(2).
  * Kernel: 5.3.
+ * Descriptors that arrive are close-on-exec unless AIO_SUBMIT_INHERIT.
  * Surprise: descriptors that arrive for an operation of aio_ctx_cancel_wait are closed.
  */
 aio_op_id aio_submit_recvmsg(aio_ctx *ctx, int fd, struct msghdr *msg, int flags,
@@ -813,6 +865,55 @@ aio_op_id aio_submit_poll(aio_ctx *ctx, int fd, uint32_t events, const aio_submi
  */
 aio_op_id aio_submit_poll_multishot(aio_ctx *ctx, int fd, uint32_t events,
         const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/* ---- stats ----------------------------------------------------------------------------------- */
+
+/*
+ * The operation whose callback is running; -ENOENT outside of callbacks and in posted functions.
+ *
+ * Context thread.
+ */
+aio_op_id aio_ctx_current_op(const aio_ctx *ctx);
+
+/*
+ * How many bytes the operation whose callback is running has transferred; 0 outside of callbacks.
+ *
+ * Context thread.
+ */
+uint64_t aio_ctx_current_bytes(const aio_ctx *ctx);
+
+/*
+ * What the context was granted.
+ *
+ * `out`: its `size` set by the caller; as much is written. Any thread.
+ * Errors: -EINVAL, `out` is NULL or its size below 4; AIO_EFORKED.
+ */
+int32_t aio_ctx_info(const aio_ctx *ctx, aio_info *out);
+
+/*
+ * The context's counters: exact on its own thread between turns, as of its last turn elsewhere.
+ *
+ * `out`: its `size` set by the caller; as much is written. Any thread.
+ * Errors: -EINVAL, `out` is NULL or its size below 4; AIO_EFORKED.
+ */
+int32_t aio_ctx_stats(const aio_ctx *ctx, aio_stats *out);
+
+/*
+ * Writes what is in flight as text: a line about the context, then one per operation with its id,
+ * name, descriptor, age and state. Returns the length of the whole text, as snprintf does; what
+ * does not fit is cut, and the text is always terminated when `len` is not 0.
+ *
+ * `buf`: NULL is allowed with `len` 0. Context thread, also after AIO_ESTUCK.
+ * Errors: -EINVAL; AIO_EWRONGTHREAD; AIO_ECLOSED.
+ */
+int64_t aio_ctx_dump(const aio_ctx *ctx, char *buf, size_t len);
+
+/*
+ * How many operations have not ended.
+ *
+ * Context thread.
+ */
+int32_t aio_ctx_in_flight(const aio_ctx *ctx);
 
 /* ---- status ---------------------------------------------------------------------------------- */
 

@@ -133,7 +133,7 @@ impl Engine {
     }
 
     fn ask_backend(&mut self, id: u64) {
-        self.tally.cancels += 1;
+        self.tally.cancels();
         let sqe = Sqe {
             opcode: Opcode::IORING_OP_ASYNC_CANCEL as u8,
             fd: -1,

@@ -12,6 +12,7 @@ use crate::sys::descriptor;
 use crate::sys::entry::{Cqe, Sqe, cqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::message;
+use crate::sys::thread;
 
 /// `AIO_CQE_DEADLINE` and `AIO_CQE_ABORTED`.
 pub(crate) const DEADLINE: u32 = 1 << 16;
@@ -86,7 +87,7 @@ impl Engine {
             | u64::from(slot.state & self.special)
             | u64::from(cqe.flags & MORE);
         let (callback, user_data) = (slot.callback, slot.user_data);
-        if odd != 0 || cqe.result == Errno::EINTR.status() || callback == REAP {
+        if odd != 0 || callback == REAP || cqe.result < 0 {
             return None;
         }
         let listed = slot.has(state::LISTED);
@@ -118,7 +119,7 @@ impl Engine {
     /// A completion of one of the engine's own entries.
     fn complete_internal(&mut self, cqe: Cqe) {
         if cqe.user_data == WAKE {
-            self.tally.wakes += 1;
+            self.tally.wakes();
             if cqe.flags & MORE == 0 && !self.destroying {
                 self.watch_wake();
             }
@@ -144,7 +145,7 @@ impl Engine {
             && !slot.has(state::ENDED | state::DISCARD)
             && cqe.result >= 0
         {
-            self.tally.rearms += 1;
+            self.tally.rearms();
             self.start(index);
             flags |= MORE;
         }
@@ -164,8 +165,8 @@ impl Engine {
 
     /// What a last result is called, given who asked for the end: contract, line 17.
     fn spell(&self, index: u32, result: i32) -> (i32, u32) {
-        let interrupted = result == Errno::EINTR.status() || result == Errno::ECANCELED.status();
-        if !interrupted {
+        let interrupted = Errno::is_interruption(result);
+        if !interrupted && result != Errno::ECANCELED.status() {
             return (result, 0);
         }
         let slot = self.slots.at(index);
@@ -173,7 +174,7 @@ impl Engine {
             return ended(slot.state);
         }
         // Nobody asked: another member of its chain has failed, or a worker was interrupted.
-        let aborted = slot.has(state::CHAINED) || result == Errno::EINTR.status();
+        let aborted = slot.has(state::CHAINED) || interrupted;
         (Errno::ECANCELED.status(), if aborted { ABORTED } else { 0 })
     }
 
@@ -188,6 +189,10 @@ impl Engine {
         let slot = self.slots.at(index);
         if slot.has(traits::HEADER_OUT) && result >= 0 {
             self.write_outputs(index);
+        }
+        if self.slots.at(index).has(state::SIGPIPE) && result == Errno::EPIPE.status() {
+            // The ring's sends never raise it: the option asks for what send(2) does.
+            thread::raise_sigpipe();
         }
         let delivery = self.tell(index, result, flags, extra);
         self.free(index);

@@ -234,7 +234,14 @@ impl Handle {
     /// Sends to the mailbox from any thread.
     pub(crate) fn send(&self, message: Message) -> Result<(), Refusal> {
         self.check_any_thread()?;
-        if self.mailbox.send(message) { Ok(()) } else { Err(Refusal::Closed) }
+        if !self.mailbox.send(message) {
+            return Err(Refusal::Closed);
+        }
+        // The owner is awake: it is here.
+        if !self.is_owner() {
+            self.mailbox.wake();
+        }
+        Ok(())
     }
 
     /// Runs `body` as the running context of this thread, once at a time.

@@ -5,6 +5,11 @@
 //! The queue is a stack that senders push to and the owner takes whole and reverses: first in,
 //! first out. Sleeping is announced before the last look at the queue, and a sender looks for
 //! sleepers after its push; both are sequentially consistent, so that one of the two sees the other.
+//!
+//! A context that no other thread has ever woken does not announce its sleep, which would cost it an
+//! exclusive access per turn. The first wake-up signals whether the owner sleeps or not: that ends
+//! the sleep that was not announced, and the owner, which learns of the signal from the kernel after
+//! `shared` was stored, announces every later one.
 
 use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::sys::descriptor::EventFd;
@@ -37,6 +42,8 @@ const CLOSED: *mut Node = std::ptr::dangling_mut();
 pub(crate) struct Mailbox {
     head: AtomicPtr<Node>,
     sleep: AtomicU32,
+    /// 1 once somebody else has woken, or tried to wake, the owner.
+    shared: AtomicU32,
     stop: AtomicU32,
     holds: AtomicUsize,
     /// Polled by the backend.
@@ -61,6 +68,7 @@ impl Mailbox {
         Ok(Mailbox {
             head: AtomicPtr::new(std::ptr::null_mut()),
             sleep: AtomicU32::new(AWAKE),
+            shared: AtomicU32::new(0),
             stop: AtomicU32::new(0),
             holds: AtomicUsize::new(0),
             wake: EventFd::create()?,
@@ -68,7 +76,8 @@ impl Mailbox {
         })
     }
 
-    /// Queues a message and wakes the owner if it sleeps. False once the queue is closed.
+    /// Queues a message. False once the queue is closed. A sender that is not the owner calls `wake`
+    /// afterwards.
     pub(crate) fn send(&self, message: Message) -> bool {
         let node = Box::into_raw(Box::new(Node { next: std::ptr::null_mut(), message }));
         let mut head = self.head.load(Ordering::Relaxed);
@@ -87,12 +96,16 @@ impl Mailbox {
                 Err(now) => head = now,
             }
         }
-        self.wake();
         true
     }
 
     /// Wakes the owner if it sleeps; one system call per sleep, none when it is awake.
     pub(crate) fn wake(&self) {
+        if self.shared.load(Ordering::Relaxed) == 0 && self.shared.swap(1, Ordering::SeqCst) == 0 {
+            self.sleep.store(AWAKE, Ordering::Relaxed);
+            self.foreign.get().into_iter().for_each(EventFd::signal);
+            return self.wake.signal();
+        }
         // SeqCst: after the push or flag that the caller made, before the owner's announcement or
         // after it (pairs with `prepare_sleep`).
         if self.sleep.load(Ordering::SeqCst) == AWAKE {
@@ -149,8 +162,10 @@ impl Mailbox {
     #[inline(always)]
     pub(crate) fn prepare_sleep(&self, foreign: bool) -> bool {
         // SeqCst, before the looks below: pairs with the look at `sleep` in `wake`.
-        let state = if foreign { ASLEEP_FOREIGN } else { ASLEEP };
-        self.sleep.swap(state, Ordering::SeqCst);
+        if self.shared.load(Ordering::Relaxed) != 0 {
+            let state = if foreign { ASLEEP_FOREIGN } else { ASLEEP };
+            self.sleep.swap(state, Ordering::SeqCst);
+        }
         if self.has_mail() || self.stop_requested() {
             self.awake();
             return false;

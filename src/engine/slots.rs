@@ -51,6 +51,8 @@ pub(crate) mod state {
     pub(crate) const COLD: u32 = 1 << 5;
     /// A timer that fires again and again.
     pub(crate) const INTERVAL: u32 = 1 << 6;
+    /// A failure for lack of a reader raises SIGPIPE.
+    pub(crate) const SIGPIPE: u32 = 1 << 7;
     /// Its completions are disposed of: nobody waits (detach, cancel_wait).
     pub(crate) const DISCARD: u32 = 1 << 15;
     /// Cancelled by the caller.
@@ -83,11 +85,12 @@ pub(crate) mod state {
         | CHAINED
         | CLOSE_WAITS
         | BARRIER
+        | SIGPIPE
         | traits::HEADER_OUT
         | traits::MULTISHOT;
 }
 
-const _: () = assert!(traits::MULTISHOT > state::INTERVAL && traits::REARMS < state::DISCARD);
+const _: () = assert!(traits::MULTISHOT > state::SIGPIPE && traits::REARMS < state::DISCARD);
 const _: () = assert!(size_of::<Slot>() == 64);
 
 /// One operation.

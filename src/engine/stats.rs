@@ -5,42 +5,54 @@
 use crate::sys::atomic::{AtomicU64, Ordering};
 
 macro_rules! counters {
-    ($($name:ident),* $(,)?) => {
+    (each turn: $($often:ident),*; now and then: $($rarely:ident),*;) => {
         /// What the context's thread has counted.
-        #[derive(Clone, Copy, Default)]
+        #[derive(Clone, Copy, Default, PartialEq, Eq)]
         pub(crate) struct Tally {
-            $(pub $name: u64,)*
+            $(pub $often: u64,)*
+            $(pub $rarely: u64,)*
+            /// Set by whoever counts something that is counted now and then.
+            pub changed: bool,
         }
 
         /// What it has published.
         #[derive(Default)]
         pub(crate) struct Stats {
-            $($name: AtomicU64,)*
+            $($often: AtomicU64,)*
+            $($rarely: AtomicU64,)*
         }
 
         impl Stats {
-            pub(crate) fn publish(&self, tally: &Tally) {
-                $(self.$name.store(tally.$name, Ordering::Relaxed);)*
+            #[inline(always)]
+            pub(crate) fn publish(&self, tally: &mut Tally) {
+                $(self.$often.store(tally.$often, Ordering::Relaxed);)*
+                if tally.changed {
+                    tally.changed = false;
+                    $(self.$rarely.store(tally.$rarely, Ordering::Relaxed);)*
+                }
             }
 
             pub(crate) fn snapshot(&self) -> Tally {
-                Tally { $($name: self.$name.load(Ordering::Relaxed),)* }
+                Tally {
+                    $($often: self.$often.load(Ordering::Relaxed),)*
+                    $($rarely: self.$rarely.load(Ordering::Relaxed),)*
+                    changed: false,
+                }
             }
+        }
+
+        impl Tally {
+            $(
+                pub(crate) fn $rarely(&mut self) {
+                    self.$rarely += 1;
+                    self.changed = true;
+                }
+            )*
         }
     };
 }
 
-counters!(
-    submitted,
-    completed,
-    callbacks,
-    turns,
-    system_calls,
-    overflows,
-    full_queues,
-    posts,
-    wakes,
-    cancels,
-    deadlines,
-    rearms,
-);
+counters! {
+    each turn: submitted, completed, callbacks, turns, system_calls, full_queues;
+    now and then: overflows, posts, wakes, cancels, deadlines, rearms;
+}

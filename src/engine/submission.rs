@@ -210,8 +210,7 @@ impl Engine {
             slot.state |= state::COLD;
         }
         let slot = self.slots.at_mut(index);
-        slot.state |=
-            phase::BACKEND | prepared.traits | if idle { state::IDLE_DEADLINE } else { 0 };
+        slot.state |= phase::BACKEND | prepared.traits;
         self.multishots += u32::from(multishot);
         if options.timeout_ns != 0 {
             let deadline = clock::now_ns().saturating_add(options.timeout_ns);
@@ -243,8 +242,11 @@ impl Engine {
         slot.user_data = done.user_data;
         slot.fd = fd;
         slot.submitted_ms = self.now_ms;
-        let quiet = if options.flags & submit_flags::QUIET != 0 { state::QUIET } else { 0 };
-        slot.state = u32::from(opcode) << OPCODE_SHIFT | quiet;
+        let asked = |flag: u32, bit: u32| if options.flags & flag != 0 { bit } else { 0 };
+        slot.state = u32::from(opcode) << OPCODE_SHIFT
+            | asked(submit_flags::QUIET, state::QUIET)
+            | asked(submit_flags::SIGPIPE, state::SIGPIPE)
+            | asked(submit_flags::TIMEOUT_IDLE, state::IDLE_DEADLINE);
         Ok(index_of(id))
     }
 
@@ -395,7 +397,7 @@ fn apply_options(sqe: &mut Sqe, traits: u32, options: &SubmitOptions) -> Result<
     if idle_misused
         || links_both
         || (has(submit_flags::INHERIT) && !op::inherit(sqe))
-        || (has(submit_flags::SIGPIPE) && !op::allow_sigpipe(sqe))
+        || (has(submit_flags::SIGPIPE) && traits & traits::SENDS == 0)
     {
         return Err(Errno::EINVAL);
     }

@@ -107,7 +107,7 @@ impl Engine {
         let slot = self.slots.at(index);
         if slot.phase() != phase::WHEEL {
             if self.request_end(index, Why::Expired).is_ok() {
-                self.tally.deadlines += 1;
+                self.tally.deadlines();
             }
             return None;
         }
@@ -116,7 +116,7 @@ impl Engine {
         }
         let cold = self.cold.of(slot);
         if cold.expiry_ns <= now_ns && cold.expiry_ns < cold.due_ns {
-            self.tally.deadlines += 1;
+            self.tally.deadlines();
             let _ = self.request_end(index, Why::Expired);
             return None;
         }

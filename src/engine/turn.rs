@@ -84,7 +84,7 @@ impl Engine {
     pub(crate) fn enter_backend(&mut self, wait: Wait) -> Result<(), Refusal> {
         use crate::engine::backend::Handed;
         if self.backend.overflown() {
-            self.tally.overflows += 1;
+            self.tally.overflows();
         }
         match self.backend.enter(Some(wait)) {
             Ok(Handed::All) => Ok(()),
@@ -172,6 +172,16 @@ impl Engine {
         }
     }
 
+    /// Nothing is left for `next_call`: the common end of a turn.
+    #[inline(always)]
+    fn is_exhausted(&self) -> bool {
+        self.budget.stash == 0
+            && self.backend.peek().is_none()
+            && self.ready.is_empty()
+            && self.inbox.is_empty()
+            && !self.wheel.has_expired()
+    }
+
     /// The next user function of this turn, where `next_plain` has none.
     #[cold]
     #[inline(never)]
@@ -210,7 +220,7 @@ impl Engine {
             self.budget.posts -= 1;
             match self.inbox.next()? {
                 Message::Run(function, arg) if !self.mute => {
-                    self.tally.posts += 1;
+                    self.tally.posts();
                     return Some(Call::Post(function, arg));
                 }
                 Message::Run(..) => {}
@@ -236,7 +246,9 @@ impl Engine {
     #[inline(never)]
     fn deliver_record(&mut self, delivery: Delivery) -> Call {
         if !self.mute && !self.destroying {
-            let Delivery { user_data, id, result, flags, extra, .. } = delivery;
+            let Delivery { user_data, id, result, flags, .. } = delivery;
+            let is_wide = self.granted().cqe_size == 32;
+            let extra = if is_wide { delivery.extra } else { result.max(0) as u64 };
             self.records.push_back(Record { user_data, id, result, flags, extra });
             if self.is_clogged() {
                 self.budget.stash = 0;
@@ -256,13 +268,12 @@ impl Engine {
     }
 
     /// Lets other threads see the counters as they are now.
+    #[inline(always)]
     pub(crate) fn publish(&mut self, handle: &Handle) {
-        let (system_calls, full_queues) = self.backend.take_counts();
-        self.tally.system_calls += system_calls;
-        self.tally.full_queues += full_queues;
         self.tally.submitted = self.slots.taken();
         self.tally.completed = self.slots.released();
-        handle.stats.publish(&self.tally);
+        (self.tally.system_calls, self.tally.full_queues) = self.backend.counts();
+        handle.stats.publish(&mut self.tally);
     }
 
     /// Hands staged operations over without waiting. True: there is work, do not sleep.
@@ -315,6 +326,8 @@ pub(crate) fn turn(handle: &Handle, wait: Wait) -> Result<u32, Refusal> {
     loop {
         if let Some(plain) = borrow(handle).next_plain() {
             perform(plain);
+        } else if borrow(handle).is_exhausted() {
+            break;
         } else if let Some(call) = borrow(handle).next_call() {
             perform_any(call);
         } else {

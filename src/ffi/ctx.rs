@@ -2,10 +2,10 @@
 
 use crate::engine::handle::Handle;
 use crate::engine::mailbox::Message;
-use crate::engine::{Choice, ContextOptions, Log, Refusal};
-use crate::ffi::{aio_ctx, aio_log_fn, aio_op_id, aio_post_fn, arguments, guard};
+use crate::engine::{Choice, ContextOptions, Log};
+use crate::ffi::{aio_ctx, aio_log_fn, aio_post_fn, arguments, guard};
 use crate::sys::errno::Errno;
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{c_int, c_void};
 
 /// io_uring where it is allowed; `AIO_RS_BACKEND` in the environment (uring, epoll) decides first.
 pub const AIO_BACKEND_AUTO: u32 = 0;
@@ -56,67 +56,6 @@ pub struct aio_ctx_options {
     pub log_arg: *mut c_void,
     /// 0
     pub reserved: [u64; 8],
-}
-
-/// What a context was granted.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct aio_info {
-    /// sizeof(aio_info)
-    pub size: u32,
-    /// AIO_BACKEND_*, the one in use
-    pub backend: u32,
-    /// IORING_SETUP_* granted
-    pub setup_flags: u32,
-    /// IORING_FEAT_* of the kernel
-    pub features: u32,
-    pub sq_entries: u32,
-    pub cq_entries: u32,
-    /// Bytes of an entry: 64 or 128
-    pub sqe_size: u32,
-    /// Bytes of an entry: 16 or 32
-    pub cqe_size: u32,
-    /// Why a fallback was chosen: a status, 0 when io_uring is in use
-    pub fallback_status: i32,
-    /// The running kernel's, `major << 16 | minor`
-    pub kernel_version: u32,
-    /// How late a timer may fire: the tick in force
-    pub timer_resolution_ns: u64,
-    pub reserved: [u64; 4],
-}
-
-/// Counters since the context was created, as of its last turn.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct aio_stats {
-    /// sizeof(aio_stats)
-    pub size: u32,
-    /// Operations that have not ended
-    pub in_flight: u32,
-    /// Ids given out
-    pub submitted: u64,
-    /// Operations that have ended
-    pub completed: u64,
-    /// Callbacks, posted functions and records
-    pub callbacks: u64,
-    /// Turns of the loop
-    pub turns: u64,
-    /// io_uring_enter calls
-    pub system_calls: u64,
-    /// Turns that found the completion queue overflown
-    pub overflows: u64,
-    /// Submits that met a full submission queue
-    pub full_queues: u64,
-    /// Posted functions run
-    pub posts: u64,
-    /// Times that another thread ended the context's sleep
-    pub wakes: u64,
-    /// Cancel requests handed to the kernel
-    pub cancels: u64,
-    /// Deadlines that passed
-    pub deadlines: u64,
-    /// Multishot operations started again by the engine
-    pub rearms: u64,
 }
 
 /// A completion as aio_ctx_reap hands it out.
@@ -296,86 +235,6 @@ pub unsafe extern "C" fn aio_ctx_post(
     })
 }
 
-/// Asks an operation to end; its callback comes later, with -ECANCELED or the result that was
-/// faster.
-///
-/// Any thread. From another thread the request is posted, and 0 means no more than that.
-/// Errors, on the context's thread: -ENOENT, no such operation is in flight; -EALREADY, it was asked
-/// before, or has completed and its callback is due.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn aio_ctx_cancel(ctx: *mut aio_ctx, id: aio_op_id) -> i32 {
-    guard!(ctx, handle => {
-        match handle.enter_while_destroying() {
-            Ok(engine) => engine.cancel(id as u64)?,
-            Err(Refusal::WrongThread) => handle.send(Message::Cancel(id as u64))?,
-            Err(refusal) => return Err(refusal),
-        }
-        Ok(0)
-    })
-}
-
-/// Asks every operation on a descriptor number to end; returns how many were asked.
-///
-/// `flags`: 0. Context thread.
-/// Errors: -EINVAL, a negative descriptor or unknown flags.
-/// Surprise: it acts on the number in this context; operations through a dup of it go on.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn aio_ctx_cancel_fd(ctx: *mut aio_ctx, fd: c_int, flags: u32) -> i32 {
-    guard!(ctx, handle => {
-        if fd < 0 || flags != 0 {
-            return Err(Errno::EINVAL.into());
-        }
-        Ok(handle.enter_while_destroying()?.cancel_fd(fd))
-    })
-}
-
-/// Asks every operation to end; returns how many were asked.
-///
-/// Context thread.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn aio_ctx_cancel_all(ctx: *mut aio_ctx) -> i32 {
-    guard!(ctx, handle => { Ok(handle.enter_while_destroying()?.cancel_all()) })
-}
-
-/// Asks every operation that was submitted with this `group` to end; returns how many were asked.
-///
-/// Context thread. Takes time in proportion to what is in flight.
-/// Errors: -EINVAL, group 0, which means none.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn aio_ctx_cancel_group(ctx: *mut aio_ctx, group: u64) -> i32 {
-    guard!(ctx, handle => {
-        if group == 0 {
-            return Err(Errno::EINVAL.into());
-        }
-        Ok(handle.enter_while_destroying()?.cancel_group(group))
-    })
-}
-
-/// Cancels an operation and waits for it alone; its callback does not run, and its memory is the
-/// caller's again. For owners of memory that is going away.
-///
-/// Context thread, also inside callbacks. What others complete meanwhile is delivered later.
-/// Errors: -ENOENT, no such operation is in flight: it has completed, or its callback is running.
-/// Surprise: waits as long as the kernel does; a disk transfer that is running cannot be stopped.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn aio_ctx_cancel_wait(ctx: *mut aio_ctx, id: aio_op_id) -> i32 {
-    guard!(ctx, handle => {
-        handle.enter_while_destroying()?.cancel_wait(id as u64).map(|()| 0)
-    })
-}
-
-/// Cancels an operation whose callback must never run; a descriptor that it still brings is closed.
-///
-/// Context thread, also inside callbacks.
-/// Errors: -ENOENT; -EBUSY, it uses memory of the caller's: see aio_ctx_cancel_wait.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn aio_ctx_detach(ctx: *mut aio_ctx, id: aio_op_id) -> i32 {
-    guard!(ctx, handle => {
-        handle.enter_while_destroying()?.detach(id as u64)?;
-        Ok(0)
-    })
-}
-
 /// Hands what is staged to the kernel. For a context inside somebody else's event loop, the last
 /// call before that loop sleeps: 0, the descriptor of aio_ctx_fd will tell of everything; 1, there
 /// is work now, call aio_ctx_run_once(ctx, 0) and do not sleep.
@@ -474,135 +333,6 @@ pub unsafe extern "C" fn aio_ctx_release(ctx: *mut aio_ctx) {
 #[unsafe(no_mangle)]
 pub extern "C" fn aio_ctx_current() -> *mut aio_ctx {
     Handle::current().cast_mut().cast()
-}
-
-/// The operation whose callback is running; -ENOENT outside of callbacks and in posted functions.
-///
-/// Context thread.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn aio_ctx_current_op(ctx: *const aio_ctx) -> aio_op_id {
-    guard!(ctx, handle => {
-        match handle.inspect()? {
-            Some(engine) if engine.current().id != 0 => Ok(engine.current().id as aio_op_id),
-            _ => Err(Errno::ENOENT.into()),
-        }
-    })
-}
-
-/// How many bytes the operation whose callback is running has transferred; 0 outside of callbacks.
-///
-/// Context thread.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn aio_ctx_current_bytes(ctx: *const aio_ctx) -> u64 {
-    let bytes: i64 = guard!(ctx, handle => {
-        let engine = handle.inspect()?;
-        Ok(engine.map_or(0, |engine| engine.current().bytes() as i64))
-    });
-    bytes.max(0) as u64
-}
-
-/// What the context was granted.
-///
-/// `out`: its `size` set by the caller; as much is written. Any thread.
-/// Errors: -EINVAL, `out` is NULL or its size below 4; AIO_EFORKED.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn aio_ctx_info(ctx: *const aio_ctx, out: *mut aio_info) -> i32 {
-    guard!(ctx, handle => {
-        if handle.is_forked() {
-            return Err(Refusal::Forked);
-        }
-        let (major, minor) = crate::sys::descriptor::kernel_version();
-        let granted = handle.granted;
-        let info = aio_info {
-            size: 0,
-            backend: AIO_BACKEND_URING,
-            setup_flags: granted.setup_flags,
-            features: granted.features,
-            sq_entries: granted.sq_entries,
-            cq_entries: granted.cq_entries,
-            sqe_size: granted.sqe_size,
-            cqe_size: granted.cqe_size,
-            fallback_status: 0,
-            kernel_version: major << 16 | minor,
-            timer_resolution_ns: handle.tick_ns,
-            reserved: [0; 4],
-        };
-        // SAFETY: the caller's sized structure, or NULL.
-        unsafe { arguments::write_sized(out, info) }?;
-        Ok(0)
-    })
-}
-
-/// The context's counters: exact on its own thread between turns, as of its last turn elsewhere.
-///
-/// `out`: its `size` set by the caller; as much is written. Any thread.
-/// Errors: -EINVAL, `out` is NULL or its size below 4; AIO_EFORKED.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn aio_ctx_stats(ctx: *const aio_ctx, out: *mut aio_stats) -> i32 {
-    guard!(ctx, handle => {
-        if handle.is_forked() {
-            return Err(Refusal::Forked);
-        }
-        if let Ok(Some(engine)) = handle.inspect() {
-            engine.publish(handle);
-        }
-        let tally = handle.stats.snapshot();
-        let stats = aio_stats {
-            size: 0,
-            in_flight: tally.submitted.wrapping_sub(tally.completed) as u32,
-            submitted: tally.submitted,
-            completed: tally.completed,
-            callbacks: tally.callbacks,
-            turns: tally.turns,
-            system_calls: tally.system_calls,
-            overflows: tally.overflows,
-            full_queues: tally.full_queues,
-            posts: tally.posts,
-            wakes: tally.wakes,
-            cancels: tally.cancels,
-            deadlines: tally.deadlines,
-            rearms: tally.rearms,
-        };
-        // SAFETY: the caller's sized structure, or NULL.
-        unsafe { arguments::write_sized(out, stats) }?;
-        Ok(0)
-    })
-}
-
-/// Writes what is in flight as text: a line about the context, then one per operation with its id,
-/// name, descriptor, age and state. Returns the length of the whole text, as snprintf does; what
-/// does not fit is cut, and the text is always terminated when `len` is not 0.
-///
-/// `buf`: NULL is allowed with `len` 0. Context thread, also after AIO_ESTUCK.
-/// Errors: -EINVAL; AIO_EWRONGTHREAD; AIO_ECLOSED.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn aio_ctx_dump(ctx: *const aio_ctx, buf: *mut c_char, len: usize) -> i64 {
-    guard!(ctx, handle => {
-        arguments::buffer(buf, len)?;
-        let text = match handle.inspect()? {
-            Some(engine) => engine.dump(handle),
-            None => String::from("context: new, nothing in flight\n"),
-        };
-        if len > 0 {
-            let cut = text.len().min(len - 1);
-            // SAFETY: `buf` has room for `len` bytes.
-            unsafe {
-                std::ptr::copy_nonoverlapping(text.as_ptr(), buf.cast::<u8>(), cut);
-                buf.add(cut).write(0);
-            }
-        }
-        Ok(text.len() as i64)
-    })
-}
-
-/// How many operations have not ended.
-///
-/// Context thread.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn aio_ctx_in_flight(ctx: *const aio_ctx) -> i32 {
-    guard!(ctx, handle => {
-        Ok(handle.inspect()?.map_or(0, |engine| engine.in_flight() as i32))
-    })
 }
 
 /// The pointer of aio_ctx_set_user_data; NULL at first.

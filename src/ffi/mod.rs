@@ -7,11 +7,13 @@
 #![allow(clippy::missing_safety_doc, clippy::too_many_arguments)]
 
 mod arguments;
+pub mod cancel;
 pub mod ctx;
 pub mod fs;
 pub mod misc;
 pub mod net;
 pub mod poll;
+pub mod stats;
 pub mod status;
 pub mod submit;
 pub mod time;

@@ -221,6 +221,7 @@ pub unsafe extern "C" fn aio_submit_sendmsg(
 /// Context thread.
 /// Errors: -EINVAL, `msg` is NULL or a part of it too large; those of recvmsg(2).
 /// Kernel: 5.3.
+/// Descriptors that arrive are close-on-exec unless AIO_SUBMIT_INHERIT.
 /// Surprise: descriptors that arrive for an operation of aio_ctx_cancel_wait are closed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_recvmsg(

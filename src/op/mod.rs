@@ -22,7 +22,7 @@ pub(crate) mod traits {
     pub(crate) const CALLER_MEMORY: u32 = 1 << 10;
     /// The engine's copy begins with a message header that the kernel writes to.
     pub(crate) const HEADER_OUT: u32 = 1 << 11;
-    /// Writes to a peer that may be gone.
+    /// Sends to a peer that may be gone.
     pub(crate) const SENDS: u32 = 1 << 12;
     /// Ends a descriptor number.
     pub(crate) const CLOSES: u32 = 1 << 13;
@@ -91,18 +91,9 @@ pub(crate) fn inherit(sqe: &mut Sqe) -> bool {
         code if code == Opcode::IORING_OP_OPENAT as u8 => fs::OpenAt::inherit(sqe),
         code if code == Opcode::IORING_OP_SOCKET as u8 => net::Socket::inherit(sqe),
         code if code == Opcode::IORING_OP_ACCEPT as u8 => net::Accept::inherit(sqe),
+        code if code == Opcode::IORING_OP_RECVMSG as u8 => net::RecvMsg::inherit(sqe),
         _ => return false,
     }
-    true
-}
-
-/// Lets a prepared send raise SIGPIPE; false if the operation never would.
-pub(crate) fn allow_sigpipe(sqe: &mut Sqe) -> bool {
-    let sends = [Opcode::IORING_OP_SEND as u8, Opcode::IORING_OP_SENDMSG as u8];
-    if !sends.contains(&sqe.opcode) {
-        return false;
-    }
-    sqe.op_flags &= !(crate::sys::message::flags::MSG_NOSIGNAL as u32);
     true
 }
 

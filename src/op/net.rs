@@ -303,6 +303,12 @@ pub(crate) struct RecvMsg<'a> {
     pub flags: i32,
 }
 
+impl RecvMsg<'_> {
+    pub(crate) fn inherit(sqe: &mut Sqe) {
+        sqe.op_flags &= !(flags::MSG_CMSG_CLOEXEC as u32);
+    }
+}
+
 impl Operation for RecvMsg<'_> {
     const OPCODE: Opcode = Opcode::IORING_OP_RECVMSG;
 
@@ -327,7 +333,7 @@ impl Operation for RecvMsg<'_> {
         sqe.fd = self.fd;
         sqe.addr = copy.as_ptr() as u64;
         sqe.len = 1;
-        sqe.op_flags = self.flags as u32;
+        sqe.op_flags = (self.flags | flags::MSG_CMSG_CLOEXEC) as u32;
     }
 }
 

@@ -30,12 +30,22 @@ errnos!(
     ETIMEDOUT,
     EALREADY,
     ECANCELED,
+    EPIPE,
 );
 
 impl Errno {
     /// The negative number that the ABI returns.
     pub(crate) const fn status(self) -> i32 {
         -self.0
+    }
+
+    /// Whether a result says no more than that a signal, or a cancel request, came in between.
+    /// The kernel's internal restart codes get through from operations on workers (splice, 6.18).
+    #[inline(always)]
+    pub(crate) fn is_interruption(result: i32) -> bool {
+        const ERESTARTSYS: i32 = -512;
+        const ERESTART_RESTARTBLOCK: i32 = -516;
+        result == -libc::EINTR || (ERESTART_RESTARTBLOCK..=ERESTARTSYS).contains(&result)
     }
 
     /// Splits the kernel's `-errno or value` convention.

@@ -110,6 +110,7 @@ pub(crate) fn close_passed_descriptors(copy: &[u64]) {
 
 /// Open and socket flags that the operations set for the caller.
 pub(crate) mod flags {
+    pub(crate) const MSG_CMSG_CLOEXEC: i32 = libc::MSG_CMSG_CLOEXEC;
     pub(crate) const MSG_NOSIGNAL: i32 = libc::MSG_NOSIGNAL;
     pub(crate) const O_CLOEXEC: i32 = libc::O_CLOEXEC;
     pub(crate) const O_LARGEFILE: i32 = libc::O_LARGEFILE;

@@ -105,6 +105,12 @@ impl Drop for Gate {
     }
 }
 
+/// Sends SIGPIPE to the calling thread, as a write to a closed pipe does.
+pub(crate) fn raise_sigpipe() {
+    // SAFETY: a signal to ourselves; what it does is the program's choice.
+    unsafe { libc::raise(libc::SIGPIPE) };
+}
+
 /// Whether the caller is the thread that the process began with. Its thread-exit hooks run inside
 /// `exit`, before static destructors, when it is still alive.
 pub(crate) fn is_initial() -> bool {

@@ -14,6 +14,12 @@ build_id() {
     readelf --notes --wide "$1" | sed -n 's/.*Build ID: //p'
 }
 
+# The last word of the section that names the file; gdb compares it: a wrong one is a lost file.
+checksum() {
+    readelf --hex-dump=.gnu_debuglink "$1" |
+        awk '/0x/ { for (i = 2; i < NF; i++) word = $i } END { print word }'
+}
+
 ! readelf --sections --wide "$library" | grep --quiet '\.debug_' ||
     fail "debug sections in $library"
 link=$(readelf --string-dump=.gnu_debuglink "$library" | sed -n 's/^ *\[ *0\] *//p')
@@ -21,13 +27,12 @@ link=$(readelf --string-dump=.gnu_debuglink "$library" | sed -n 's/^ *\[ *0\] */
 [[ -n $(build_id "$library") ]] || fail "$library has no build id"
 [[ $(build_id "$library") == "$(build_id "$debug")" ]] || fail "$debug is of another build"
 
-# The checksum is the last word of the section; gdb compares it, so a wrong one is a lost file.
-wanted=$(readelf --hex-dump=.gnu_debuglink "$library" | awk '/0x/ { for (i = 2; i < NF; i++) word = $i } END { print word }')
+wanted=$(checksum "$library")
 fresh=$(mktemp)
 trap 'rm -f "$fresh"' EXIT
 objcopy --remove-section=.gnu_debuglink "$library" "$fresh"
 objcopy --add-gnu-debuglink="$debug" "$fresh"
-found=$(readelf --hex-dump=.gnu_debuglink "$fresh" | awk '/0x/ { for (i = 2; i < NF; i++) word = $i } END { print word }')
+found=$(checksum "$fresh")
 [[ $wanted == "$found" ]] || fail "the checksum of $debug is $found, the link says $wanted"
 
 # A public function can be traced to its line.

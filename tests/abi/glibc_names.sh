@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# glibc_names.sh LIBRARY: none of the names that glibc's own asynchronous I/O has leaves the library:
-# a library that defines one replaces glibc's in the whole program.
+# glibc_names.sh LIBRARY: none of the names of glibc's own asynchronous I/O leaves the library: one
+# that is defined here would replace glibc's in the whole program.
 set -euo pipefail
 library=$1
 

@@ -7,8 +7,8 @@ choose_compiler() {
         gcc) cc=gcc cxx=g++ ;;
         clang)
             # Debian's packages carry the version in the name.
-            cc=$(compgen -c clang- | grep --extended-regexp '^clang-[0-9]+$' | sort -Vu | tail -n 1 ||
-                true)
+            cc=$(compgen -c clang- | { grep --extended-regexp '^clang-[0-9]+$' || true; } |
+                sort --version-sort | tail -n 1)
             cc=${cc:-clang}
             cxx=${cc/clang/clang++}
             ;;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# must_abort.sh gcc|clang INCLUDE-FOLDER LIBRARY: an exception that leaves a callback (it was made one
-# by a cast) ends the process with SIGABRT and a message; it never reaches the caller of the engine.
+# must_abort.sh gcc|clang INCLUDE-FOLDER LIBRARY: an exception that leaves a callback (it was made
+# one by a cast) ends the process with SIGABRT and a message; the engine's caller never sees it.
 # Without the exception the same program ends well.
 set -euo pipefail
 # shellcheck source=tests/header/compilers.sh

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # cargo_alone.sh SOURCE TARGET-FOLDER PREFIX: `cargo build --release` without any CMake gives
-# libaio_rs.so and libaio_rs.a; the first shows the listed symbols, has the SONAME, hardening and fat
-# LTO, and takes the place of the installed one in a program that was linked with either.
+# libaio_rs.so and libaio_rs.a; the first shows the listed symbols, has the SONAME, hardening and
+# fat LTO, and takes the place of the installed one in a program that was linked with either.
 set -euo pipefail
 source=$1 folder=$2 prefix=$3
 here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")

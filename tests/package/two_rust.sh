@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# two_rust.sh PREFIX: the installed archive and another Rust static library link into one program, in
-# both orders, and each catches a panic of its own there.
+# two_rust.sh PREFIX: the installed archive and another Rust static library link into one program,
+# in both orders, and each works there; the other one unwinds a panic.
 set -euo pipefail
 prefix=$1
 here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")

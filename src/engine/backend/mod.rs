@@ -139,9 +139,10 @@ impl Backend {
         self.uring_mut().register_event_fd(event_fd)
     }
 
-    /// System calls made and full queues met, since the last time.
-    pub(crate) fn take_counts(&mut self) -> (u64, u64) {
-        self.uring_mut().take_counts()
+    /// System calls made and full queues met.
+    #[inline(always)]
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        self.uring().counts()
     }
 
     /// The last act on the owner's thread.

@@ -226,8 +226,9 @@ impl Uring {
         self.ring.register_event_fd(event_fd)
     }
 
-    pub(crate) fn take_counts(&mut self) -> (u64, u64) {
-        (std::mem::take(&mut self.system_calls), std::mem::take(&mut self.full_queues))
+    #[inline(always)]
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.system_calls, self.full_queues)
     }
 
     pub(crate) fn retire(&mut self) {

@@ -133,8 +133,8 @@ fn field_comments(text: &str) -> String {
     out.join("\n")
 }
 
-/// Puts related constants (of one prefix, or all negative) one below the other; their comments stand
-/// behind them if each has room there, and before them if not.
+/// Puts related constants (of one prefix, or all negative) one below the other; their comments
+/// stand behind them if each has room there, and before them if not.
 fn constant_groups(text: &str) -> String {
     let paragraphs: Vec<&str> = text.split("\n\n").collect();
     let mut out: Vec<String> = Vec::new();

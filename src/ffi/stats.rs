@@ -1,0 +1,197 @@
+//! Looking inside: what was granted, counters, what is in flight, the operation whose callback runs.
+
+use crate::engine::Refusal;
+use crate::ffi::ctx::AIO_BACKEND_URING;
+use crate::ffi::{aio_ctx, aio_op_id, arguments, guard};
+use crate::sys::errno::Errno;
+use std::ffi::c_char;
+
+/// What a context was granted.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct aio_info {
+    /// sizeof(aio_info)
+    pub size: u32,
+    /// AIO_BACKEND_*, the one in use
+    pub backend: u32,
+    /// IORING_SETUP_* granted
+    pub setup_flags: u32,
+    /// IORING_FEAT_* of the kernel
+    pub features: u32,
+    pub sq_entries: u32,
+    pub cq_entries: u32,
+    /// Bytes of an entry: 64 or 128
+    pub sqe_size: u32,
+    /// Bytes of an entry: 16 or 32
+    pub cqe_size: u32,
+    /// Why a fallback was chosen: a status, 0 when io_uring is in use
+    pub fallback_status: i32,
+    /// The running kernel's, `major << 16 | minor`
+    pub kernel_version: u32,
+    /// How late a timer may fire: the tick in force
+    pub timer_resolution_ns: u64,
+    pub reserved: [u64; 4],
+}
+
+/// Counters since the context was created, as of its last turn.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct aio_stats {
+    /// sizeof(aio_stats)
+    pub size: u32,
+    /// Operations that have not ended
+    pub in_flight: u32,
+    /// Ids given out
+    pub submitted: u64,
+    /// Operations that have ended
+    pub completed: u64,
+    /// Callbacks, posted functions and records
+    pub callbacks: u64,
+    /// Turns of the loop
+    pub turns: u64,
+    /// io_uring_enter calls
+    pub system_calls: u64,
+    /// Turns that found the completion queue overflown
+    pub overflows: u64,
+    /// Submits that met a full submission queue
+    pub full_queues: u64,
+    /// Posted functions run
+    pub posts: u64,
+    /// Times that another thread ended the context's sleep
+    pub wakes: u64,
+    /// Cancel requests handed to the kernel
+    pub cancels: u64,
+    /// Deadlines that passed
+    pub deadlines: u64,
+    /// Multishot operations started again by the engine
+    pub rearms: u64,
+}
+
+/// The operation whose callback is running; -ENOENT outside of callbacks and in posted functions.
+///
+/// Context thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_ctx_current_op(ctx: *const aio_ctx) -> aio_op_id {
+    guard!(ctx, handle => {
+        match handle.inspect()? {
+            Some(engine) if engine.current().id != 0 => Ok(engine.current().id as aio_op_id),
+            _ => Err(Errno::ENOENT.into()),
+        }
+    })
+}
+
+/// How many bytes the operation whose callback is running has transferred; 0 outside of callbacks.
+///
+/// Context thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_ctx_current_bytes(ctx: *const aio_ctx) -> u64 {
+    let bytes: i64 = guard!(ctx, handle => {
+        let engine = handle.inspect()?;
+        Ok(engine.map_or(0, |engine| engine.current().bytes() as i64))
+    });
+    bytes.max(0) as u64
+}
+
+/// What the context was granted.
+///
+/// `out`: its `size` set by the caller; as much is written. Any thread.
+/// Errors: -EINVAL, `out` is NULL or its size below 4; AIO_EFORKED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_ctx_info(ctx: *const aio_ctx, out: *mut aio_info) -> i32 {
+    guard!(ctx, handle => {
+        if handle.is_forked() {
+            return Err(Refusal::Forked);
+        }
+        let (major, minor) = crate::sys::descriptor::kernel_version();
+        let granted = handle.granted;
+        let info = aio_info {
+            size: 0,
+            backend: AIO_BACKEND_URING,
+            setup_flags: granted.setup_flags,
+            features: granted.features,
+            sq_entries: granted.sq_entries,
+            cq_entries: granted.cq_entries,
+            sqe_size: granted.sqe_size,
+            cqe_size: granted.cqe_size,
+            fallback_status: 0,
+            kernel_version: major << 16 | minor,
+            timer_resolution_ns: handle.tick_ns,
+            reserved: [0; 4],
+        };
+        // SAFETY: the caller's sized structure, or NULL.
+        unsafe { arguments::write_sized(out, info) }?;
+        Ok(0)
+    })
+}
+
+/// The context's counters: exact on its own thread between turns, as of its last turn elsewhere.
+///
+/// `out`: its `size` set by the caller; as much is written. Any thread.
+/// Errors: -EINVAL, `out` is NULL or its size below 4; AIO_EFORKED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_ctx_stats(ctx: *const aio_ctx, out: *mut aio_stats) -> i32 {
+    guard!(ctx, handle => {
+        if handle.is_forked() {
+            return Err(Refusal::Forked);
+        }
+        if let Ok(Some(engine)) = handle.inspect() {
+            engine.publish(handle);
+        }
+        let tally = handle.stats.snapshot();
+        let stats = aio_stats {
+            size: 0,
+            in_flight: tally.submitted.wrapping_sub(tally.completed) as u32,
+            submitted: tally.submitted,
+            completed: tally.completed,
+            callbacks: tally.callbacks,
+            turns: tally.turns,
+            system_calls: tally.system_calls,
+            overflows: tally.overflows,
+            full_queues: tally.full_queues,
+            posts: tally.posts,
+            wakes: tally.wakes,
+            cancels: tally.cancels,
+            deadlines: tally.deadlines,
+            rearms: tally.rearms,
+        };
+        // SAFETY: the caller's sized structure, or NULL.
+        unsafe { arguments::write_sized(out, stats) }?;
+        Ok(0)
+    })
+}
+
+/// Writes what is in flight as text: a line about the context, then one per operation with its id,
+/// name, descriptor, age and state. Returns the length of the whole text, as snprintf does; what
+/// does not fit is cut, and the text is always terminated when `len` is not 0.
+///
+/// `buf`: NULL is allowed with `len` 0. Context thread, also after AIO_ESTUCK.
+/// Errors: -EINVAL; AIO_EWRONGTHREAD; AIO_ECLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_ctx_dump(ctx: *const aio_ctx, buf: *mut c_char, len: usize) -> i64 {
+    guard!(ctx, handle => {
+        arguments::buffer(buf, len)?;
+        let text = match handle.inspect()? {
+            Some(engine) => engine.dump(handle),
+            None => String::from("context: new, nothing in flight\n"),
+        };
+        if len > 0 {
+            let cut = text.len().min(len - 1);
+            // SAFETY: `buf` has room for `len` bytes.
+            unsafe {
+                std::ptr::copy_nonoverlapping(text.as_ptr(), buf.cast::<u8>(), cut);
+                buf.add(cut).write(0);
+            }
+        }
+        Ok(text.len() as i64)
+    })
+}
+
+/// How many operations have not ended.
+///
+/// Context thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_ctx_in_flight(ctx: *const aio_ctx) -> i32 {
+    guard!(ctx, handle => {
+        Ok(handle.inspect()?.map_or(0, |engine| engine.in_flight() as i32))
+    })
+}

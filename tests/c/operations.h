@@ -1,0 +1,89 @@
+/* The table of operations that test_operations runs: a ROW per submit function and a FAILS per error
+ * that its manual page documents. The rows are in operations_<family>.c; what is done with a row is
+ * in test_operations.c. tests/c/CMakeLists.txt reads the ROW( and FAILS( lines, each at the start of
+ * a line, and refuses to configure when a submit function of the header has no row. */
+#pragma once
+#include "harness.h"
+
+#include <linux/io_uring.h>
+#include <sys/uio.h>
+
+#define HOUR (3600 * 1000 * MS)
+
+/* Everything that one operation of any kind may need; fresh for each attempt. */
+struct env {
+    aio_ctx *ctx;
+    int fds[64]; /* closed at the end, if they are still open */
+    int fd_count;
+    int fd, other; /* what the operation uses, and its far end */
+    char data[64], text[64];
+    char path[512], path2[512];
+    struct iovec iov[2];
+    struct msghdr header;
+    struct statx statx;
+    struct sockaddr_in addr, peer;
+    socklen_t peer_len;
+    struct io_uring_sqe sqe;
+    uint64_t start_ns;
+};
+
+/* Has the descriptor closed at the end; gives it back. */
+int env_keep(struct env *e, int fd);
+void env_keep_both(struct env *e, const int fds[2]);
+/* A name of this attempt's own in the temporary folder. */
+void env_path(const struct env *e, char path[512], const char *name);
+
+typedef void (*env_fn)(struct env *e);
+typedef aio_op_id (*submit_fn)(struct env *e, const aio_submit_options *o, aio_callback cb,
+                               void *u);
+
+struct row {
+    const char *name;
+    const char *shown;                       /* what aio_ctx_dump calls it; NULL: name */
+    env_fn setup;                            /* so that the operation succeeds */
+    submit_fn submit;
+    void (*check)(struct env *e, int32_t result); /* the value, and what it did */
+    env_fn block;                            /* instead of setup: so that it waits; NULL: never */
+    submit_fn submit_blocked;                /* NULL: submit */
+    env_fn unblock;                          /* lets one that waits succeed; NULL: not shown */
+    bool multishot;
+    bool makes_descriptor;                   /* a result of 0 or more is one, to be closed */
+    bool timer;                              /* engine's own: no async, no links */
+};
+
+struct failure {
+    submit_fn submit;
+    int32_t status;
+};
+
+void operation_succeeds(const void *row);
+void operation_meets_its_deadline(const void *row);
+void operation_in_flight_at_destroy(const void *row);
+void operation_cancelled(const void *row);
+void operation_refuses_bad_arguments(const void *row);
+void operation_fails(const void *failure);
+
+#define SUBMIT(name_)                                                                              \
+    static aio_op_id name_(struct env *e, const aio_submit_options *o, aio_callback cb, void *u)
+
+#define ROW(op_, ...)                                                                              \
+    static const struct row row_##op_ = {.name = #op_, .submit = submit_##op_, __VA_ARGS__};       \
+    __attribute__((constructor)) static void register_##op_(void) {                                \
+        harness_add_arg(#op_ "_succeeds", operation_succeeds, &row_##op_);                         \
+        harness_add_arg(#op_ "_meets_its_deadline", operation_meets_its_deadline, &row_##op_);     \
+        harness_add_arg(#op_ "_in_flight_at_destroy", operation_in_flight_at_destroy,              \
+                        &row_##op_);                                                               \
+        harness_add_arg(#op_ "_cancelled", operation_cancelled, &row_##op_);                       \
+        harness_add_arg(#op_ "_refuses_bad_arguments", operation_refuses_bad_arguments,            \
+                        &row_##op_);                                                               \
+    }                                                                                              \
+    _Static_assert(1, "")
+
+/* FAILS(read, EBADF, -EBADF) { return aio_submit_read(...); }: the end of what the body submits. */
+#define FAILS(op_, name_, status_)                                                                 \
+    SUBMIT(op_##_fails_with_##name_);                                                              \
+    static const struct failure failure_##op_##_##name_ = {op_##_fails_with_##name_, status_};     \
+    __attribute__((constructor)) static void register_##op_##_##name_(void) {                      \
+        harness_add_arg(#op_ "_fails_with_" #name_, operation_fails, &failure_##op_##_##name_);    \
+    }                                                                                              \
+    SUBMIT(op_##_fails_with_##name_)

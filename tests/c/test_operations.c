@@ -1,0 +1,336 @@
+/* Every operation of this version: success, each documented error, deadline, destroy in flight,
+ * cancel, and the bad arguments that all submit functions share. See operations.h for the table. */
+#include "operations.h"
+
+#include <inttypes.h>
+#include <sys/resource.h>
+
+static void env_open(struct env *e) {
+    memset(e, 0, sizeof *e);
+    e->ctx = make_ctx();
+    e->fd = e->other = -1;
+    e->peer_len = sizeof e->peer;
+}
+
+static void env_close(struct env *e) {
+    for (int i = 0; i < e->fd_count; i++)
+        if (is_open(e->fds[i]))
+            close(e->fds[i]);
+}
+
+int env_keep(struct env *e, int fd) {
+    CHECK_GE(fd, 0);
+    CHECK_LT(e->fd_count, COUNT_OF(e->fds));
+    e->fds[e->fd_count++] = fd;
+    return fd;
+}
+
+void env_keep_both(struct env *e, const int fds[2]) {
+    e->fd = env_keep(e, fds[0]);
+    e->other = env_keep(e, fds[1]);
+}
+
+void env_path(const struct env *e, char path[512], const char *name) {
+    snprintf(path, 512, "%s/%s-%p-%" PRIu64, temp_dir(), name, (const void *)e, now_ns());
+}
+
+/* What every attempt must leave behind: nothing in flight, no descriptor more than before. */
+struct attempt {
+    struct env env;
+    struct call call;
+    int descriptors_before;
+};
+
+static void attempt_open(struct attempt *a, env_fn setup) {
+    temp_dir();
+    a->descriptors_before = open_descriptors();
+    a->call = (struct call){0};
+    env_open(&a->env);
+    if (setup)
+        setup(&a->env);
+}
+
+static void attempt_close(struct attempt *a) {
+    check_nothing_in_flight(a->env.ctx);
+    end_ctx(a->env.ctx);
+    env_close(&a->env);
+    CHECK_EQ(open_descriptors(), a->descriptors_before);
+}
+
+static void check_once(const struct call *call, const struct row *row) {
+    CHECK_EQ(call->finals, 1);
+    if (!row->multishot)
+        CHECK_EQ(call->calls, 1);
+}
+
+/* A result that is a success: its value is checked, and a descriptor is closed. */
+static void take_success(struct attempt *a, const struct row *row, int32_t result) {
+    row->check(&a->env, result);
+    if (row->makes_descriptor && is_open(result))
+        close(result);
+}
+
+/* --- success --------------------------------------------------------------------------------- */
+
+static void attempt_success(const struct row *row, const aio_submit_options *options,
+                            bool waits_first) {
+    struct attempt a;
+    const submit_fn submit = waits_first && row->submit_blocked ? row->submit_blocked
+                                                                : row->submit;
+    attempt_open(&a, waits_first ? row->block : row->setup);
+    a.env.start_ns = now_ns();
+    const aio_op_id id = ID(submit(&a.env, options, on_call, &a.call));
+    CHECK_EQ(a.call.calls, 0);
+    if (waits_first) {
+        check_blocked(a.env.ctx, &a.call);
+        row->unblock(&a.env);
+    }
+    RUN_UNTIL(a.env.ctx, a.call.calls >= 1);
+    CHECK_EQ(a.call.id, id);
+    CHECK_EQ(a.call.flags & (AIO_CQE_DEADLINE | AIO_CQE_ABORTED), 0);
+    CHECK_EQ(a.call.flags & AIO_CQE_MORE, row->multishot ? AIO_CQE_MORE : 0);
+    CHECK_EQ(a.call.finals, !row->multishot);
+    take_success(&a, row, a.call.result);
+    if (row->multishot) {
+        CHECK_EQ(aio_ctx_cancel(a.env.ctx, id), 0);
+        CHECK_EQ(await_call(a.env.ctx, &a.call), -ECANCELED);
+    }
+    attempt_close(&a);
+}
+
+static void attempt_quiet(const struct row *row) {
+    struct attempt a;
+    attempt_open(&a, row->setup);
+    ID(row->submit(&a.env, WITH(.flags = AIO_SUBMIT_QUIET), on_call_never, NULL));
+    CHECK_EQ(aio_ctx_run(a.env.ctx), 0);
+    CHECK_EQ(stats_of(a.env.ctx).callbacks, 0);
+    attempt_close(&a);
+}
+
+static void attempt_record(const struct row *row) {
+    struct attempt a;
+    attempt_open(&a, row->setup);
+    a.env.start_ns = now_ns();
+    const aio_op_id id = ID(row->submit(&a.env, NULL, AIO_CALLBACK_REAP, &a));
+    aio_completion record = {0};
+    CHECK_EQ(aio_ctx_reap(a.env.ctx, &record, sizeof record, 1, 20000 * (int64_t)MS), 1);
+    CHECK_EQ(record.id, id);
+    CHECK_EQ(record.user_data, (uintptr_t)&a);
+    take_success(&a, row, record.result);
+    if (row->multishot) {
+        CHECK_EQ(aio_ctx_cancel(a.env.ctx, id), 0);
+        CHECK_EQ(aio_ctx_reap(a.env.ctx, &record, sizeof record, 1, 20000 * (int64_t)MS), 1);
+        CHECK_EQ(record.result, -ECANCELED);
+    }
+    attempt_close(&a);
+}
+
+static void attempt_dump(const struct row *row) {
+    struct attempt a;
+    attempt_open(&a, row->block ? row->block : row->setup);
+    const submit_fn submit = row->block && row->submit_blocked ? row->submit_blocked : row->submit;
+    const aio_op_id id = ID(
+        submit(&a.env, WITH(.correlation = 987654321), on_call, &a.call));
+    char text[2048] = {0}, number[32];
+    CHECK_GT(aio_ctx_dump(a.env.ctx, text, sizeof text), 0);
+    snprintf(number, sizeof number, "%" PRId64, id);
+    CHECK(strstr(text, row->shown ? row->shown : row->name) != NULL);
+    CHECK(strstr(text, number) != NULL);
+    CHECK(strstr(text, "987654321") || strstr(text, "3ade68b1"));
+    aio_ctx_cancel(a.env.ctx, id);
+    await_call(a.env.ctx, &a.call);
+    if (row->makes_descriptor && a.call.result >= 0)
+        close(a.call.result);
+    attempt_close(&a);
+}
+
+void operation_succeeds(const void *arg) {
+    const struct row *row = arg;
+    attempt_success(row, NULL, false);
+    attempt_success(row, WITH(.timeout_ns = HOUR, .group = 3, .correlation = 4), false);
+    if (row->unblock)
+        attempt_success(row, NULL, true);
+    if (!row->timer && !row->multishot) {
+        attempt_success(row, WITH(.flags = AIO_SUBMIT_ASYNC), false);
+        if (row->unblock)
+            attempt_success(row, WITH(.flags = AIO_SUBMIT_ASYNC), true);
+    }
+    if (!row->multishot && !row->makes_descriptor)
+        attempt_quiet(row);
+    attempt_record(row);
+    attempt_dump(row);
+}
+
+/* --- errors ---------------------------------------------------------------------------------- */
+
+void operation_fails(const void *arg) {
+    const struct failure *failure = arg;
+    struct attempt a;
+    attempt_open(&a, NULL);
+    const aio_op_id id = failure->submit(&a.env, NULL, on_call, &a.call);
+    if (id > 0) { /* the kernel's answer comes through the callback, ours at once */
+        CHECK_EQ(await_call(a.env.ctx, &a.call), failure->status);
+        CHECK_EQ(a.call.flags & (AIO_CQE_DEADLINE | AIO_CQE_ABORTED | AIO_CQE_MORE), 0);
+        CHECK_EQ(a.call.calls, 1);
+    } else {
+        CHECK_EQ(id, failure->status);
+        CHECK_EQ(aio_ctx_run(a.env.ctx), 0);
+        CHECK_EQ(a.call.calls, 0);
+    }
+    attempt_close(&a);
+}
+
+/* --- deadline -------------------------------------------------------------------------------- */
+
+void operation_meets_its_deadline(const void *arg) {
+    const struct row *row = arg;
+    struct attempt a;
+    if (row->block) {
+        for (int async = 0; async <= !row->timer; async++) {
+            const uint32_t flags = async && !row->multishot ? AIO_SUBMIT_ASYNC : 0;
+            attempt_open(&a, row->block);
+            const uint64_t start = now_ns();
+            const submit_fn submit = row->submit_blocked ? row->submit_blocked : row->submit;
+            ID(submit(&a.env, WITH(.flags = flags, .timeout_ns = 5 * MS), on_call, &a.call));
+            CHECK_EQ(await_call(a.env.ctx, &a.call), -ETIMEDOUT);
+            CHECK_EQ(a.call.flags, AIO_CQE_DEADLINE);
+            CHECK_EQ(a.call.calls, 1);
+            CHECK_GE(a.call.at_ns - start, 5 * MS);
+            attempt_close(&a);
+        }
+        return;
+    }
+    for (int i = 0; i < scaled(20); i++) { /* so short that it may or may not be faster */
+        attempt_open(&a, row->setup);
+        a.env.start_ns = now_ns();
+        ID(row->submit(&a.env, WITH(.timeout_ns = i & 1 ? 1 : 20000), on_call, &a.call));
+        await_call(a.env.ctx, &a.call);
+        check_once(&a.call, row);
+        if (a.call.flags & AIO_CQE_DEADLINE)
+            CHECK_EQ(a.call.result, -ETIMEDOUT);
+        else
+            take_success(&a, row, a.call.result);
+        attempt_close(&a);
+    }
+}
+
+/* --- destroy --------------------------------------------------------------------------------- */
+
+static void destroyed(struct attempt *a, const struct row *row) {
+    CHECK_EQ(aio_ctx_destroy(a->env.ctx), 0);
+    check_once(&a->call, row);
+    if (a->call.flags & AIO_CQE_ABORTED) {
+        CHECK_EQ(a->call.result, -ECANCELED);
+    } else {
+        CHECK(row->block == NULL); /* what waits cannot have succeeded */
+        take_success(a, row, a->call.result);
+    }
+    env_close(&a->env);
+    CHECK_EQ(open_descriptors(), a->descriptors_before);
+}
+
+void operation_in_flight_at_destroy(const void *arg) {
+    const struct row *row = arg;
+    const submit_fn submit = row->block && row->submit_blocked ? row->submit_blocked : row->submit;
+    for (int phase = 0; phase < 6; phase++) { /* staged, handed over, waiting; plain and async */
+        const bool async = phase >= 3 && !row->timer && !row->multishot;
+        struct attempt a;
+        attempt_open(&a, row->block ? row->block : row->setup);
+        a.env.start_ns = now_ns();
+        ID(submit(&a.env, WITH(.flags = async ? AIO_SUBMIT_ASYNC : 0), on_call, &a.call));
+        if (phase % 3 == 1)
+            CHECK_GE(aio_ctx_flush(a.env.ctx), 0);
+        if (phase % 3 == 2 && row->block)
+            check_blocked(a.env.ctx, &a.call);
+        destroyed(&a, row);
+    }
+}
+
+/* --- cancel ---------------------------------------------------------------------------------- */
+
+void operation_cancelled(const void *arg) {
+    const struct row *row = arg;
+    const submit_fn submit = row->block && row->submit_blocked ? row->submit_blocked : row->submit;
+    for (int phase = 0; phase < 6; phase++) {
+        const bool async = phase >= 3 && !row->timer && !row->multishot;
+        struct attempt a;
+        attempt_open(&a, row->block ? row->block : row->setup);
+        a.env.start_ns = now_ns();
+        const aio_op_id id = ID(
+            submit(&a.env, WITH(.flags = async ? AIO_SUBMIT_ASYNC : 0), on_call, &a.call));
+        if (phase % 3 == 1)
+            CHECK_GE(aio_ctx_flush(a.env.ctx), 0);
+        if (phase % 3 == 2 && row->block)
+            check_blocked(a.env.ctx, &a.call);
+        const int32_t status = aio_ctx_cancel(a.env.ctx, id);
+        CHECK_EQ(a.call.calls, 0);
+        if (row->block)
+            CHECK_EQ(status, 0);
+        else
+            CHECK(status == 0 || status == -EALREADY); /* complete, its callback is due */
+        CHECK_EQ(aio_ctx_run(a.env.ctx), 0);
+        check_once(&a.call, row);
+        CHECK_EQ(a.call.flags & (AIO_CQE_ABORTED | AIO_CQE_DEADLINE), 0);
+        if (row->block)
+            CHECK_EQ(a.call.result, -ECANCELED);
+        else if (a.call.result != -ECANCELED)
+            take_success(&a, row, a.call.result);
+        attempt_close(&a);
+    }
+}
+
+/* --- bad arguments --------------------------------------------------------------------------- */
+
+struct wrong_thread {
+    const struct row *row;
+    struct env *env;
+};
+
+static void *submit_on_the_wrong_thread(void *arg) {
+    const struct wrong_thread *wrong = arg;
+    CHECK_EQ(wrong->row->submit(wrong->env, NULL, on_call_never, NULL), AIO_EWRONGTHREAD);
+    return NULL;
+}
+
+void operation_refuses_bad_arguments(const void *arg) {
+    const struct row *row = arg;
+    struct attempt a;
+    struct {
+        aio_submit_options options;
+        uint64_t later;
+    } larger = {.options = {.size = sizeof larger}, .later = 1};
+    attempt_open(&a, row->setup);
+    struct env *e = &a.env;
+    aio_ctx *ctx = e->ctx;
+    CHECK_EQ(aio_ctx_flush(ctx), 0); /* adopted here */
+    CHECK_EQ(row->submit(e, NULL, NULL, NULL), -EINVAL);
+    CHECK_EQ(row->submit(e, WITH(.flags = 1u << 31), on_call_never, NULL), -EINVAL);
+    CHECK_EQ(row->submit(e, WITH(.flags = 1u << 16), on_call_never, NULL), -EINVAL);
+    CHECK_EQ(row->submit(e, &(aio_submit_options){.size = 0}, on_call_never, NULL), -EINVAL);
+    CHECK_EQ(row->submit(e, &(aio_submit_options){.size = sizeof(aio_submit_options) - 1},
+                         on_call_never, NULL), -EINVAL);
+    CHECK_EQ(row->submit(e, &larger.options, on_call_never, NULL), -E2BIG);
+    e->ctx = NULL;
+    CHECK_EQ(row->submit(e, NULL, on_call_never, NULL), -EINVAL);
+    e->ctx = ctx;
+    struct wrong_thread wrong = {row, e};
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, submit_on_the_wrong_thread, &wrong), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    if (row->timer)
+        for (uint32_t flag = AIO_SUBMIT_LINK; flag <= AIO_SUBMIT_ASYNC; flag <<= 1)
+            CHECK_EQ(row->submit(e, WITH(.flags = flag), on_call_never, NULL), -EINVAL);
+    CHECK_EQ(aio_ctx_in_flight(ctx), 0);
+    CHECK_EQ(aio_ctx_run(ctx), 0);
+    larger.later = 0; /* a later version's struct that asks for nothing new */
+    const aio_op_id id = ID(row->submit(e, &larger.options, on_call, &a.call));
+    RUN_UNTIL(ctx, a.call.calls >= 1);
+    take_success(&a, row, a.call.result);
+    if (row->multishot) {
+        CHECK_EQ(aio_ctx_cancel(ctx, id), 0);
+        await_call(ctx, &a.call);
+    }
+    attempt_close(&a);
+}
+
+HARNESS_MAIN
