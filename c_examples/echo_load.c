@@ -230,7 +230,7 @@ static int connect_all(const struct addrinfo *address) {
     for (unsigned i = 0; i < load.connections; i++) {
         struct connection *c = &load.all[i];
         c->start = i * 7 % PATTERN_STARTS;
-        c->buffer = malloc(load.bytes);
+        c->buffer = calloc(1, load.bytes);
         c->fd = socket(address->ai_family, address->ai_socktype | SOCK_CLOEXEC,
                        address->ai_protocol);
         if (c->buffer == NULL || c->fd < 0)

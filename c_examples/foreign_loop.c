@@ -12,16 +12,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { LOOKUPS_MAX = 64, LINE_MAX_BYTES = 4096 };
+enum { LOOKUPS_MAX = 64, LINE_BYTES_MAX = 4096 };
 #define SECOND UINT64_C(1000000000)
 
 /* The engine has its own copy of the path; this one is for the report. `st` is the engine's until
@@ -29,7 +29,7 @@ enum { LOOKUPS_MAX = 64, LINE_MAX_BYTES = 4096 };
 struct lookup {
     struct lookup *next_free;
     struct statx st;
-    char path[LINE_MAX_BYTES];
+    char path[LINE_BYTES_MAX];
 };
 
 static struct {
@@ -37,7 +37,7 @@ static struct {
     int epoll;
     struct lookup lookups[LOOKUPS_MAX], *free;
     unsigned in_flight;
-    char input[4 * LINE_MAX_BYTES];
+    char input[4 * LINE_BYTES_MAX];
     size_t filled;
     bool watched, end_of_input;
     bool always_ready; /* a regular file: epoll does not take it, and it never blocks */
@@ -93,7 +93,7 @@ static void take_lines(void) {
         char *start = loop.input + taken;
         char *end = memchr(start, '\n', loop.filled - taken);
         size_t length = end != NULL ? (size_t)(end - start) : loop.filled - taken;
-        if (length >= LINE_MAX_BYTES)
+        if (length >= LINE_BYTES_MAX)
             die("standard input", -ENAMETOOLONG);
         if (end == NULL && !loop.end_of_input)
             break;
@@ -124,7 +124,7 @@ static void read_input(void) {
  */
 static bool watch_input(void) {
     struct epoll_event event = {.events = EPOLLIN, .data.fd = STDIN_FILENO};
-    bool wanted = !loop.end_of_input && loop.free != NULL && loop.filled < LINE_MAX_BYTES;
+    bool wanted = !loop.end_of_input && loop.free != NULL && loop.filled < LINE_BYTES_MAX;
 
     if (wanted != loop.watched && !loop.always_ready) {
         int operation = wanted ? EPOLL_CTL_ADD : EPOLL_CTL_DEL;
@@ -136,6 +136,14 @@ static bool watch_input(void) {
         loop.watched = wanted;
     }
     return wanted;
+}
+
+/* Rounded up: rounded down, the last millisecond before a timer would be a busy loop. */
+static int milliseconds(int64_t ns) {
+    if (ns < 0)
+        return -1;
+    int64_t ms = ns / 1000000 + (ns % 1000000 != 0);
+    return ms > INT_MAX ? INT_MAX : (int)ms;
 }
 
 static void run(void) {
@@ -155,10 +163,9 @@ static void run(void) {
         int64_t ns = aio_ctx_next_timeout_ns(loop.ctx);
         if (work > 0 || (wanted && loop.always_ready))
             ns = 0;
-        struct timespec timeout = {.tv_sec = ns / (int64_t)SECOND, .tv_nsec = ns % (int64_t)SECOND};
-        int count = epoll_pwait2(loop.epoll, events, 2, ns < 0 ? NULL : &timeout, NULL);
+        int count = epoll_wait(loop.epoll, events, 2, milliseconds(ns));
         if (count < 0 && errno != EINTR)
-            die("epoll_pwait2", -errno);
+            die("epoll_wait", -errno);
 
         for (int i = 0; i < count; i++)
             if (events[i].data.fd == STDIN_FILENO)
