@@ -313,8 +313,8 @@ extern "C" {
  * faster.
  *
  * Any thread. From another thread the request is posted, and 0 means no more than that.
- * Errors, on the context's thread: -ENOENT, no such operation is in flight; -EALREADY, it was asked
- * before, or has completed and its callback is due.
+ * Errors, on the context's thread: -ENOENT, no such operation is in flight; -EALREADY, it was
+ * asked before, or has completed and its callback is due.
  */
 int32_t aio_ctx_cancel(aio_ctx *ctx, aio_op_id id);
 
@@ -392,7 +392,8 @@ int32_t aio_ctx_destroy(aio_ctx *ctx);
 int32_t aio_ctx_ref(aio_ctx *ctx);
 
 /*
- * Gives a reference of aio_ctx_ref back; `ctx` must not be used through it any more. NULL: nothing.
+ * Gives a reference of aio_ctx_ref back; `ctx` must not be used through it any more. NULL:
+ * nothing.
  *
  * Any thread.
  */
@@ -518,8 +519,9 @@ aio_op_id aio_submit_openat(aio_ctx *ctx, int dirfd, const char *path, int flags
         const aio_submit_options *options, aio_callback callback, void *user_data);
 
 /*
- * Closes a descriptor. Operations in flight on the number are cancelled first, their last callbacks
- * run, then it closes: the peer of a socket sees the end, unless another descriptor refers to it.
+ * Closes a descriptor. Operations in flight on the number are cancelled first, their last
+ * callbacks run, then it closes: the peer of a socket sees the end, unless another descriptor
+ * refers to it.
  *
  * Context thread.
  * Errors: -EBADF, not open, or a close of the number is under way; those of close(2).
@@ -549,7 +551,8 @@ aio_op_id aio_submit_read(aio_ctx *ctx, int fd, void *buf, size_t len, uint64_t 
  * Context thread.
  * Errors: -EINVAL, `buf` is NULL; those of pwrite(2).
  * Kernel: 5.6.
- * Surprise: to a socket or pipe without a reader it raises SIGPIPE, as write(2) does: send to sockets.
+ * Surprise: to a socket or pipe without a reader it raises SIGPIPE, as write(2) does: send to
+ * sockets.
  */
 aio_op_id aio_submit_write(aio_ctx *ctx, int fd, const void *buf, size_t len, uint64_t offset,
         const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -557,8 +560,8 @@ aio_op_id aio_submit_write(aio_ctx *ctx, int fd, const void *buf, size_t len, ui
 /*
  * As aio_submit_read, into several buffers.
  *
- * `iov`: an array of `iovcnt` vectors, at most 1,024, copied; the buffers are the engine's until the
- * last callback. `offset`: AIO_OFFSET_CURRENT is the file's own position. `flags`: RWF_*.
+ * `iov`: an array of `iovcnt` vectors, at most 1,024, copied; the buffers are the engine's until
+ * the last callback. `offset`: AIO_OFFSET_CURRENT is the file's own position. `flags`: RWF_*.
  * Context thread.
  * Errors: -EINVAL, a bad `iov` or `iovcnt`; those of preadv2(2).
  * Kernel: 5.1.
@@ -570,8 +573,8 @@ aio_op_id aio_submit_readv(aio_ctx *ctx, int fd, const struct iovec *iov, int io
 /*
  * As aio_submit_write, from several buffers.
  *
- * `iov`: an array of `iovcnt` vectors, at most 1,024, copied; the buffers are the engine's until the
- * last callback. `offset`: AIO_OFFSET_CURRENT is the file's own position. `flags`: RWF_*.
+ * `iov`: an array of `iovcnt` vectors, at most 1,024, copied; the buffers are the engine's until
+ * the last callback. `offset`: AIO_OFFSET_CURRENT is the file's own position. `flags`: RWF_*.
  * Context thread.
  * Errors: -EINVAL, a bad `iov` or `iovcnt`; those of pwritev2(2).
  * Kernel: 5.1.
@@ -594,7 +597,8 @@ aio_op_id aio_submit_fsync(aio_ctx *ctx, int fd, uint32_t flags, const aio_submi
 /*
  * Reads a file's attributes; completes with 0.
  *
- * `path`: copied; may be empty with AT_EMPTY_PATH. `statx_out`: the engine's until the last callback.
+ * `path`: copied; may be empty with AT_EMPTY_PATH. `statx_out`: the engine's until the last
+ * callback.
  * Context thread.
  * Errors: -EINVAL, `path` or `statx_out` is NULL; -ENAMETOOLONG; those of statx(2).
  * Kernel: 5.6.
@@ -676,8 +680,8 @@ aio_op_id aio_submit_symlinkat(aio_ctx *ctx, const char *target, int new_dirfd,
 /*
  * Moves data between two descriptors, one of which is a pipe; the result is the count.
  *
- * `off_in`, `off_out`: AIO_OFFSET_CURRENT for a pipe and for a file's own position. `len`: longer than
- * 0x7ffff000 is cut. `flags`: SPLICE_F_*.
+ * `off_in`, `off_out`: AIO_OFFSET_CURRENT for a pipe and for a file's own position. `len`: longer
+ * than 0x7ffff000 is cut. `flags`: SPLICE_F_*.
  * Context thread.
  * Errors: those of splice(2).
  * Kernel: 5.7.
@@ -747,8 +751,8 @@ aio_op_id aio_submit_listen(aio_ctx *ctx, int fd, int backlog, const aio_submit_
 /*
  * Accepts a connection, close-on-exec unless AIO_SUBMIT_INHERIT; the result is the descriptor.
  *
- * `addr`, `addrlen`: outputs, the engine's until the last callback; both NULL if unwanted. `flags`:
- * SOCK_NONBLOCK or 0.
+ * `addr`, `addrlen`: outputs, the engine's until the last callback; both NULL if unwanted.
+ * `flags`: SOCK_NONBLOCK or 0.
  * Context thread.
  * Errors: -EINVAL, one of `addr` and `addrlen` is NULL; those of accept4(2).
  * Kernel: 5.5.
@@ -762,7 +766,8 @@ aio_op_id aio_submit_accept(aio_ctx *ctx, int fd, struct sockaddr *addr, socklen
  *
  * `flags`: SOCK_NONBLOCK or 0.
  * Context thread.
- * Errors: those of accept4(2), as the last callback: after -EMFILE submit it again when there is room.
+ * Errors: those of accept4(2), as the last callback: after -EMFILE submit it again when there is
+ * room.
  * Kernel: 5.19.
  */
 aio_op_id aio_submit_accept_multishot(aio_ctx *ctx, int fd, int flags,
@@ -806,8 +811,8 @@ aio_op_id aio_submit_recv(aio_ctx *ctx, int fd, void *buf, size_t len, int flags
 /*
  * Sends a message; the result is the count.
  *
- * `msg`: copied with its address (at most 128 bytes), vectors (1,024) and control data (64 KiB); the
- * data buffers are the engine's until the last callback. `flags`: MSG_*.
+ * `msg`: copied with its address (at most 128 bytes), vectors (1,024) and control data (64 KiB);
+ * the data buffers are the engine's until the last callback. `flags`: MSG_*.
  * Context thread.
  * Errors: -EINVAL, `msg` is NULL or a part of it too large; those of sendmsg(2).
  * Kernel: 5.3.
@@ -818,8 +823,9 @@ aio_op_id aio_submit_sendmsg(aio_ctx *ctx, int fd, const struct msghdr *msg, int
 /*
  * Receives a message; the result is the count.
  *
- * `msg`: its vectors are copied (at most 1,024); the header, address, control and data buffers are the
- * engine's until the last callback, before which msg_namelen, msg_controllen and msg_flags are set.
+ * `msg`: its vectors are copied (at most 1,024); the header, address, control and data buffers are
+ * the engine's until the last callback, before which msg_namelen, msg_controllen and msg_flags are
+ * set.
  * `flags`: MSG_*.
  * Context thread.
  * Errors: -EINVAL, `msg` is NULL or a part of it too large; those of recvmsg(2).
@@ -901,8 +907,8 @@ int32_t aio_ctx_stats(const aio_ctx *ctx, aio_stats *out);
 /*
  * Writes what is in flight as text: a line about the context, then one per operation with its id,
  * name, descriptor, age and state. Returns the length of the whole text, as snprintf does; what
- * does not fit is cut, and the text is always terminated when `len` is not 0. An age counts from the
- * context's last look at the clock before the submit, at most eight turns earlier.
+ * does not fit is cut, and the text is always terminated when `len` is not 0. An age counts from
+ * the context's last look at the clock before the submit, at most eight turns earlier.
  *
  * `buf`: NULL is allowed with `len` 0. Context thread, also after AIO_ESTUCK.
  * Errors: -EINVAL; AIO_EWRONGTHREAD; AIO_ECLOSED.

@@ -58,7 +58,8 @@ mod tests {
         assert_eq!(size_of_val(&*block), 128);
         let address = block.as_ptr();
         arena.give_back(block);
-        assert_eq!(arena.take(128).unwrap().as_ptr(), address);
+        let again = arena.take(128).unwrap();
+        assert_eq!(again.as_ptr(), address);
         let large = arena.take(1 << 22).unwrap();
         arena.give_back(large);
         assert!(arena.spare.iter().all(Vec::is_empty));

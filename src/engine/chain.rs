@@ -1,7 +1,7 @@
 //! Chains: operations that the kernel runs one after the other. A chain is held until its unlinked
-//! last member and handed over whole; the kernel then cancels the rest of a soft chain when a member
-//! fails. Cancelling a member that has not started is done by cancelling the running head, again
-//! for each new head, until the member's own turn has come (contract, line 11).
+//! last member and handed over whole; the kernel then cancels the rest of a soft chain when a
+//! member fails. Cancelling a member that has not started is done by cancelling the running head,
+//! again for each new head, until the member's own turn has come (contract, line 11).
 
 use crate::engine::Engine;
 use crate::engine::cancel::Why;

@@ -11,7 +11,7 @@ use crate::engine::{ContextOptions, Engine, Refusal, log_level};
 use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::sys::errno::Errno;
 use crate::sys::thread::{self, Gate};
-use std::cell::{RefCell, UnsafeCell};
+use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
 
@@ -58,7 +58,7 @@ struct Adopted(Vec<*const Handle>);
 
 thread_local! {
     static ADOPTED: RefCell<Adopted> = const { RefCell::new(Adopted(Vec::new())) };
-    static CURRENT: std::cell::Cell<*const Handle> = const { std::cell::Cell::new(std::ptr::null()) };
+    static CURRENT: Cell<*const Handle> = const { Cell::new(std::ptr::null()) };
 }
 
 impl Drop for Adopted {
@@ -105,8 +105,8 @@ impl Handle {
     /// The engine.
     ///
     /// # Safety
-    /// On the thread that may use it (`enter`, `enter_any_life`, or the destroyer of an orphan), and
-    /// with no other such borrow alive: never across a user function.
+    /// On the thread that may use it (`enter`, `enter_any_life`, or the destroyer of an orphan),
+    /// and with no other such borrow alive: never across a user function.
     #[allow(clippy::mut_from_ref)]
     #[inline(always)]
     pub(crate) unsafe fn engine(&self) -> &mut Engine {
@@ -377,7 +377,8 @@ impl Handle {
     /// Gives a reference back; the last one frees the handle.
     ///
     /// # Safety
-    /// `handle` came from `Box::into_raw`, and the caller holds a reference that it will not use again.
+    /// `handle` came from `Box::into_raw`, and the caller holds a reference that it will not use
+    /// again.
     pub(crate) unsafe fn unref(handle: *const Handle) {
         // SAFETY: a reference is held until the decrement.
         let before = unsafe { (*handle).references.fetch_sub(1, Ordering::Release) };

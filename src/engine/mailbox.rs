@@ -4,11 +4,13 @@
 //!
 //! The queue is a stack that senders push to and the owner takes whole and reverses: first in,
 //! first out. Sleeping is announced before the last look at the queue, and a sender looks for
-//! sleepers after its push; both are sequentially consistent, so that one of the two sees the other.
+//! sleepers after its push; both are sequentially consistent, so that one of the two sees the
+//! other.
 //!
-//! A context that no other thread has ever woken does not announce its sleep, which would cost it an
-//! exclusive access per turn. The first wake-up signals whether the owner sleeps or not: that ends
-//! the sleep that was not announced, and the owner, which learns of the signal from the kernel after
+//! A context that no other thread has ever woken does not announce its sleep, which would cost it
+//! an exclusive access per turn. The first wake-up signals whether the owner sleeps or not: that
+//! ends the sleep that was not announced, and the owner, which learns of the signal from the kernel
+//! after
 //! `shared` was stored, announces every later one.
 
 use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
@@ -76,8 +78,8 @@ impl Mailbox {
         })
     }
 
-    /// Queues a message. False once the queue is closed. A sender that is not the owner calls `wake`
-    /// afterwards.
+    /// Queues a message. False once the queue is closed. A sender that is not the owner calls
+    /// `wake` afterwards.
     pub(crate) fn send(&self, message: Message) -> bool {
         let node = Box::into_raw(Box::new(Node { next: std::ptr::null_mut(), message }));
         let mut head = self.head.load(Ordering::Relaxed);

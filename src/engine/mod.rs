@@ -4,12 +4,12 @@
 //! The life of a context (`handle::life`):
 //!
 //! ```text
-//!   create          first submit, run, flush           destroy              last unref
-//!  ────────▶ NEW ──────────────────────────▶ OPEN ─────────────▶ DESTROYING ──▶ CLOSED ──────▶ freed
-//!                                             │ │ panic                  │ grace over
-//!                             thread exits ───┘ └──▶ POISONED            └──▶ STUCK (leaked)
-//!                                             ▼
-//!                                         ORPHANED
+//!   create       first submit, run, flush          destroy              last unref
+//!  ───────▶ NEW ─────────────────────────▶ OPEN ───────────▶ DESTROYING ──▶ CLOSED ─────▶ freed
+//!                                           │ │ panic              │ grace over
+//!                           thread exits ───┘ └──▶ POISONED        └──▶ STUCK (leaked)
+//!                                           ▼
+//!                                       ORPHANED
 //! ```
 //!
 //! The life of an operation (`slots::phase`): taken FREE, it goes to the BACKEND as a submission

@@ -124,8 +124,8 @@ impl Engine {
         mailbox.awake();
         entered?;
         self.take_mail(mailbox);
-        // Ages need no better: a context without timers that always has something to hand over looks
-        // at the clock in every eighth turn.
+        // Ages need no better: a context without timers that always has something to hand over
+        // looks at the clock in every eighth turn.
         if !has_staged || self.tally.turns.is_multiple_of(CLOCK_TURNS) {
             self.now_ms = (clock::coarse_ns() / 1_000_000) as u32;
         }
@@ -319,7 +319,8 @@ impl Engine {
 }
 
 /// The engine for a moment. Every function below, and those of `destroy.rs`, run on the thread that
-/// may use it (`Handle::run_with`, `Handle::destroy`), and drop the borrow before a user function runs.
+/// may use it (`Handle::run_with`, `Handle::destroy`), and drop the borrow before a user function
+/// runs.
 #[allow(clippy::mut_from_ref)]
 #[inline(always)]
 pub(super) fn borrow(handle: &Handle) -> &mut Engine {

@@ -1,5 +1,5 @@
-//! Time: a hierarchical wheel over the slots themselves, so that a deadline allocates nothing. Hides
-//! how deadlines are ordered. Eleven levels of 64 buckets cover every 64-bit tick; arming and
+//! Time: a hierarchical wheel over the slots themselves, so that a deadline allocates nothing.
+//! Hides how deadlines are ordered. Eleven levels of 64 buckets cover every 64-bit tick; arming and
 //! cancelling are O(1) whatever is outstanding; a bucket cascades at most once per level. A tick is
 //! rounded up, so nothing fires early. Equal ticks fire in the order in which they were armed.
 
@@ -240,7 +240,7 @@ mod tests {
     fn a_deadline_of_the_end_of_time_can_be_armed_and_disarmed() {
         let mut f = Fixture::new(123);
         let index = f.arm(u64::MAX);
-        assert!(f.wheel.next_ns().unwrap() <= u64::MAX);
+        assert!(f.wheel.next_ns().is_some());
         assert!(f.fire(u64::MAX - 1).is_empty());
         f.wheel.disarm(&mut f.slots, index);
         assert!(f.wheel.is_empty());

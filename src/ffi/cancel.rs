@@ -10,8 +10,8 @@ use std::ffi::c_int;
 /// faster.
 ///
 /// Any thread. From another thread the request is posted, and 0 means no more than that.
-/// Errors, on the context's thread: -ENOENT, no such operation is in flight; -EALREADY, it was asked
-/// before, or has completed and its callback is due.
+/// Errors, on the context's thread: -ENOENT, no such operation is in flight; -EALREADY, it was
+/// asked before, or has completed and its callback is due.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_ctx_cancel(ctx: *mut aio_ctx, id: aio_op_id) -> i32 {
     guard!(ctx, handle => {

@@ -171,7 +171,8 @@ pub unsafe extern "C" fn aio_ctx_ref(ctx: *mut aio_ctx) -> i32 {
     })
 }
 
-/// Gives a reference of aio_ctx_ref back; `ctx` must not be used through it any more. NULL: nothing.
+/// Gives a reference of aio_ctx_ref back; `ctx` must not be used through it any more. NULL:
+/// nothing.
 ///
 /// Any thread.
 #[unsafe(no_mangle)]

@@ -34,8 +34,9 @@ pub unsafe extern "C" fn aio_submit_openat(
     }
 }
 
-/// Closes a descriptor. Operations in flight on the number are cancelled first, their last callbacks
-/// run, then it closes: the peer of a socket sees the end, unless another descriptor refers to it.
+/// Closes a descriptor. Operations in flight on the number are cancelled first, their last
+/// callbacks run, then it closes: the peer of a socket sees the end, unless another descriptor
+/// refers to it.
 ///
 /// Context thread.
 /// Errors: -EBADF, not open, or a close of the number is under way; those of close(2).
@@ -84,7 +85,8 @@ pub unsafe extern "C" fn aio_submit_read(
 /// Context thread.
 /// Errors: -EINVAL, `buf` is NULL; those of pwrite(2).
 /// Kernel: 5.6.
-/// Surprise: to a socket or pipe without a reader it raises SIGPIPE, as write(2) does: send to sockets.
+/// Surprise: to a socket or pipe without a reader it raises SIGPIPE, as write(2) does: send to
+/// sockets.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_write(
     ctx: *mut aio_ctx, fd: c_int, buf: *const c_void, len: usize, offset: u64,
@@ -107,8 +109,8 @@ pub unsafe extern "C" fn aio_submit_write(
 
 /// As aio_submit_read, into several buffers.
 ///
-/// `iov`: an array of `iovcnt` vectors, at most 1,024, copied; the buffers are the engine's until the
-/// last callback. `offset`: AIO_OFFSET_CURRENT is the file's own position. `flags`: RWF_*.
+/// `iov`: an array of `iovcnt` vectors, at most 1,024, copied; the buffers are the engine's until
+/// the last callback. `offset`: AIO_OFFSET_CURRENT is the file's own position. `flags`: RWF_*.
 /// Context thread.
 /// Errors: -EINVAL, a bad `iov` or `iovcnt`; those of preadv2(2).
 /// Kernel: 5.1.
@@ -134,8 +136,8 @@ pub unsafe extern "C" fn aio_submit_readv(
 
 /// As aio_submit_write, from several buffers.
 ///
-/// `iov`: an array of `iovcnt` vectors, at most 1,024, copied; the buffers are the engine's until the
-/// last callback. `offset`: AIO_OFFSET_CURRENT is the file's own position. `flags`: RWF_*.
+/// `iov`: an array of `iovcnt` vectors, at most 1,024, copied; the buffers are the engine's until
+/// the last callback. `offset`: AIO_OFFSET_CURRENT is the file's own position. `flags`: RWF_*.
 /// Context thread.
 /// Errors: -EINVAL, a bad `iov` or `iovcnt`; those of pwritev2(2).
 /// Kernel: 5.1.
@@ -189,7 +191,8 @@ pub unsafe extern "C" fn aio_submit_fsync(
 
 /// Reads a file's attributes; completes with 0.
 ///
-/// `path`: copied; may be empty with AT_EMPTY_PATH. `statx_out`: the engine's until the last callback.
+/// `path`: copied; may be empty with AT_EMPTY_PATH. `statx_out`: the engine's until the last
+/// callback.
 /// Context thread.
 /// Errors: -EINVAL, `path` or `statx_out` is NULL; -ENAMETOOLONG; those of statx(2).
 /// Kernel: 5.6.
@@ -371,8 +374,8 @@ pub unsafe extern "C" fn aio_submit_symlinkat(
 
 /// Moves data between two descriptors, one of which is a pipe; the result is the count.
 ///
-/// `off_in`, `off_out`: AIO_OFFSET_CURRENT for a pipe and for a file's own position. `len`: longer than
-/// 0x7ffff000 is cut. `flags`: SPLICE_F_*.
+/// `off_in`, `off_out`: AIO_OFFSET_CURRENT for a pipe and for a file's own position. `len`: longer
+/// than 0x7ffff000 is cut. `flags`: SPLICE_F_*.
 /// Context thread.
 /// Errors: those of splice(2).
 /// Kernel: 5.7.

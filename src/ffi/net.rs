@@ -69,8 +69,8 @@ pub unsafe extern "C" fn aio_submit_listen(
 
 /// Accepts a connection, close-on-exec unless AIO_SUBMIT_INHERIT; the result is the descriptor.
 ///
-/// `addr`, `addrlen`: outputs, the engine's until the last callback; both NULL if unwanted. `flags`:
-/// SOCK_NONBLOCK or 0.
+/// `addr`, `addrlen`: outputs, the engine's until the last callback; both NULL if unwanted.
+/// `flags`: SOCK_NONBLOCK or 0.
 /// Context thread.
 /// Errors: -EINVAL, one of `addr` and `addrlen` is NULL; those of accept4(2).
 /// Kernel: 5.5.
@@ -101,7 +101,8 @@ pub unsafe extern "C" fn aio_submit_accept(
 ///
 /// `flags`: SOCK_NONBLOCK or 0.
 /// Context thread.
-/// Errors: those of accept4(2), as the last callback: after -EMFILE submit it again when there is room.
+/// Errors: those of accept4(2), as the last callback: after -EMFILE submit it again when there is
+/// room.
 /// Kernel: 5.19.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_accept_multishot(
@@ -191,8 +192,8 @@ pub unsafe extern "C" fn aio_submit_recv(
 
 /// Sends a message; the result is the count.
 ///
-/// `msg`: copied with its address (at most 128 bytes), vectors (1,024) and control data (64 KiB); the
-/// data buffers are the engine's until the last callback. `flags`: MSG_*.
+/// `msg`: copied with its address (at most 128 bytes), vectors (1,024) and control data (64 KiB);
+/// the data buffers are the engine's until the last callback. `flags`: MSG_*.
 /// Context thread.
 /// Errors: -EINVAL, `msg` is NULL or a part of it too large; those of sendmsg(2).
 /// Kernel: 5.3.
@@ -215,8 +216,9 @@ pub unsafe extern "C" fn aio_submit_sendmsg(
 
 /// Receives a message; the result is the count.
 ///
-/// `msg`: its vectors are copied (at most 1,024); the header, address, control and data buffers are the
-/// engine's until the last callback, before which msg_namelen, msg_controllen and msg_flags are set.
+/// `msg`: its vectors are copied (at most 1,024); the header, address, control and data buffers are
+/// the engine's until the last callback, before which msg_namelen, msg_controllen and msg_flags are
+/// set.
 /// `flags`: MSG_*.
 /// Context thread.
 /// Errors: -EINVAL, `msg` is NULL or a part of it too large; those of recvmsg(2).

@@ -13,12 +13,20 @@ pub(crate) fn pointer() -> usize {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the x86-64 ELF ABI keeps the thread control block's own address at fs:0.
     unsafe {
-        std::arch::asm!("mov {}, fs:0", out(reg) value, options(nostack, preserves_flags, readonly, pure));
+        std::arch::asm!(
+            "mov {}, fs:0",
+            out(reg) value,
+            options(nostack, preserves_flags, readonly, pure),
+        );
     }
     #[cfg(target_arch = "aarch64")]
     // SAFETY: reading the thread register has no effect.
     unsafe {
-        std::arch::asm!("mrs {}, tpidr_el0", out(reg) value, options(nostack, preserves_flags, nomem, pure));
+        std::arch::asm!(
+            "mrs {}, tpidr_el0",
+            out(reg) value,
+            options(nostack, preserves_flags, nomem, pure),
+        );
     }
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     {

@@ -1,6 +1,6 @@
 //! The io_uring backend: which rings are asked for, and what happens when the submission queue is
-//! full or the kernel short of memory (contract, line 8: backpressure is not an error). Entries that
-//! find no place wait in a backlog, in order; a chain is never split over two submissions.
+//! full or the kernel short of memory (contract, line 8: backpressure is not an error). Entries
+//! that find no place wait in a backlog, in order; a chain is never split over two submissions.
 
 use crate::engine::backend::{Granted, Handed};
 use crate::sys::clock;
