@@ -2,7 +2,11 @@
  * beside the plain close(2) of as many connections, and that every peer sees FIN. Both ends are in
  * processes of their own, because the number of descriptors of a process is limited.
  *
- *   soak_close [connections] [--require NS] */
+ *   soak_close [connections] [--require NS]
+ *
+ * The figure is taken with the default queues and with large ones: the kernel finds what is to be
+ * cancelled in a hash table whose size follows the completion queue's. --require is compared with
+ * the latter. */
 #include "harness.h"
 
 #include <inttypes.h>
@@ -48,8 +52,8 @@ static void peer_side(void *arg) {
     free(fds);
 }
 
-/* With the engine, receives armed; or by close(2) alone. */
-static double close_all_ns(int count, bool plainly, int *saw_fin) {
+/* With the engine, receives armed; or by close(2) alone. Every peer must see FIN. */
+static double close_all_ns(int count, bool plainly, uint32_t cq_entries) {
     struct side side = {.connections = count};
     const int listener = make_tcp_listener(&side.addr, 4096);
     make_pipe(side.to_peer);
@@ -62,7 +66,7 @@ static double close_all_ns(int count, bool plainly, int *saw_fin) {
     struct call *recvs = calloc((size_t)count, sizeof *recvs);
     struct call *closes = calloc((size_t)count, sizeof *closes);
     CHECK(fds && bytes && recvs && closes);
-    aio_ctx *ctx = make_ctx();
+    aio_ctx *ctx = make_ctx_with(CTX_WITH(.cq_entries = cq_entries));
     for (int i = 0; i < count; i++) {
         fds[i] = SYS(accept4(listener, NULL, NULL, SOCK_CLOEXEC));
         if (!plainly)
@@ -89,7 +93,9 @@ static double close_all_ns(int count, bool plainly, int *saw_fin) {
         CHECK(!is_open(fds[i]));
     }
     write_all_or_fail(side.to_peer[1], "c", 1);
-    read_all_or_fail(side.from_peer[0], saw_fin, sizeof *saw_fin);
+    int saw_fin = 0;
+    read_all_or_fail(side.from_peer[0], &saw_fin, sizeof saw_fin);
+    CHECK_EQ(saw_fin, count);
     CHECK_EQ(end_child(child), 0);
     end_ctx(ctx);
     close(listener);
@@ -119,14 +125,12 @@ int main(int argc, char **argv) {
     if ((rlim_t)connections + 64 > limit.rlim_cur)
         SKIP("%d connections need more than %llu descriptors", connections,
              (unsigned long long)limit.rlim_cur);
-    int saw_fin = 0;
-    const double plain_ns = close_all_ns(connections, true, &saw_fin);
-    CHECK_EQ(saw_fin, connections);
-    const double ns = close_all_ns(connections, false, &saw_fin);
-    printf("%d connections with receives armed: %.2f us per close, %d peers saw FIN "
-           "(plain close(2): %.2f us)\n",
-           connections, ns / 1000, saw_fin, plain_ns / 1000);
-    CHECK_EQ(saw_fin, connections);
+    const double plain_ns = close_all_ns(connections, true, 0);
+    const double small_ns = close_all_ns(connections, false, 0);
+    const double ns = close_all_ns(connections, false, 16384);
+    printf("%d connections with receives armed, every peer saw FIN: %.2f us per close, with the "
+           "default queues %.2f us, plain close(2) %.2f us\n",
+           connections, ns / 1000, small_ns / 1000, plain_ns / 1000);
     if (required > 0 && ns > required)
         FAIL("%.1f ns is more than %.1f", ns, required);
     return 0;
