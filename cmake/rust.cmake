@@ -3,6 +3,7 @@
 
 set(AIO_RS_CARGO_PROFILE "release" CACHE STRING "Cargo profile of the library: release or dev")
 set_property(CACHE AIO_RS_CARGO_PROFILE PROPERTY STRINGS release dev)
+set(AIO_RS_CARGO_PACKAGE "aio_rs-capi" CACHE STRING "Cargo package that makes libaio_rs.a")
 set(AIO_RS_RUST_TARGET "" CACHE STRING "Rust target triple; empty for the host")
 set(AIO_RS_CARGO_FLAGS "" CACHE STRING "More arguments of cargo, for instance --offline")
 
@@ -40,7 +41,7 @@ function(aio_rs_cargo_archive var)
         message(FATAL_ERROR "AIO_RS_SANITIZE is empty or address, not '${AIO_RS_SANITIZE}'")
     endif()
 
-    set(arguments rustc --package aio_rs-capi --lib --crate-type staticlib
+    set(arguments rustc --package "${AIO_RS_CARGO_PACKAGE}" --lib --crate-type staticlib
         --profile "${AIO_RS_CARGO_PROFILE}" --target-dir "${target_dir}")
     if(triple)
         list(APPEND arguments --target "${triple}")

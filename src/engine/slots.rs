@@ -45,7 +45,7 @@ pub(crate) mod state {
 
     /// In the list of its descriptor.
     pub(crate) const LISTED: u32 = 1 << 3;
-    /// In the wheel or in the list of the expired.
+    /// Armed in the wheel.
     pub(crate) const TIMED: u32 = 1 << 4;
     /// Has a cold part.
     pub(crate) const COLD: u32 = 1 << 5;
@@ -107,9 +107,6 @@ pub(crate) struct Slot {
     /// Neighbours in the list of the descriptor (`descriptors.rs`).
     pub fd_next: u32,
     pub fd_prev: u32,
-    /// Neighbours in a list of the wheel (`wheel.rs`).
-    pub timer_next: u32,
-    pub timer_prev: u32,
     /// The wheel's tick at which the deadline has passed.
     pub tick: u64,
     /// Key of the cold part, plus one.
@@ -132,8 +129,6 @@ impl Slot {
         fd: -1,
         fd_next: 0,
         fd_prev: 0,
-        timer_next: 0,
-        timer_prev: 0,
         tick: 0,
         cold: 0,
         submitted_ms: 0,

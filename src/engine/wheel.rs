@@ -1,33 +1,64 @@
-//! Time: a hierarchical wheel over the slots themselves, so that a deadline allocates nothing.
-//! Hides how deadlines are ordered. Eleven levels of 64 buckets cover every 64-bit tick; arming and
-//! cancelling are O(1) whatever is outstanding; a bucket cascades at most once per level. A tick is
-//! rounded up, so nothing fires early. Equal ticks fire in the order in which they were armed.
+//! Time: a hierarchical wheel of deadlines. Hides how they are ordered. Eleven levels of 64 buckets
+//! cover every 64-bit tick; arming and disarming are O(1) whatever is outstanding; an entry moves
+//! down at most once per level. A tick is rounded up, so nothing fires early; equal ticks fire in
+//! the order in which they were armed.
+//!
+//! A bucket holds plain entries in chunks, not links between slots: disarming only marks the slot,
+//! and its entry is recognised as stale when its turn comes, because the slot's tick is another or
+//! it is not armed. So neither arming nor disarming touches any other slot's memory. When too many
+//! entries are stale they are swept out.
 
 use crate::engine::slots::{Slots, state};
+use std::collections::VecDeque;
 
 const BITS: u32 = 6;
 const BUCKETS: usize = 1 << BITS;
 const LEVELS: usize = 11;
+const CHUNK: usize = 62;
+/// Stale entries that are not worth a sweep.
+const STALE_MIN: u64 = 4096;
+
+#[derive(Clone, Copy)]
+struct Entry {
+    tick: u64,
+    index: u32,
+}
+
+/// A piece of a bucket: `entries[start..end]`.
+struct Chunk {
+    /// The next chunk plus one.
+    next: u32,
+    start: u16,
+    end: u16,
+    entries: [Entry; CHUNK],
+}
+
+/// First and last chunk plus one.
+#[derive(Clone, Copy, Default)]
+struct Bucket {
+    first: u32,
+    last: u32,
+}
 
 pub(crate) struct Wheel {
     /// A tick is `1 << shift` nanoseconds.
     shift: u32,
     /// All ticks up to this one have fired.
     elapsed: u64,
-    /// Armed and expired.
-    count: u32,
+    /// Slots that are armed.
+    armed: u64,
+    /// Entries, stale ones included.
+    entries: u64,
     occupied: [u64; LEVELS],
-    /// Index plus one of each bucket's newest slot.
-    buckets: [[u32; BUCKETS]; LEVELS],
-    /// The expired, oldest first: index plus one of both ends.
-    expired_first: u32,
-    expired_last: u32,
-}
-
-/// Where a tick is kept.
-enum Place {
-    Expired,
-    Bucket(usize, usize),
+    /// Made when a level is first needed.
+    levels: [Option<Box<[Bucket; BUCKETS]>>; LEVELS],
+    /// Boxed, so that growing moves pointers and not a kilobyte each.
+    #[allow(clippy::vec_box)]
+    chunks: Vec<Box<Chunk>>,
+    /// The first unused chunk plus one.
+    unused: u32,
+    /// Slots whose tick has come, oldest first.
+    expired: VecDeque<u32>,
 }
 
 impl Wheel {
@@ -37,11 +68,13 @@ impl Wheel {
         Wheel {
             shift,
             elapsed: now_ns >> shift,
-            count: 0,
+            armed: 0,
+            entries: 0,
             occupied: [0; LEVELS],
-            buckets: [[0; BUCKETS]; LEVELS],
-            expired_first: 0,
-            expired_last: 0,
+            levels: [const { None }; LEVELS],
+            chunks: Vec::new(),
+            unused: 0,
+            expired: VecDeque::new(),
         }
     }
 
@@ -49,92 +82,90 @@ impl Wheel {
         1 << self.shift
     }
 
+    /// Nothing is armed.
+    #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.count == 0
+        self.armed == 0
     }
 
+    #[inline(always)]
     pub(crate) fn has_expired(&self) -> bool {
-        self.expired_first != 0
-    }
-
-    fn place(&self, tick: u64) -> Place {
-        if tick <= self.elapsed {
-            return Place::Expired;
-        }
-        // The highest group of bits in which the tick differs from now is its level. This does not
-        // change until the bucket's turn comes, so removal finds the same place.
-        let level = (63 - (tick ^ self.elapsed).leading_zeros()) / BITS;
-        Place::Bucket(level as usize, (tick >> (level * BITS)) as usize & (BUCKETS - 1))
+        !self.expired.is_empty()
     }
 
     /// Arms slot `index` to expire at `deadline_ns`.
     pub(crate) fn arm(&mut self, slots: &mut Slots, index: u32, deadline_ns: u64) {
         let whole = deadline_ns >> self.shift;
         let rounds_up = whole << self.shift != deadline_ns;
+        let tick = whole + u64::from(rounds_up);
         let slot = slots.at_mut(index);
-        slot.tick = whole + u64::from(rounds_up);
+        slot.tick = tick;
         slot.state |= state::TIMED;
-        self.count += 1;
-        self.insert(slots, index);
-    }
-
-    fn insert(&mut self, slots: &mut Slots, index: u32) {
-        match self.place(slots.at(index).tick) {
-            Place::Expired => self.push_expired(slots, index),
-            Place::Bucket(level, bucket) => {
-                let head = std::mem::replace(&mut self.buckets[level][bucket], index + 1);
-                self.occupied[level] |= 1 << bucket;
-                if head != 0 {
-                    slots.at_mut(head - 1).timer_prev = index + 1;
-                }
-                let slot = slots.at_mut(index);
-                slot.timer_next = head;
-                slot.timer_prev = 0;
-            }
-        }
-    }
-
-    fn push_expired(&mut self, slots: &mut Slots, index: u32) {
-        let last = std::mem::replace(&mut self.expired_last, index + 1);
-        match last {
-            0 => self.expired_first = index + 1,
-            last => slots.at_mut(last - 1).timer_next = index + 1,
-        }
-        let slot = slots.at_mut(index);
-        slot.timer_prev = last;
-        slot.timer_next = 0;
+        self.armed += 1;
+        self.entries += 1;
+        self.insert(Entry { tick, index });
     }
 
     /// Takes an armed slot out.
     pub(crate) fn disarm(&mut self, slots: &mut Slots, index: u32) {
-        let slot = slots.at_mut(index);
-        let (next, prev, tick) = (slot.timer_next, slot.timer_prev, slot.tick);
-        slot.state &= !state::TIMED;
-        self.count -= 1;
-        if next != 0 {
-            slots.at_mut(next - 1).timer_prev = prev;
+        slots.at_mut(index).state &= !state::TIMED;
+        self.armed -= 1;
+        if self.entries > 3 * self.armed + STALE_MIN {
+            self.sweep(slots);
         }
-        if prev != 0 {
-            slots.at_mut(prev - 1).timer_next = next;
+    }
+
+    fn insert(&mut self, entry: Entry) {
+        if entry.tick <= self.elapsed {
+            self.expired.push_back(entry.index);
+            return;
         }
-        match self.place(tick) {
-            Place::Expired => {
-                if prev == 0 {
-                    self.expired_first = next;
-                }
-                if next == 0 {
-                    self.expired_last = prev;
-                }
+        // The highest group of bits in which the tick differs from now is its level. This does not
+        // change until the bucket's turn comes.
+        let level = (63 - (entry.tick ^ self.elapsed).leading_zeros()) / BITS;
+        let bucket = (entry.tick >> (level * BITS)) as usize & (BUCKETS - 1);
+        let level = level as usize;
+        self.occupied[level] |= 1 << bucket;
+        let buckets =
+            self.levels[level].get_or_insert_with(|| Box::new([Bucket::default(); BUCKETS]));
+        let last = buckets[bucket].last;
+        if last != 0 {
+            let chunk = &mut self.chunks[last as usize - 1];
+            if (chunk.end as usize) < CHUNK {
+                chunk.entries[chunk.end as usize] = entry;
+                chunk.end += 1;
+                return;
             }
-            Place::Bucket(level, bucket) => {
-                if prev == 0 {
-                    self.buckets[level][bucket] = next;
-                    if next == 0 {
-                        self.occupied[level] &= !(1 << bucket);
-                    }
-                }
-            }
         }
+        self.extend(level, bucket, entry);
+    }
+
+    /// Begins a new chunk in a bucket.
+    #[cold]
+    fn extend(&mut self, level: usize, bucket: usize, entry: Entry) {
+        if self.unused == 0 {
+            let entries = [Entry { tick: 0, index: 0 }; CHUNK];
+            self.chunks.push(Box::new(Chunk { next: 0, start: 0, end: 0, entries }));
+            self.unused = self.chunks.len() as u32;
+        }
+        let added = self.unused;
+        let chunk = &mut self.chunks[added as usize - 1];
+        self.unused = std::mem::take(&mut chunk.next);
+        (chunk.start, chunk.end) = (0, 1);
+        chunk.entries[0] = entry;
+        let Some(buckets) = &mut self.levels[level] else { return };
+        let last = std::mem::replace(&mut buckets[bucket].last, added);
+        match last {
+            0 => buckets[bucket].first = added,
+            last => self.chunks[last as usize - 1].next = added,
+        }
+    }
+
+    /// Returns a chunk to the unused ones; gives the one after it.
+    fn recycle(&mut self, chunk: u32) -> u32 {
+        let next = std::mem::replace(&mut self.chunks[chunk as usize - 1].next, self.unused);
+        self.unused = chunk;
+        next
     }
 
     /// The lowest level's first bucket and the tick at which its turn comes.
@@ -147,54 +178,117 @@ impl Wheel {
         Some((level, bucket, self.elapsed & above | (bucket as u64) << shift))
     }
 
+    /// Empties a bucket; gives its first chunk.
+    fn take_bucket(&mut self, level: usize, bucket: usize) -> u32 {
+        self.occupied[level] &= !(1 << bucket);
+        let bucket = self.levels[level].as_mut().map(|buckets| &mut buckets[bucket]);
+        bucket.map(std::mem::take).unwrap_or_default().first
+    }
+
     /// When to look again, in nanoseconds: at the latest when the next deadline passes. A distant
     /// deadline asks for a look at most once per level before.
-    pub(crate) fn next_ns(&self) -> Option<u64> {
+    pub(crate) fn next_ns(&mut self, slots: &Slots) -> Option<u64> {
+        if self.armed == 0 {
+            return None;
+        }
         if self.has_expired() {
             return Some(0);
         }
-        let (_, _, tick) = self.next_bucket()?;
-        Some(tick.saturating_mul(1 << self.shift))
+        loop {
+            let (level, bucket, tick) = self.next_bucket()?;
+            if self.drop_stale(slots, level, bucket) {
+                return Some(tick.saturating_mul(1 << self.shift));
+            }
+        }
     }
 
-    /// Moves what has passed at `now_ns` to the list of the expired.
-    pub(crate) fn advance(&mut self, slots: &mut Slots, now_ns: u64) {
+    /// Drops stale entries from a bucket's front; false if it is empty then.
+    fn drop_stale(&mut self, slots: &Slots, level: usize, bucket: usize) -> bool {
+        let Some(buckets) = &mut self.levels[level] else { return false };
+        while buckets[bucket].first != 0 {
+            let first = buckets[bucket].first;
+            let chunk = &mut self.chunks[first as usize - 1];
+            while chunk.start < chunk.end {
+                if is_armed(slots, chunk.entries[chunk.start as usize]) {
+                    return true;
+                }
+                chunk.start += 1;
+                self.entries -= 1;
+            }
+            let next = std::mem::replace(&mut chunk.next, self.unused);
+            self.unused = first;
+            buckets[bucket].first = next;
+        }
+        buckets[bucket].last = 0;
+        self.occupied[level] &= !(1 << bucket);
+        false
+    }
+
+    /// Moves what has passed at `now_ns` to the expired.
+    pub(crate) fn advance(&mut self, now_ns: u64) {
         let now = now_ns >> self.shift;
         while let Some((level, bucket, tick)) = self.next_bucket() {
             if tick > now {
                 break;
             }
             self.elapsed = tick;
-            self.occupied[level] &= !(1 << bucket);
-            let newest = std::mem::take(&mut self.buckets[level][bucket]);
-            self.scatter(slots, newest);
+            let mut chunk = self.take_bucket(level, bucket);
+            while chunk != 0 {
+                let Chunk { start, end, .. } = *self.chunks[chunk as usize - 1];
+                for at in start..end {
+                    let entry = self.chunks[chunk as usize - 1].entries[at as usize];
+                    self.insert(entry);
+                }
+                chunk = self.recycle(chunk);
+            }
         }
         self.elapsed = self.elapsed.max(now);
     }
 
-    /// Puts a bucket's slots where they belong now, the oldest first.
-    fn scatter(&mut self, slots: &mut Slots, newest: u32) {
-        let mut oldest = newest;
-        loop {
-            match slots.at(oldest - 1).timer_next {
-                0 => break,
-                next => oldest = next,
-            }
-        }
-        let mut entry = oldest;
-        while entry != 0 {
-            let newer = slots.at(entry - 1).timer_prev;
-            self.insert(slots, entry - 1);
-            entry = newer;
-        }
-    }
-
     /// Takes the slot that expired first.
     pub(crate) fn pop_expired(&mut self, slots: &mut Slots) -> Option<u32> {
-        let index = self.expired_first.checked_sub(1)?;
-        self.disarm(slots, index);
-        Some(index)
+        while let Some(index) = self.expired.pop_front() {
+            self.entries -= 1;
+            let slot = slots.at_mut(index);
+            if slot.has(state::TIMED) && slot.tick <= self.elapsed {
+                slot.state &= !state::TIMED;
+                self.armed -= 1;
+                return Some(index);
+            }
+        }
+        None
     }
+
+    /// Rebuilds the buckets without the stale entries.
+    #[cold]
+    fn sweep(&mut self, slots: &Slots) {
+        self.entries = self.expired.len() as u64;
+        for level in 0..LEVELS {
+            let mut occupied = self.occupied[level];
+            while occupied != 0 {
+                let bucket = occupied.trailing_zeros() as usize;
+                occupied &= occupied - 1;
+                let mut chunk = self.take_bucket(level, bucket);
+                while chunk != 0 {
+                    let Chunk { start, end, .. } = *self.chunks[chunk as usize - 1];
+                    for at in start..end {
+                        let entry = self.chunks[chunk as usize - 1].entries[at as usize];
+                        if is_armed(slots, entry) {
+                            self.entries += 1;
+                            self.insert(entry);
+                        }
+                    }
+                    chunk = self.recycle(chunk);
+                }
+            }
+        }
+    }
+}
+
+/// Whether an entry is its slot's current deadline.
+fn is_armed(slots: &Slots, entry: Entry) -> bool {
+    let slot = slots.at(entry.index);
+    slot.has(state::TIMED) && slot.tick == entry.tick
 }
 
 #[cfg(test)]
@@ -221,9 +315,23 @@ mod tests {
         }
 
         fn fire(&mut self, now: u64) -> Vec<u32> {
-            self.wheel.advance(&mut self.slots, now);
+            self.wheel.advance(now);
             std::iter::from_fn(|| self.wheel.pop_expired(&mut self.slots)).collect()
         }
+    }
+
+    #[test]
+    fn cancelled_deadlines_are_swept_out() {
+        let mut f = Fixture::new(1);
+        let kept = f.arm(1 << 40);
+        for round in 0..100_000u64 {
+            let index = f.arm((1 << 30) + round);
+            f.wheel.disarm(&mut f.slots, index);
+            f.slots.release(index);
+        }
+        assert!(f.wheel.entries <= 3 + STALE_MIN + 1, "{} entries", f.wheel.entries);
+        assert!(f.wheel.chunks.len() <= 200, "{} chunks", f.wheel.chunks.len());
+        assert_eq!(f.fire(1 << 40), [kept]);
     }
 
     #[test]
@@ -240,11 +348,11 @@ mod tests {
     fn a_deadline_of_the_end_of_time_can_be_armed_and_disarmed() {
         let mut f = Fixture::new(123);
         let index = f.arm(u64::MAX);
-        assert!(f.wheel.next_ns().is_some());
+        assert!(f.wheel.next_ns(&f.slots).is_some());
         assert!(f.fire(u64::MAX - 1).is_empty());
         f.wheel.disarm(&mut f.slots, index);
         assert!(f.wheel.is_empty());
-        assert_eq!(f.wheel.next_ns(), None);
+        assert_eq!(f.wheel.next_ns(&f.slots), None);
     }
 
     /// Against a sorted list: random arms, disarms and steps of the clock.
@@ -277,7 +385,7 @@ mod tests {
                 _ => {
                     let earliest = model.iter().map(|entry| entry.0).min();
                     if let Some(earliest) = earliest {
-                        assert!(f.wheel.next_ns().unwrap() <= earliest.max(now));
+                        assert!(f.wheel.next_ns(&f.slots).unwrap() <= earliest.max(now));
                     }
                     now += next() >> (30 + next() % 34);
                     let mut fired = f.fire(now);

@@ -1,5 +1,5 @@
-/* The body of the test harness: see harness.h. A test runs in a process of its own, so state here is
- * plain global data, and a failed assertion simply ends the process. */
+/* The body of the test harness: see harness.h. A test runs in a process of its own, so state here
+ * is plain global data, and a failed assertion simply ends the process. */
 #include "harness.h"
 
 #include <dirent.h>
@@ -45,9 +45,7 @@ static void add(struct test test) {
     tests[test_count++] = test;
 }
 
-void harness_add(const char *name, test_fn fn) {
-    add((struct test){.name = name, .fn = fn});
-}
+void harness_add(const char *name, test_fn fn) { add((struct test){.name = name, .fn = fn}); }
 
 void harness_add_arg(const char *name, test_arg_fn fn, const void *arg) {
     add((struct test){.name = name, .arg_fn = fn, .arg = arg});
@@ -276,13 +274,9 @@ aio_ctx *make_ctx_with(const aio_ctx_options *options) {
     return ctx;
 }
 
-aio_ctx *make_ctx(void) {
-    return make_ctx_with(NULL);
-}
+aio_ctx *make_ctx(void) { return make_ctx_with(NULL); }
 
-void end_ctx(aio_ctx *ctx) {
-    CHECK_EQ(aio_ctx_destroy(ctx), 0);
-}
+void end_ctx(aio_ctx *ctx) { CHECK_EQ(aio_ctx_destroy(ctx), 0); }
 
 bool has_ring(const aio_ctx *ctx) {
     aio_info info = {.size = sizeof info};
@@ -290,9 +284,7 @@ bool has_ring(const aio_ctx *ctx) {
     return info.backend == AIO_BACKEND_URING;
 }
 
-uint64_t patience_end_ns(void) {
-    return now_ns() + PATIENCE_SECONDS * test_slow() * 1000 * MS;
-}
+uint64_t patience_end_ns(void) { return now_ns() + PATIENCE_SECONDS * test_slow() * 1000 * MS; }
 
 void run_turn(aio_ctx *ctx, uint64_t limit_ns, const char *text, const char *file, int line) {
     const uint64_t now = now_ns();
@@ -382,9 +374,7 @@ uint64_t random_next(uint64_t *state) {
     return z ^ z >> 31;
 }
 
-uint64_t random_below(uint64_t *state, uint64_t bound) {
-    return random_next(state) % bound;
-}
+uint64_t random_below(uint64_t *state, uint64_t bound) { return random_next(state) % bound; }
 
 void pattern_fill(void *buf, size_t len, uint64_t seed) {
     unsigned char *bytes = buf;
@@ -467,13 +457,9 @@ void read_all_or_fail(int fd, void *data, size_t len) {
 
 /* --- descriptors ----------------------------------------------------------------------------- */
 
-void make_pipe(int fds[2]) {
-    SYS(pipe2(fds, O_CLOEXEC));
-}
+void make_pipe(int fds[2]) { SYS(pipe2(fds, O_CLOEXEC)); }
 
-void make_socket_pair(int fds[2]) {
-    SYS(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds));
-}
+void make_socket_pair(int fds[2]) { SYS(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds)); }
 
 static int bound_socket(int type, struct sockaddr_in *addr) {
     const int fd = SYS(socket(AF_INET, type | SOCK_CLOEXEC, 0));
@@ -490,9 +476,7 @@ int make_tcp_listener(struct sockaddr_in *addr, int backlog) {
     return fd;
 }
 
-int make_udp_socket(struct sockaddr_in *addr) {
-    return bound_socket(SOCK_DGRAM, addr);
-}
+int make_udp_socket(struct sockaddr_in *addr) { return bound_socket(SOCK_DGRAM, addr); }
 
 int tcp_connect_to(const struct sockaddr_in *addr) {
     const int fd = SYS(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -544,13 +528,9 @@ bool peer_sees_fin(int fd, unsigned within_ms) {
     return false;
 }
 
-bool is_cloexec(int fd) {
-    return SYS(fcntl(fd, F_GETFD)) & FD_CLOEXEC;
-}
+bool is_cloexec(int fd) { return SYS(fcntl(fd, F_GETFD)) & FD_CLOEXEC; }
 
-bool is_open(int fd) {
-    return fcntl(fd, F_GETFD) >= 0;
-}
+bool is_open(int fd) { return fcntl(fd, F_GETFD) >= 0; }
 
 int open_descriptors(void) {
     DIR *dir = opendir("/proc/self/fd");

@@ -1,8 +1,9 @@
 /* What the C tests share: a table of named tests per program, assertions that print both values,
  * and the few things that most tests need (a context, connected sockets, a temporary folder).
  *
- * A program is a file of TEST(name) { ... } blocks that ends with HARNESS_MAIN. `prog NAME` runs one
- * test in this process; `prog` runs all, each in a forked child; `prog --list` names them; `prog
+ * A program is a file of TEST(name) { ... } blocks that ends with HARNESS_MAIN. `prog NAME` runs
+ * one test in this process; `prog` runs all, each in a forked child; `prog --list` names them;
+ * `prog
  * --expect NAME...` fails when the names given are not exactly those in the program, so that a test
  * cannot exist without being registered. A failed assertion ends the process with 1, SKIP with 77.
  *
@@ -46,9 +47,7 @@ void harness_start(const char *program, unsigned limit_seconds);
     static void test_##name_(void)
 
 #define HARNESS_MAIN                                                                               \
-    int main(int argc, char **argv) {                                                              \
-        return harness_main(argc, argv);                                                           \
-    }
+    int main(int argc, char **argv) { return harness_main(argc, argv); }
 
 /* --- assertions ------------------------------------------------------------------------------ */
 
@@ -77,8 +76,7 @@ aio_op_id check_id(const char *file, int line, const char *text, aio_op_id id);
 #define CHECK_GT(a_, b_) CHECK_VALUES(a_, >, b_)
 #define CHECK_GE(a_, b_) CHECK_VALUES(a_, >=, b_)
 #define CHECK_STR(a_, b_) check_string(__FILE__, __LINE__, #a_ " is " #b_, (a_), (b_))
-#define CHECK_MEM(a_, b_, len_)                                                                    \
-    check_memory(__FILE__, __LINE__, #a_ " is " #b_, (a_), (b_), (len_))
+#define CHECK_MEM(a_, b_, len_) check_memory(__FILE__, __LINE__, #a_ " is " #b_, (a_), (b_), (len_))
 /* For system calls of the test itself: the value, or the end of the test with errno's text. */
 #define SYS(call_) check_system_call(__FILE__, __LINE__, #call_, (int64_t)(call_))
 int check_system_call(const char *file, int line, const char *text, int64_t result);
@@ -140,7 +138,7 @@ void run_turn(aio_ctx *ctx, uint64_t limit_ns, const char *text, const char *fil
 int32_t await_call(aio_ctx *ctx, struct call *call); /* runs until its last callback; the result */
 /* One operation from its submit to its end: its result. */
 #define DO(ctx_, call_, submit_) (ID(submit_), await_call((ctx_), &(call_)))
-void run_for_ms(aio_ctx *ctx, unsigned ms);          /* turns, whatever they bring, for a while */
+void run_for_ms(aio_ctx *ctx, unsigned ms); /* turns, whatever they bring, for a while */
 /* The operation is in flight and nothing has happened to it after some turns. */
 void check_blocked(aio_ctx *ctx, const struct call *call);
 void check_nothing_in_flight(aio_ctx *ctx);
@@ -151,16 +149,16 @@ aio_stats stats_of(aio_ctx *ctx);
 #define MS 1000000ull /* in nanoseconds */
 #define COUNT_OF(array_) ((int)(sizeof(array_) / sizeof((array_)[0])))
 
-unsigned test_slow(void);             /* AIO_TEST_SLOW, at least 1 */
-int scaled(int count);                /* count / slow, at least 2 */
-bool memory_figures_are_ours(void);   /* false under valgrind and sanitizers: RSS is theirs */
-uint64_t now_ns(void);                /* CLOCK_MONOTONIC */
-void sleep_ms(unsigned ms);           /* all of it, whatever interrupts */
-uint64_t test_seed(void);             /* printed, from AIO_TEST_SEED or the clock */
+unsigned test_slow(void);              /* AIO_TEST_SLOW, at least 1 */
+int scaled(int count);                 /* count / slow, at least 2 */
+bool memory_figures_are_ours(void);    /* false under valgrind and sanitizers: RSS is theirs */
+uint64_t now_ns(void);                 /* CLOCK_MONOTONIC */
+void sleep_ms(unsigned ms);            /* all of it, whatever interrupts */
+uint64_t test_seed(void);              /* printed, from AIO_TEST_SEED or the clock */
 uint64_t random_next(uint64_t *state); /* splitmix64 */
 uint64_t random_below(uint64_t *state, uint64_t bound);
 
-const char *temp_dir(void);           /* one per process, removed at its end */
+const char *temp_dir(void);              /* one per process, removed at its end */
 const char *temp_path(const char *name); /* in it; four such strings live at a time */
 int temp_file(const char *name, const void *data, size_t len); /* open for reading and writing */
 void pattern_fill(void *buf, size_t len, uint64_t seed);
@@ -169,23 +167,23 @@ void write_all_or_fail(int fd, const void *data, size_t len);
 void read_all_or_fail(int fd, void *data, size_t len);
 
 void make_pipe(int fds[2]);
-void make_socket_pair(int fds[2]);                    /* unix, stream */
-void make_tcp_pair(int fds[2]);                       /* connected over 127.0.0.1, TCP_NODELAY */
+void make_socket_pair(int fds[2]); /* unix, stream */
+void make_tcp_pair(int fds[2]);    /* connected over 127.0.0.1, TCP_NODELAY */
 int make_tcp_listener(struct sockaddr_in *addr, int backlog); /* on a free port */
-int make_udp_socket(struct sockaddr_in *addr);        /* bound to a free port */
+int make_udp_socket(struct sockaddr_in *addr);                /* bound to a free port */
 int tcp_connect_to(const struct sockaddr_in *addr);
-void fill_until_full(int fd);         /* a pipe or socket: until a write would block */
+void fill_until_full(int fd); /* a pipe or socket: until a write would block */
 void drain_until_empty(int fd);
 /* A page that faults until the test says what is in it: a kernel worker that copies into it stands
  * still and cannot be cancelled. Skips the test where that is not possible. */
 void *make_faulting_page(int *fault_fd);
 void resolve_fault(int fault_fd, void *page);
-bool peer_sees_fin(int fd, unsigned within_ms);       /* reads away what comes before */
+bool peer_sees_fin(int fd, unsigned within_ms); /* reads away what comes before */
 bool is_readable(int fd, unsigned within_ms);
 bool is_cloexec(int fd);
 bool is_open(int fd);
-int open_descriptors(void);           /* this process's, of any kind */
+int open_descriptors(void); /* this process's, of any kind */
 int64_t resident_kib(void);
 
 pid_t start_child(void (*body)(void *arg), void *arg); /* dies with its parent */
-int end_child(pid_t pid);             /* waits; its exit status, or 128 + signal */
+int end_child(pid_t pid);                              /* waits; its exit status, or 128 + signal */

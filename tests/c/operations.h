@@ -1,7 +1,7 @@
-/* The table of operations that test_operations runs: a ROW per submit function and a FAILS per error
- * that its manual page documents. The rows are in operations_<family>.c; what is done with a row is
- * in test_operations.c. tests/c/CMakeLists.txt reads the ROW( and FAILS( lines, each at the start of
- * a line, and refuses to configure when a submit function of the header has no row. */
+/* The table of operations that test_operations runs: a ROW per submit function and a FAILS per
+ * error that its manual page documents. The rows are in operations_<family>.c; what is done with a
+ * row is in test_operations.c. tests/c/CMakeLists.txt reads the ROW( and FAILS( lines, each at the
+ * start of a line, and refuses to configure when a submit function of the header has no row. */
 #pragma once
 #include "harness.h"
 
@@ -39,16 +39,16 @@ typedef aio_op_id (*submit_fn)(struct env *e, const aio_submit_options *o, aio_c
 
 struct row {
     const char *name;
-    const char *shown;                       /* what aio_ctx_dump calls it; NULL: name */
-    env_fn setup;                            /* so that the operation succeeds */
+    const char *shown; /* what aio_ctx_dump calls it; NULL: name */
+    env_fn setup;      /* so that the operation succeeds */
     submit_fn submit;
     void (*check)(struct env *e, int32_t result); /* the value, and what it did */
-    env_fn block;                            /* instead of setup: so that it waits; NULL: never */
-    submit_fn submit_blocked;                /* NULL: submit */
-    env_fn unblock;                          /* lets one that waits succeed; NULL: not shown */
+    env_fn block;             /* instead of setup: so that it waits; NULL: never */
+    submit_fn submit_blocked; /* NULL: submit */
+    env_fn unblock;           /* lets one that waits succeed; NULL: not shown */
     bool multishot;
-    bool makes_descriptor;                   /* a result of 0 or more is one, to be closed */
-    bool timer;                              /* engine's own: no async, no links */
+    bool makes_descriptor; /* a result of 0 or more is one, to be closed */
+    bool timer;            /* engine's own: no async, no links */
 };
 
 struct failure {
@@ -71,8 +71,7 @@ void operation_fails(const void *failure);
     __attribute__((constructor)) static void register_##op_(void) {                                \
         harness_add_arg(#op_ "_succeeds", operation_succeeds, &row_##op_);                         \
         harness_add_arg(#op_ "_meets_its_deadline", operation_meets_its_deadline, &row_##op_);     \
-        harness_add_arg(#op_ "_in_flight_at_destroy", operation_in_flight_at_destroy,              \
-                        &row_##op_);                                                               \
+        harness_add_arg(#op_ "_in_flight_at_destroy", operation_in_flight_at_destroy, &row_##op_); \
         harness_add_arg(#op_ "_cancelled", operation_cancelled, &row_##op_);                       \
         harness_add_arg(#op_ "_refuses_bad_arguments", operation_refuses_bad_arguments,            \
                         &row_##op_);                                                               \

@@ -18,9 +18,7 @@ static int make_file(struct env *e, char path[512], const char *name, int flags)
     return env_keep(e, SYS(open(path, flags | O_CLOEXEC)));
 }
 
-static void with_file(struct env *e) {
-    e->fd = make_file(e, e->path, "file", O_RDWR);
-}
+static void with_file(struct env *e) { e->fd = make_file(e, e->path, "file", O_RDWR); }
 
 static void with_path(struct env *e) {
     make_file(e, e->path, "file", O_RDWR);
@@ -41,13 +39,9 @@ static void with_pipe_to_write(struct env *e) {
     fill_until_full(e->fd);
 }
 
-static void feed(struct env *e) {
-    write_all_or_fail(e->other, "hello", 5);
-}
+static void feed(struct env *e) { write_all_or_fail(e->other, "hello", 5); }
 
-static void drain(struct env *e) {
-    drain_until_empty(e->other);
-}
+static void drain(struct env *e) { drain_until_empty(e->other); }
 
 static void check_zero(struct env *e, int32_t result) {
     (void)e;
@@ -60,7 +54,6 @@ static void limit_descriptors(void) {
     /* Only for this test, which is a process of its own. */
     SYS(setrlimit(RLIMIT_NOFILE, &(struct rlimit){(rlim_t)next, (rlim_t)next}));
 }
-
 
 /* --- openat ---------------------------------------------------------------------------------- */
 
@@ -97,17 +90,14 @@ static void open_other_end(struct env *e) {
 }
 
 ROW(openat, .setup = with_path, .check = check_opened, .block = with_fifo,
-    .submit_blocked = submit_openat_of_a_fifo, .unblock = open_other_end,
-    .makes_descriptor = true);
+    .submit_blocked = submit_openat_of_a_fifo, .unblock = open_other_end, .makes_descriptor = true);
 
 FAILS(openat, ENOENT, -ENOENT) {
     env_path(e, e->path, "none");
     return submit_openat(e, o, cb, u);
 }
 
-FAILS(openat, ENOENT_for_an_empty_path, -ENOENT) {
-    return submit_openat(e, o, cb, u);
-}
+FAILS(openat, ENOENT_for_an_empty_path, -ENOENT) { return submit_openat(e, o, cb, u); }
 
 FAILS(openat, EEXIST, -EEXIST) {
     with_path(e);
@@ -152,9 +142,7 @@ FAILS(openat, EMFILE, -EMFILE) {
 
 /* --- close ----------------------------------------------------------------------------------- */
 
-SUBMIT(submit_close) {
-    return aio_submit_close(e->ctx, e->fd, o, cb, u);
-}
+SUBMIT(submit_close) { return aio_submit_close(e->ctx, e->fd, o, cb, u); }
 
 static void check_closed(struct env *e, int32_t result) {
     CHECK_EQ(result, 0);
@@ -175,9 +163,7 @@ static void check_hello(struct env *e, int32_t result) {
     CHECK_MEM(e->data, "hello", 5);
 }
 
-SUBMIT(submit_read) {
-    return aio_submit_read(e->ctx, e->fd, e->data, sizeof e->data, 0, o, cb, u);
-}
+SUBMIT(submit_read) { return aio_submit_read(e->ctx, e->fd, e->data, sizeof e->data, 0, o, cb, u); }
 
 ROW(read, .setup = with_file, .check = check_hello, .block = with_pipe_to_read, .unblock = feed);
 
@@ -340,9 +326,7 @@ FAILS(writev, EINVAL_of_the_count, -EINVAL) {
 
 /* --- fsync, statx, ftruncate ----------------------------------------------------------------- */
 
-SUBMIT(submit_fsync) {
-    return aio_submit_fsync(e->ctx, e->fd, AIO_FSYNC_DATASYNC, o, cb, u);
-}
+SUBMIT(submit_fsync) { return aio_submit_fsync(e->ctx, e->fd, AIO_FSYNC_DATASYNC, o, cb, u); }
 
 ROW(fsync, .setup = with_file, .check = check_zero);
 
@@ -403,9 +387,7 @@ FAILS(statx, ENAMETOOLONG, -ENAMETOOLONG) {
     return submit_statx(e, o, cb, u);
 }
 
-SUBMIT(submit_ftruncate) {
-    return aio_submit_ftruncate(e->ctx, e->fd, 3, o, cb, u);
-}
+SUBMIT(submit_ftruncate) { return aio_submit_ftruncate(e->ctx, e->fd, 3, o, cb, u); }
 
 static void check_truncated(struct env *e, int32_t result) {
     struct stat st;
@@ -438,9 +420,7 @@ FAILS(ftruncate, EINVAL_of_the_length, -EINVAL) {
 
 /* --- names ----------------------------------------------------------------------------------- */
 
-SUBMIT(submit_unlinkat) {
-    return aio_submit_unlinkat(e->ctx, AT_FDCWD, e->path, 0, o, cb, u);
-}
+SUBMIT(submit_unlinkat) { return aio_submit_unlinkat(e->ctx, AT_FDCWD, e->path, 0, o, cb, u); }
 
 static void check_unlinked(struct env *e, int32_t result) {
     CHECK_EQ(result, 0);
@@ -489,9 +469,7 @@ FAILS(unlinkat, EINVAL_of_unknown_flags, -EINVAL) {
     return aio_submit_unlinkat(e->ctx, AT_FDCWD, e->path, AT_SYMLINK_FOLLOW, o, cb, u);
 }
 
-SUBMIT(submit_mkdirat) {
-    return aio_submit_mkdirat(e->ctx, AT_FDCWD, e->path2, 0700, o, cb, u);
-}
+SUBMIT(submit_mkdirat) { return aio_submit_mkdirat(e->ctx, AT_FDCWD, e->path2, 0700, o, cb, u); }
 
 static void check_made_folder(struct env *e, int32_t result) {
     struct stat st;
@@ -649,8 +627,7 @@ FAILS(linkat, EPERM_of_a_folder, -EPERM) {
 
 FAILS(linkat, EINVAL_of_unknown_flags, -EINVAL) {
     with_path(e);
-    return aio_submit_linkat(e->ctx, AT_FDCWD, e->path, AT_FDCWD, e->path2, AT_REMOVEDIR, o, cb,
-                             u);
+    return aio_submit_linkat(e->ctx, AT_FDCWD, e->path, AT_FDCWD, e->path2, AT_REMOVEDIR, o, cb, u);
 }
 
 FAILS(linkat, EBADF, -EBADF) {

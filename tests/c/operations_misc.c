@@ -8,9 +8,7 @@ static void check_zero(struct env *e, int32_t result) {
     CHECK_EQ(result, 0);
 }
 
-SUBMIT(submit_nop) {
-    return aio_submit_nop(e->ctx, o, cb, u);
-}
+SUBMIT(submit_nop) { return aio_submit_nop(e->ctx, o, cb, u); }
 
 ROW(nop, .check = check_zero);
 
@@ -28,9 +26,7 @@ static void raw_pipe(struct env *e) {
     env_keep_both(e, fds);
 }
 
-static void feed(struct env *e) {
-    write_all_or_fail(e->other, "hello", 5);
-}
+static void feed(struct env *e) { write_all_or_fail(e->other, "hello", 5); }
 
 SUBMIT(submit_raw) {
     e->sqe = (struct io_uring_sqe){.opcode = IORING_OP_READ, .fd = e->fd, .len = sizeof e->data};
@@ -80,9 +76,7 @@ static void check_readable(struct env *e, int32_t result) {
     CHECK(is_readable(e->fd, 0));
 }
 
-SUBMIT(submit_poll) {
-    return aio_submit_poll(e->ctx, e->fd, POLLIN, o, cb, u);
-}
+SUBMIT(submit_poll) { return aio_submit_poll(e->ctx, e->fd, POLLIN, o, cb, u); }
 
 ROW(poll, .setup = pair_ready, .check = check_readable, .block = pair_idle, .unblock = feed);
 
@@ -96,12 +90,10 @@ FAILS(poll, EBADF_below_zero, -EBADF) {
     return submit_poll(e, o, cb, u);
 }
 
-SUBMIT(submit_poll_multishot) {
-    return aio_submit_poll_multishot(e->ctx, e->fd, POLLIN, o, cb, u);
-}
+SUBMIT(submit_poll_multishot) { return aio_submit_poll_multishot(e->ctx, e->fd, POLLIN, o, cb, u); }
 
-ROW(poll_multishot, .shown = "poll", .setup = pair_ready, .check = check_readable, .block = pair_idle,
-    .unblock = feed, .multishot = true);
+ROW(poll_multishot, .shown = "poll", .setup = pair_ready, .check = check_readable,
+    .block = pair_idle, .unblock = feed, .multishot = true);
 
 FAILS(poll_multishot, EBADF, -EBADF) {
     e->fd = 9999;

@@ -18,8 +18,8 @@ static int keep_socket(struct env *e, int domain, int type) {
 }
 
 static void loopback(struct env *e) {
-    e->addr = (struct sockaddr_in){.sin_family = AF_INET,
-                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    e->addr =
+        (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 }
 
 static void with_unbound(struct env *e) {
@@ -33,13 +33,9 @@ static void with_file(struct env *e) {
     loopback(e);
 }
 
-static void with_listener(struct env *e) {
-    e->fd = env_keep(e, make_tcp_listener(&e->addr, 8));
-}
+static void with_listener(struct env *e) { e->fd = env_keep(e, make_tcp_listener(&e->addr, 8)); }
 
-static void connect_other(struct env *e) {
-    e->other = env_keep(e, tcp_connect_to(&e->addr));
-}
+static void connect_other(struct env *e) { e->other = env_keep(e, tcp_connect_to(&e->addr)); }
 
 static void with_pending_connection(struct env *e) {
     with_listener(e);
@@ -64,13 +60,9 @@ static void with_fed_pair(struct env *e) {
     write_all_or_fail(e->other, "hello", 5);
 }
 
-static void feed(struct env *e) {
-    write_all_or_fail(e->other, "hello", 5);
-}
+static void feed(struct env *e) { write_all_or_fail(e->other, "hello", 5); }
 
-static void drain(struct env *e) {
-    drain_until_empty(e->other);
-}
+static void drain(struct env *e) { drain_until_empty(e->other); }
 
 static void with_closed_peer(struct env *e) {
     int fds[2];
@@ -79,9 +71,7 @@ static void with_closed_peer(struct env *e) {
     e->fd = env_keep(e, fds[0]);
 }
 
-static void with_udp(struct env *e) {
-    e->fd = env_keep(e, make_udp_socket(&e->addr));
-}
+static void with_udp(struct env *e) { e->fd = env_keep(e, make_udp_socket(&e->addr)); }
 
 static void limit_descriptors(void) {
     const int next = SYS(dup(0));
@@ -117,18 +107,14 @@ FAILS(socket, EPROTONOSUPPORT, -EPROTONOSUPPORT) {
     return aio_submit_socket(e->ctx, AF_INET, SOCK_STREAM, IPPROTO_UDP, o, cb, u);
 }
 
-FAILS(socket, EINVAL, -EINVAL) {
-    return aio_submit_socket(e->ctx, AF_INET, 0x70, 0, o, cb, u);
-}
+FAILS(socket, EINVAL, -EINVAL) { return aio_submit_socket(e->ctx, AF_INET, 0x70, 0, o, cb, u); }
 
 FAILS(socket, EMFILE, -EMFILE) {
     limit_descriptors();
     return submit_socket(e, o, cb, u);
 }
 
-SUBMIT(submit_bind) {
-    return aio_submit_bind(e->ctx, e->fd, ADDR(e), sizeof e->addr, o, cb, u);
-}
+SUBMIT(submit_bind) { return aio_submit_bind(e->ctx, e->fd, ADDR(e), sizeof e->addr, o, cb, u); }
 
 static void check_bound(struct env *e, int32_t result) {
     struct sockaddr_in addr;
@@ -182,9 +168,7 @@ static void with_bound(struct env *e) {
     SYS(getsockname(e->fd, (struct sockaddr *)&e->addr, &len));
 }
 
-SUBMIT(submit_listen) {
-    return aio_submit_listen(e->ctx, e->fd, 4, o, cb, u);
-}
+SUBMIT(submit_listen) { return aio_submit_listen(e->ctx, e->fd, 4, o, cb, u); }
 
 static void check_listening(struct env *e, int32_t result) {
     CHECK_EQ(result, 0);
@@ -216,8 +200,7 @@ FAILS(listen, EINVAL_of_a_connected_socket, -EINVAL) {
 /* --- accept ---------------------------------------------------------------------------------- */
 
 SUBMIT(submit_accept) {
-    return aio_submit_accept(e->ctx, e->fd, (struct sockaddr *)&e->peer, &e->peer_len, 0, o, cb,
-                             u);
+    return aio_submit_accept(e->ctx, e->fd, (struct sockaddr *)&e->peer, &e->peer_len, 0, o, cb, u);
 }
 
 static void check_accepted(struct env *e, int32_t result) {
@@ -275,9 +258,9 @@ static void check_accepted_nonblocking(struct env *e, int32_t result) {
     CHECK(is_cloexec(result));
 }
 
-ROW(accept_multishot, .shown = "accept", .setup = with_pending_connection, .check = check_accepted_nonblocking,
-    .block = with_listener, .unblock = connect_other, .multishot = true,
-    .makes_descriptor = true);
+ROW(accept_multishot, .shown = "accept", .setup = with_pending_connection,
+    .check = check_accepted_nonblocking, .block = with_listener, .unblock = connect_other,
+    .multishot = true, .makes_descriptor = true);
 
 FAILS(accept_multishot, EBADF, -EBADF) {
     e->fd = 9999;
@@ -440,8 +423,7 @@ SUBMIT(submit_sendmsg) {
     return aio_submit_sendmsg(e->ctx, e->fd, &e->header, 0, o, cb, u);
 }
 
-ROW(sendmsg, .setup = with_pair, .check = check_arrived, .block = with_full_pair,
-    .unblock = drain);
+ROW(sendmsg, .setup = with_pair, .check = check_arrived, .block = with_full_pair, .unblock = drain);
 
 FAILS(sendmsg, EBADF, -EBADF) {
     e->fd = 9999;
@@ -474,7 +456,8 @@ FAILS(sendmsg, EBADF_of_a_descriptor_in_the_control_data, -EBADF) {
     env_keep_both(e, fds);
     memset(&control, 0, sizeof control);
     e->iov[0] = (struct iovec){e->text, 1};
-    e->header = (struct msghdr){.msg_iov = e->iov, .msg_iovlen = 1,
+    e->header = (struct msghdr){.msg_iov = e->iov,
+                                .msg_iovlen = 1,
                                 .msg_control = control.bytes,
                                 .msg_controllen = sizeof control.bytes};
     struct cmsghdr *header = CMSG_FIRSTHDR(&e->header);
@@ -505,9 +488,7 @@ static void check_hello(struct env *e, int32_t result) {
     CHECK_MEM(e->data, "hello", 5);
 }
 
-SUBMIT(submit_recv) {
-    return aio_submit_recv(e->ctx, e->fd, e->data, sizeof e->data, 0, o, cb, u);
-}
+SUBMIT(submit_recv) { return aio_submit_recv(e->ctx, e->fd, e->data, sizeof e->data, 0, o, cb, u); }
 
 ROW(recv, .setup = with_fed_pair, .check = check_hello, .block = with_pair, .unblock = feed);
 
@@ -592,9 +573,7 @@ FAILS(recvmsg, EFAULT, -EFAULT) {
 
 /* --- shutdown -------------------------------------------------------------------------------- */
 
-SUBMIT(submit_shutdown) {
-    return aio_submit_shutdown(e->ctx, e->fd, SHUT_WR, o, cb, u);
-}
+SUBMIT(submit_shutdown) { return aio_submit_shutdown(e->ctx, e->fd, SHUT_WR, o, cb, u); }
 
 static void check_shut(struct env *e, int32_t result) {
     check_zero(e, result);

@@ -1,7 +1,7 @@
 /* Cancels that race with everything: before the operation is handed over, while it waits, while its
- * data arrives, after it has completed, in a callback, and from another thread at any of these. Each
- * operation gets exactly one last callback with a result that it can have, no byte is lost, and
- * bystanders are never hit.
+ * data arrives, after it has completed, in a callback, and from another thread at any of these.
+ * Each operation gets exactly one last callback with a result that it can have, no byte is lost,
+ * and bystanders are never hit.
  *
  *   soak_cancel_race [operations] */
 #include "harness.h"
@@ -87,8 +87,8 @@ static void submit(aio_ctx *ctx, struct racer *r, uint64_t *random) {
         r->id = ID(aio_submit_poll_multishot(ctx, r->pair[0], POLLIN, NULL, on_call, &r->call));
         break;
     case 7:
-        r->id = ID(aio_submit_recv(ctx, r->pair[0], &r->byte, 1, 0,
-                                   WITH(.flags = AIO_SUBMIT_ASYNC), on_call, &r->call));
+        r->id = ID(aio_submit_recv(ctx, r->pair[0], &r->byte, 1, 0, WITH(.flags = AIO_SUBMIT_ASYNC),
+                                   on_call, &r->call));
         break;
     default:
         r->id = ID(aio_submit_recv(ctx, r->pair[0], &r->byte, 1, 0, plain, on_call, &r->call));

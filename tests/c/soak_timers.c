@@ -3,8 +3,8 @@
  *
  *   soak_timers [outstanding] [--require NS]
  *
- * The cost is of aio_submit_timer, aio_ctx_cancel and the cancelled timer's callback together; it is
- * printed, and only with --require compared with a figure. */
+ * The cost is of aio_submit_timer, aio_ctx_cancel and the cancelled timer's callback together; it
+ * is printed, and only with --require compared with a figure. */
 #include "harness.h"
 
 #include <inttypes.h>
@@ -43,8 +43,8 @@ static double arm_and_cancel_ns(int outstanding, uint64_t *random, double *calls
         }
         const uint64_t start = now_ns();
         for (int i = 0; i < BATCH; i++) {
-            const aio_op_id armed = aio_submit_timer(ctx, delays[i], NULL, on_cancelled,
-                                                     &cancelled);
+            const aio_op_id armed =
+                aio_submit_timer(ctx, delays[i], NULL, on_cancelled, &cancelled);
             aio_ctx_cancel(ctx, victims[i]);
             victims[i] = armed;
         }

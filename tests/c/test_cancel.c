@@ -26,7 +26,7 @@ TEST(a_blocked_operation_ends_with_ecanceled_once) {
     CHECK_EQ(byte, 'u');
     write_all_or_fail(pair[1], "d", 1);
     sleep_ms(5);
-    CHECK_EQ(byte, 'u'); /* the kernel no longer writes there */
+    CHECK_EQ(byte, 'u');               /* the kernel no longer writes there */
     CHECK(is_readable(pair[0], 1000)); /* and ate nothing */
     end_ctx(ctx);
 }
@@ -68,8 +68,8 @@ TEST(ids_of_other_contexts_and_invented_ones_are_enoent) {
     const aio_op_id foreign = ID(aio_submit_timer(other, HOUR, NULL, on_call, &call));
     const aio_op_id own = ID(aio_submit_timer(ctx, HOUR, NULL, on_call, &mine));
     CHECK_EQ(aio_ctx_cancel(ctx, foreign), -ENOENT);
-    const aio_op_id invented[] = {0, -1, 1, INT64_MAX, INT64_MIN, own ^ (1ll << 24), own ^ 1,
-                                  own | (1ll << 63)};
+    const aio_op_id invented[] = {
+        0, -1, 1, INT64_MAX, INT64_MIN, own ^ (1ll << 24), own ^ 1, own | (1ll << 63)};
     for (int i = 0; i < COUNT_OF(invented); i++) {
         const int32_t status = aio_ctx_cancel(ctx, invented[i]);
         CHECK(status == -ENOENT || (invented[i] <= 0 && status == -EINVAL));
@@ -132,8 +132,8 @@ TEST(a_write_that_waits_is_cancelled_and_its_memory_is_free) {
     struct call call = {0};
     char *text = malloc(5);
     memcpy(text, "late!", 5);
-    const aio_op_id id = ID(
-        aio_submit_write(ctx, pipe_fds[1], text, 5, AIO_OFFSET_CURRENT, NULL, on_call, &call));
+    const aio_op_id id =
+        ID(aio_submit_write(ctx, pipe_fds[1], text, 5, AIO_OFFSET_CURRENT, NULL, on_call, &call));
     check_blocked(ctx, &call);
     CHECK_EQ(aio_ctx_cancel(ctx, id), 0);
     CHECK_EQ(await_call(ctx, &call), -ECANCELED);
@@ -325,8 +325,8 @@ TEST(a_connection_that_raced_with_the_cancel_is_delivered_or_closed) {
     const int before = open_descriptors();
     for (int i = 0; i < scaled(200); i++) {
         struct call call = {0};
-        const aio_op_id id = ID(aio_submit_accept(ctx, listener, NULL, NULL, 0, NULL, on_call,
-                                                  &call));
+        const aio_op_id id =
+            ID(aio_submit_accept(ctx, listener, NULL, NULL, 0, NULL, on_call, &call));
         CHECK_GE(aio_ctx_flush(ctx), 0);
         const int client = tcp_connect_to(&addr);
         const int32_t status = aio_ctx_cancel(ctx, id);
@@ -355,8 +355,8 @@ TEST(detached_accepts_leak_no_descriptor) {
     await_call(ctx, &warm);
     const int before = open_descriptors();
     for (int i = 0; i < scaled(200); i++) {
-        const aio_op_id id = ID(aio_submit_accept_multishot(ctx, listener, 0, NULL, on_call_never,
-                                                            NULL));
+        const aio_op_id id =
+            ID(aio_submit_accept_multishot(ctx, listener, 0, NULL, on_call_never, NULL));
         CHECK_GE(aio_ctx_flush(ctx), 0);
         const int client = tcp_connect_to(&addr);
         CHECK_EQ(aio_ctx_detach(ctx, id), 0);

@@ -18,13 +18,11 @@ struct gate {
 static void gate_submit(aio_ctx *ctx, struct gate *gate, const aio_submit_options *options) {
     memset(gate, 0, sizeof *gate);
     make_socket_pair(gate->pair);
-    gate->id = ID(aio_submit_recv(ctx, gate->pair[0], &gate->byte, 1, 0, options, on_call,
-                                  &gate->call));
+    gate->id =
+        ID(aio_submit_recv(ctx, gate->pair[0], &gate->byte, 1, 0, options, on_call, &gate->call));
 }
 
-static void gate_open(struct gate *gate) {
-    write_all_or_fail(gate->pair[1], "x", 1);
-}
+static void gate_open(struct gate *gate) { write_all_or_fail(gate->pair[1], "x", 1); }
 
 /* --- links ----------------------------------------------------------------------------------- */
 
@@ -386,8 +384,7 @@ TEST(a_deadline_of_a_member_that_has_not_started_cancels_the_head) {
     struct call second = {0}, third = {0};
     gate_submit(ctx, &gate, LINK);
     const uint64_t start = now_ns();
-    ID(aio_submit_nop(ctx, WITH(.flags = AIO_SUBMIT_LINK, .timeout_ns = 5 * MS), on_call,
-                      &second));
+    ID(aio_submit_nop(ctx, WITH(.flags = AIO_SUBMIT_LINK, .timeout_ns = 5 * MS), on_call, &second));
     ID(aio_submit_nop(ctx, NULL, on_call, &third));
     CHECK_EQ(aio_ctx_run(ctx), 0);
     CHECK_EQ(gate.call.result, -ECANCELED);

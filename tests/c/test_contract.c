@@ -24,17 +24,13 @@ struct idle {
 static void idle_submit(aio_ctx *ctx, struct idle *idle, const aio_submit_options *options) {
     memset(idle, 0, sizeof *idle);
     make_socket_pair(idle->pair);
-    idle->id = ID(aio_submit_recv(ctx, idle->pair[0], &idle->byte, 1, 0, options, on_call,
-                                  &idle->call));
+    idle->id =
+        ID(aio_submit_recv(ctx, idle->pair[0], &idle->byte, 1, 0, options, on_call, &idle->call));
 }
 
-static void idle_feed(struct idle *idle) {
-    write_all_or_fail(idle->pair[1], "x", 1);
-}
+static void idle_feed(struct idle *idle) { write_all_or_fail(idle->pair[1], "x", 1); }
 
-static void count_post(void *arg) {
-    ++*(int *)arg;
-}
+static void count_post(void *arg) { ++*(int *)arg; }
 
 static void on_thread(void *(*fn)(void *), void *arg) {
     pthread_t thread;
@@ -196,7 +192,8 @@ TEST(line_03_one_last_callback_whatever_the_end) {
     CHECK_EQ(late.call.result, -ETIMEDOUT);
     CHECK_EQ(destroyed.call.result, -ECANCELED);
     CHECK_EQ(success.calls + failure.calls + cancelled.call.calls + late.call.calls +
-                 destroyed.call.calls, 5);
+                 destroyed.call.calls,
+             5);
 }
 
 TEST(line_03_quiet_is_silent_on_success_only) {
@@ -204,8 +201,7 @@ TEST(line_03_quiet_is_silent_on_success_only) {
     struct call failure = {0};
     char byte = 0;
     ID(aio_submit_nop(ctx, WITH(.flags = AIO_SUBMIT_QUIET), on_call_never, NULL));
-    ID(aio_submit_read(ctx, 9999, &byte, 1, 0, WITH(.flags = AIO_SUBMIT_QUIET), on_call,
-                       &failure));
+    ID(aio_submit_read(ctx, 9999, &byte, 1, 0, WITH(.flags = AIO_SUBMIT_QUIET), on_call, &failure));
     CHECK_EQ(aio_ctx_run(ctx), 0);
     CHECK_EQ(failure.result, -EBADF);
     CHECK_EQ(stats_of(ctx).completed, 2); /* the engine learns of both ends */
@@ -246,8 +242,8 @@ TEST(line_04_outputs_belong_to_the_engine_until_the_last_callback_and_not_longer
     memset(&peer, 0, sizeof peer);
     const int listener = make_tcp_listener(&addr, 8);
     struct call call = {0};
-    const aio_op_id id = ID(aio_submit_accept(ctx, listener, (struct sockaddr *)&peer, &len, 0,
-                                              NULL, on_call, &call));
+    const aio_op_id id = ID(
+        aio_submit_accept(ctx, listener, (struct sockaddr *)&peer, &len, 0, NULL, on_call, &call));
     check_blocked(ctx, &call);
     CHECK_EQ(aio_ctx_cancel(ctx, id), 0);
     CHECK_EQ(await_call(ctx, &call), -ECANCELED);
@@ -268,8 +264,8 @@ TEST(line_04_cancelling_does_not_shorten_it) {
     aio_ctx *ctx = make_ctx();
     const int fd = temp_file("slow", "0123456789", 10);
     struct call call = {0};
-    const aio_op_id id = ID(aio_submit_read(ctx, fd, page, 10, 0, WITH(.flags = AIO_SUBMIT_ASYNC),
-                                            on_call, &call));
+    const aio_op_id id =
+        ID(aio_submit_read(ctx, fd, page, 10, 0, WITH(.flags = AIO_SUBMIT_ASYNC), on_call, &call));
     CHECK_GE(aio_ctx_run_once(ctx, 0), 0);
     if (!is_readable(fault, 5000))
         SKIP("the read does not fault here");
@@ -348,8 +344,8 @@ TEST(line_06_a_connection_for_a_cancelled_accept_is_closed) {
     SYS(fcntl(listener, F_SETFL, O_NONBLOCK));
     const int before = open_descriptors();
     for (int i = 0; i < 50; i++) {
-        const aio_op_id id = ID(aio_submit_accept_multishot(ctx, listener, 0, NULL, on_call_never,
-                                                            NULL));
+        const aio_op_id id =
+            ID(aio_submit_accept_multishot(ctx, listener, 0, NULL, on_call_never, NULL));
         CHECK_GE(aio_ctx_flush(ctx), 0);
         const int client = tcp_connect_to(&addr);
         CHECK_EQ(i & 1 ? aio_ctx_detach(ctx, id) : aio_ctx_cancel_wait(ctx, id), 0);
@@ -385,10 +381,12 @@ TEST(line_06_a_descriptor_passed_to_a_receive_that_nobody_waits_for_is_closed) {
         memset(&in_control, 0, sizeof in_control);
         memset(&out_control, 0, sizeof out_control);
         struct iovec in = {&in_byte, 1}, out = {&out_byte, 1};
-        struct msghdr recv_header = {.msg_iov = &in, .msg_iovlen = 1,
+        struct msghdr recv_header = {.msg_iov = &in,
+                                     .msg_iovlen = 1,
                                      .msg_control = in_control.bytes,
                                      .msg_controllen = sizeof in_control.bytes};
-        struct msghdr send_header = {.msg_iov = &out, .msg_iovlen = 1,
+        struct msghdr send_header = {.msg_iov = &out,
+                                     .msg_iovlen = 1,
                                      .msg_control = out_control.bytes,
                                      .msg_controllen = sizeof out_control.bytes};
         struct cmsghdr *header = CMSG_FIRSTHDR(&send_header);
@@ -398,8 +396,8 @@ TEST(line_06_a_descriptor_passed_to_a_receive_that_nobody_waits_for_is_closed) {
         memcpy(CMSG_DATA(header), &pipe_fds[0], sizeof(int));
         if (i & 1) /* there before the receive, which then completes at once */
             CHECK_EQ(sendmsg(pair[1], &send_header, 0), 1);
-        const aio_op_id id = ID(aio_submit_recvmsg(ctx, pair[0], &recv_header, 0, NULL,
-                                                   on_call_never, NULL));
+        const aio_op_id id =
+            ID(aio_submit_recvmsg(ctx, pair[0], &recv_header, 0, NULL, on_call_never, NULL));
         CHECK_GE(aio_ctx_flush(ctx), 0);
         if (!(i & 1))
             CHECK_EQ(sendmsg(pair[1], &send_header, 0), 1);
@@ -846,9 +844,7 @@ TEST(line_14_an_exception_that_leaves_a_callback_aborts_with_a_message) {
     check_that_throwing_aborts(false);
 }
 
-TEST(line_14_an_exception_during_destroy_aborts_too) {
-    check_that_throwing_aborts(true);
-}
+TEST(line_14_an_exception_during_destroy_aborts_too) { check_that_throwing_aborts(true); }
 
 static void *use_from_another_thread(void *arg) {
     aio_ctx *ctx = arg;
@@ -927,10 +923,11 @@ TEST(line_16_descriptors_of_the_engine_are_close_on_exec_unless_inherited) {
     for (int inherit = 0; inherit < 2; inherit++) {
         const aio_submit_options *options = inherit ? WITH(.flags = AIO_SUBMIT_INHERIT) : NULL;
         struct call file = {0}, sock = {0};
-        const int a = DO(ctx, file, aio_submit_openat(ctx, AT_FDCWD, "/dev/null", O_RDWR, 0,
-                                                      options, on_call, &file));
-        const int b = DO(ctx, sock, aio_submit_socket(ctx, AF_UNIX, SOCK_STREAM, 0, options,
-                                                      on_call, &sock));
+        const int a =
+            DO(ctx, file,
+               aio_submit_openat(ctx, AT_FDCWD, "/dev/null", O_RDWR, 0, options, on_call, &file));
+        const int b =
+            DO(ctx, sock, aio_submit_socket(ctx, AF_UNIX, SOCK_STREAM, 0, options, on_call, &sock));
         CHECK_EQ(is_cloexec(a), !inherit);
         CHECK_EQ(is_cloexec(b), !inherit);
         close(a);
@@ -957,8 +954,9 @@ TEST(line_16_sends_raise_no_sigpipe_unless_asked) {
     CHECK_EQ(DO(ctx, silent, aio_submit_send(ctx, pair[0], "x", 1, 0, NULL, on_call, &silent)),
              -EPIPE);
     CHECK_EQ(pipe_signals, 0);
-    CHECK_EQ(DO(ctx, loud, aio_submit_send(ctx, pair[0], "x", 1, 0,
-                                           WITH(.flags = AIO_SUBMIT_SIGPIPE), on_call, &loud)),
+    CHECK_EQ(DO(ctx, loud,
+                aio_submit_send(ctx, pair[0], "x", 1, 0, WITH(.flags = AIO_SUBMIT_SIGPIPE), on_call,
+                                &loud)),
              -EPIPE);
     CHECK_EQ(pipe_signals, 1);
     end_ctx(ctx);
@@ -993,15 +991,15 @@ TEST(line_17_a_timeout_of_the_network_has_no_deadline_flag) {
     const unsigned timeout_ms = 100;
     SYS(setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms));
     struct call call = {0};
-    CHECK_EQ(DO(ctx, call, aio_submit_connect(ctx, fd, (struct sockaddr *)&addr, sizeof addr,
-                                              NULL, on_call, &call)), -ETIMEDOUT);
+    CHECK_EQ(DO(ctx, call,
+                aio_submit_connect(ctx, fd, (struct sockaddr *)&addr, sizeof addr, NULL, on_call,
+                                   &call)),
+             -ETIMEDOUT);
     CHECK_EQ(call.flags & AIO_CQE_DEADLINE, 0);
     end_ctx(ctx);
 }
 
-static void on_alarm(int number) {
-    (void)number;
-}
+static void on_alarm(int number) { (void)number; }
 
 TEST(line_17_eintr_never_reaches_the_user) {
     aio_ctx *ctx = make_ctx();
@@ -1038,8 +1036,8 @@ TEST(line_17_eintr_never_reaches_the_user) {
 TEST(line_17_a_length_above_the_kernels_limit_is_clamped_and_not_cut) {
     aio_ctx *ctx = make_ctx();
     const size_t len = (1ull << 32) + 4;
-    char *map = mmap(NULL, len, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    char *map =
+        mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (map == MAP_FAILED)
         SKIP("no address space: %s", strerror(errno));
     const int fd = temp_file("clamped", "0123456789", 10);

@@ -4,9 +4,7 @@
 
 #include <inttypes.h>
 
-static bool is_power_of_two(uint32_t value) {
-    return value && !(value & (value - 1));
-}
+static bool is_power_of_two(uint32_t value) { return value && !(value & (value - 1)); }
 
 static aio_info info_of(const aio_ctx *ctx) {
     aio_info info = {.size = sizeof info};
@@ -191,9 +189,7 @@ TEST(the_descriptors_of_a_context_are_close_on_exec) {
 
 /* --- run and run_once ------------------------------------------------------------------------ */
 
-static void post_flag(void *arg) {
-    *(bool *)arg = true;
-}
+static void post_flag(void *arg) { *(bool *)arg = true; }
 
 TEST(run_returns_at_once_when_nothing_is_in_flight) {
     aio_ctx *ctx = make_ctx();
@@ -286,9 +282,7 @@ static void submit_again(struct call *call) {
         ID(aio_submit_nop(call->ctx, NULL, on_call, call));
 }
 
-static void set_flag(struct call *call) {
-    *(bool *)call->arg = true;
-}
+static void set_flag(struct call *call) { *(bool *)call->arg = true; }
 
 TEST(a_timer_fires_in_a_flood_of_completions) {
     aio_ctx *ctx = make_ctx();

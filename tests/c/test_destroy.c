@@ -58,8 +58,8 @@ static void mix_submit(aio_ctx *ctx, struct mix *mix) {
     MIX_ADD(mix, aio_submit_interval(ctx, HOUR, NULL, MIX_TAIL));
     MIX_ADD(mix, aio_submit_nop(ctx, WITH(.flags = AIO_SUBMIT_BARRIER), MIX_TAIL));
     MIX_ADD(mix, aio_submit_recvmsg(ctx, socket, &mix->header, 0, NULL, MIX_TAIL));
-    MIX_ADD(mix, aio_submit_recv(ctx, socket, &bytes[13], 1, 0, WITH(.timeout_ns = HOUR),
-                                 MIX_TAIL));
+    MIX_ADD(mix,
+            aio_submit_recv(ctx, socket, &bytes[13], 1, 0, WITH(.timeout_ns = HOUR), MIX_TAIL));
     CHECK_EQ(mix->count, MIX);
 }
 
@@ -138,8 +138,7 @@ TEST(destroy_ends_chains_and_a_pending_close) {
     make_socket_pair(b);
     char bytes[2] = {0};
     struct call head = {0}, member = {0}, recv = {0}, close_call = {0};
-    ID(aio_submit_recv(ctx, a[0], &bytes[0], 1, 0, WITH(.flags = AIO_SUBMIT_LINK), on_call,
-                       &head));
+    ID(aio_submit_recv(ctx, a[0], &bytes[0], 1, 0, WITH(.flags = AIO_SUBMIT_LINK), on_call, &head));
     ID(aio_submit_nop(ctx, NULL, on_call, &member));
     ID(aio_submit_recv(ctx, b[0], &bytes[1], 1, 0, NULL, on_call, &recv));
     run_for_ms(ctx, 5);
@@ -193,9 +192,7 @@ TEST(a_hold_does_not_keep_destroy) {
     CHECK_EQ(aio_ctx_destroy(ctx), 0);
 }
 
-static void post_never(void *arg) {
-    FAIL("posted work that must not run: %p", arg);
-}
+static void post_never(void *arg) { FAIL("posted work that must not run: %p", arg); }
 
 static void submit_and_post_late(struct call *call) {
     int32_t *statuses = call->arg;
@@ -216,9 +213,7 @@ TEST(submit_and_post_are_refused_once_destroy_has_begun) {
     CHECK_EQ(statuses[2], AIO_ECLOSED);
 }
 
-static void count_post(void *arg) {
-    ++*(int *)arg;
-}
+static void count_post(void *arg) { ++*(int *)arg; }
 
 TEST(posts_that_were_accepted_run_before_destroy_returns) {
     int ran = 0;
@@ -249,9 +244,7 @@ TEST(a_context_that_was_never_used_is_destroyed_anywhere) {
 
 /* --- inside a callback ----------------------------------------------------------------------- */
 
-static void destroy_here(struct call *call) {
-    CHECK_EQ(aio_ctx_destroy(call->ctx), AIO_EPENDING);
-}
+static void destroy_here(struct call *call) { CHECK_EQ(aio_ctx_destroy(call->ctx), AIO_EPENDING); }
 
 TEST(destroy_in_a_callback_is_pending_and_run_says_destroyed) {
     aio_ctx *ctx = make_ctx();
@@ -304,9 +297,7 @@ TEST(destroy_in_the_callback_of_an_interval_ends_the_interval) {
     CHECK_EQ(call.flags, AIO_CQE_ABORTED);
 }
 
-static void destroy_from_post(void *arg) {
-    CHECK_EQ(aio_ctx_destroy(arg), AIO_EPENDING);
-}
+static void destroy_from_post(void *arg) { CHECK_EQ(aio_ctx_destroy(arg), AIO_EPENDING); }
 
 TEST(destroy_in_posted_work_is_pending_too) {
     aio_ctx *ctx = make_ctx();
@@ -485,17 +476,11 @@ static void with_a_child(void (*body)(void *)) {
     mix_check_aborted(&mix);
 }
 
-TEST(a_forked_child_is_refused_every_call) {
-    with_a_child(child_calls);
-}
+TEST(a_forked_child_is_refused_every_call) { with_a_child(child_calls); }
 
-TEST(a_forked_child_is_refused_every_question) {
-    with_a_child(child_questions);
-}
+TEST(a_forked_child_is_refused_every_question) { with_a_child(child_questions); }
 
-TEST(destroy_in_a_forked_child_frees_the_copy_without_callbacks) {
-    with_a_child(child_destroys);
-}
+TEST(destroy_in_a_forked_child_frees_the_copy_without_callbacks) { with_a_child(child_destroys); }
 
 static void wait_for_the_end(void *arg) {
     char byte;
@@ -620,8 +605,8 @@ TEST(detach_refuses_what_uses_memory_of_the_callers) {
     aio_op_id ids[4];
     memset(c, 0, sizeof c);
     ids[0] = ID(aio_submit_recv(ctx, pair[0], &bytes[0], 1, 0, NULL, on_call, &c[0]));
-    ids[1] = ID(aio_submit_read(ctx, pipe_fds[0], &bytes[1], 1, AIO_OFFSET_CURRENT, NULL, on_call,
-                                &c[1]));
+    ids[1] = ID(
+        aio_submit_read(ctx, pipe_fds[0], &bytes[1], 1, AIO_OFFSET_CURRENT, NULL, on_call, &c[1]));
     ids[2] = ID(aio_submit_accept(ctx, listener, (struct sockaddr *)&peer, &peer_len, 0, NULL,
                                   on_call, &c[2]));
     ids[3] = ID(aio_submit_recvmsg(ctx, pair[0], &header, 0, NULL, on_call, &c[3]));
@@ -647,9 +632,9 @@ TEST(a_file_opened_for_a_detached_operation_is_closed_again) {
     await_call(ctx, &warm);
     const int before = open_descriptors();
     for (int i = 0; i < scaled(200); i++) {
-        const aio_op_id id = ID(aio_submit_openat(
-            ctx, AT_FDCWD, "/dev/null", O_RDONLY, 0,
-            i & 1 ? WITH(.flags = AIO_SUBMIT_ASYNC) : NULL, on_call_never, NULL));
+        const aio_op_id id = ID(aio_submit_openat(ctx, AT_FDCWD, "/dev/null", O_RDONLY, 0,
+                                                  i & 1 ? WITH(.flags = AIO_SUBMIT_ASYNC) : NULL,
+                                                  on_call_never, NULL));
         if (i & 2)
             CHECK_GE(aio_ctx_flush(ctx), 0);
         CHECK_EQ(aio_ctx_detach(ctx, id), 0);
@@ -670,8 +655,8 @@ TEST(after_cancel_wait_the_memory_is_free_and_no_callback_runs) {
         char *bytes = malloc(2);
         memset(bytes, 'm', 2);
         const aio_submit_options *options = i & 1 ? WITH(.flags = AIO_SUBMIT_ASYNC) : NULL;
-        const aio_op_id a = ID(
-            aio_submit_recv(ctx, pair[0], &bytes[0], 1, 0, NULL, on_call_never, NULL));
+        const aio_op_id a =
+            ID(aio_submit_recv(ctx, pair[0], &bytes[0], 1, 0, NULL, on_call_never, NULL));
         const aio_op_id b = ID(aio_submit_read(ctx, pipe_fds[0], &bytes[1], 1, AIO_OFFSET_CURRENT,
                                                options, on_call_never, NULL));
         if (i & 2)
@@ -697,8 +682,8 @@ TEST(cancel_wait_takes_back_what_never_reached_the_kernel) {
     struct call other = {0};
     ID(aio_submit_timer(ctx, HOUR, NULL, on_call, &other));
     const aio_op_id timer = ID(aio_submit_timer(ctx, HOUR, NULL, on_call_never, NULL));
-    const aio_op_id barrier = ID(
-        aio_submit_nop(ctx, WITH(.flags = AIO_SUBMIT_BARRIER), on_call_never, NULL));
+    const aio_op_id barrier =
+        ID(aio_submit_nop(ctx, WITH(.flags = AIO_SUBMIT_BARRIER), on_call_never, NULL));
     CHECK_EQ(aio_ctx_cancel_wait(ctx, timer), 0);
     CHECK_EQ(aio_ctx_cancel_wait(ctx, barrier), 0);
     CHECK_EQ(aio_ctx_in_flight(ctx), 1);
@@ -776,8 +761,8 @@ TEST(connections_that_arrive_during_cancel_wait_are_closed) {
     await_call(ctx, &warm);
     const int before = open_descriptors();
     for (int i = 0; i < scaled(100); i++) {
-        const aio_op_id id = ID(aio_submit_accept_multishot(ctx, listener, 0, NULL, on_call_never,
-                                                            NULL));
+        const aio_op_id id =
+            ID(aio_submit_accept_multishot(ctx, listener, 0, NULL, on_call_never, NULL));
         CHECK_GE(aio_ctx_flush(ctx), 0);
         const int client = tcp_connect_to(&addr);
         CHECK_EQ(aio_ctx_cancel_wait(ctx, id), 0);

@@ -11,21 +11,39 @@ struct named {
 };
 
 static const struct named own_codes[] = {
-    {AIO_EWRONGTHREAD, "AIO_EWRONGTHREAD"}, {AIO_EREENTRANT, "AIO_EREENTRANT"},
-    {AIO_EPENDING, "AIO_EPENDING"},         {AIO_EDESTROYED, "AIO_EDESTROYED"},
-    {AIO_ESTUCK, "AIO_ESTUCK"},             {AIO_EORPHANED, "AIO_EORPHANED"},
-    {AIO_EPANIC, "AIO_EPANIC"},             {AIO_EFORKED, "AIO_EFORKED"},
+    {AIO_EWRONGTHREAD, "AIO_EWRONGTHREAD"},
+    {AIO_EREENTRANT, "AIO_EREENTRANT"},
+    {AIO_EPENDING, "AIO_EPENDING"},
+    {AIO_EDESTROYED, "AIO_EDESTROYED"},
+    {AIO_ESTUCK, "AIO_ESTUCK"},
+    {AIO_EORPHANED, "AIO_EORPHANED"},
+    {AIO_EPANIC, "AIO_EPANIC"},
+    {AIO_EFORKED, "AIO_EFORKED"},
     {AIO_ECLOSED, "AIO_ECLOSED"},
 };
 
 static const struct named system_codes[] = {
-    {-EPERM, "EPERM"},         {-ENOENT, "ENOENT"},       {-EINTR, "EINTR"},
-    {-EIO, "EIO"},             {-EBADF, "EBADF"},         {-EAGAIN, "EAGAIN"},
-    {-ENOMEM, "ENOMEM"},       {-EACCES, "EACCES"},       {-EBUSY, "EBUSY"},
-    {-EEXIST, "EEXIST"},       {-EINVAL, "EINVAL"},       {-EPIPE, "EPIPE"},
-    {-E2BIG, "E2BIG"},         {-ENOBUFS, "ENOBUFS"},     {-ETIMEDOUT, "ETIMEDOUT"},
-    {-ECANCELED, "ECANCELED"}, {-EOPNOTSUPP, "EOPNOTSUPP"}, {-ECONNRESET, "ECONNRESET"},
-    {-EALREADY, "EALREADY"},   {-EOVERFLOW, "EOVERFLOW"}, {-ENAMETOOLONG, "ENAMETOOLONG"},
+    {-EPERM, "EPERM"},
+    {-ENOENT, "ENOENT"},
+    {-EINTR, "EINTR"},
+    {-EIO, "EIO"},
+    {-EBADF, "EBADF"},
+    {-EAGAIN, "EAGAIN"},
+    {-ENOMEM, "ENOMEM"},
+    {-EACCES, "EACCES"},
+    {-EBUSY, "EBUSY"},
+    {-EEXIST, "EEXIST"},
+    {-EINVAL, "EINVAL"},
+    {-EPIPE, "EPIPE"},
+    {-E2BIG, "E2BIG"},
+    {-ENOBUFS, "ENOBUFS"},
+    {-ETIMEDOUT, "ETIMEDOUT"},
+    {-ECANCELED, "ECANCELED"},
+    {-EOPNOTSUPP, "EOPNOTSUPP"},
+    {-ECONNRESET, "ECONNRESET"},
+    {-EALREADY, "EALREADY"},
+    {-EOVERFLOW, "EOVERFLOW"},
+    {-ENAMETOOLONG, "ENAMETOOLONG"},
 };
 
 TEST(the_version_and_its_text_agree) {
@@ -105,7 +123,7 @@ TEST(fields_of_later_versions_must_be_zero_at_create) {
 TEST(fields_of_later_versions_must_be_zero_at_submit) {
     aio_ctx *ctx = make_ctx();
     const aio_submit_options *bad[] = {
-        WITH(.file_slot = 1), WITH(.buf_index = 1), WITH(.reserved0 = 1),
+        WITH(.file_slot = 1),     WITH(.buf_index = 1),     WITH(.reserved0 = 1),
         WITH(.reserved = {1, 0}), WITH(.reserved = {0, 1}),
     };
     for (int i = 0; i < COUNT_OF(bad); i++)
@@ -218,10 +236,10 @@ TEST(operations_refuse_counts_and_lengths_out_of_range) {
     const int fd = temp_file("range", "x", 1);
     for (int i = 0; i < COUNT_OF(iov); i++)
         iov[i] = (struct iovec){&byte, 1};
-    const struct msghdr long_name = {.msg_name = addr, .msg_namelen = 129, .msg_iov = iov,
-                                     .msg_iovlen = 1};
-    const struct msghdr long_control = {.msg_control = control, .msg_controllen = 64 * 1024 + 1,
-                                        .msg_iov = iov, .msg_iovlen = 1};
+    const struct msghdr long_name = {
+        .msg_name = addr, .msg_namelen = 129, .msg_iov = iov, .msg_iovlen = 1};
+    const struct msghdr long_control = {
+        .msg_control = control, .msg_controllen = 64 * 1024 + 1, .msg_iov = iov, .msg_iovlen = 1};
     const struct msghdr many = {.msg_iov = iov, .msg_iovlen = 1025};
     const struct msghdr no_array = {.msg_iov = NULL, .msg_iovlen = 1};
     struct msghdr many_in = many;
@@ -254,8 +272,7 @@ TEST(a_refused_submit_leaves_nothing_behind) {
     aio_ctx *ctx = make_ctx();
     for (int i = 0; i < 1000; i++) {
         CHECK_EQ(aio_submit_nop(ctx, NULL, NULL, NULL), -EINVAL);
-        CHECK_EQ(aio_submit_openat(ctx, AT_FDCWD, NULL, 0, 0, NULL, on_call_never, NULL),
-                 -EINVAL);
+        CHECK_EQ(aio_submit_openat(ctx, AT_FDCWD, NULL, 0, 0, NULL, on_call_never, NULL), -EINVAL);
     }
     CHECK_EQ(aio_ctx_in_flight(ctx), 0);
     CHECK_EQ(stats_of(ctx).submitted, 0);

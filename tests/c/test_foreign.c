@@ -37,8 +37,8 @@ static void loop_turn(struct loop *loop, const char *what) {
     struct epoll_event event;
     if (ready == 0) {
         loop->sleeps++;
-        const int wait_ms = timeout_ns < 0 || timeout_ms > patience_ms ? patience_ms
-                                                                        : (int)timeout_ms;
+        const int wait_ms =
+            timeout_ns < 0 || timeout_ms > patience_ms ? patience_ms : (int)timeout_ms;
         const int count = epoll_wait(loop->epoll_fd, &event, 1, timeout_ns == 0 ? 0 : wait_ms);
         CHECK_GE(count, 0);
         if (count == 0 && wait_ms == patience_ms && timeout_ns != 0)
@@ -74,25 +74,15 @@ static void start_later(struct later *later) {
     CHECK_EQ(pthread_create(&later->thread, NULL, act_later, later), 0);
 }
 
-static void join_later(struct later *later) {
-    CHECK_EQ(pthread_join(later->thread, NULL), 0);
-}
+static void join_later(struct later *later) { CHECK_EQ(pthread_join(later->thread, NULL), 0); }
 
-static void write_byte(struct later *later) {
-    write_all_or_fail(later->fd, "x", 1);
-}
+static void write_byte(struct later *later) { write_all_or_fail(later->fd, "x", 1); }
 
-static void count_it(void *arg) {
-    ((struct later *)arg)->ran++;
-}
+static void count_it(void *arg) { ((struct later *)arg)->ran++; }
 
-static void post_it(struct later *later) {
-    CHECK_EQ(aio_ctx_post(later->ctx, count_it, later), 0);
-}
+static void post_it(struct later *later) { CHECK_EQ(aio_ctx_post(later->ctx, count_it, later), 0); }
 
-static void cancel_it(struct later *later) {
-    CHECK_EQ(aio_ctx_cancel(later->ctx, later->id), 0);
-}
+static void cancel_it(struct later *later) { CHECK_EQ(aio_ctx_cancel(later->ctx, later->id), 0); }
 
 static void set_timer(void *arg) {
     struct later *later = arg;
@@ -123,13 +113,9 @@ static void completion_while_asleep(uint32_t trigger, const aio_submit_options *
     loop_close(&loop);
 }
 
-TEST(level_a_completion_while_asleep_is_delivered) {
-    completion_while_asleep(0, NULL);
-}
+TEST(level_a_completion_while_asleep_is_delivered) { completion_while_asleep(0, NULL); }
 
-TEST(edge_a_completion_while_asleep_is_delivered) {
-    completion_while_asleep(EPOLLET, NULL);
-}
+TEST(edge_a_completion_while_asleep_is_delivered) { completion_while_asleep(EPOLLET, NULL); }
 
 TEST(level_a_completion_of_a_worker_while_asleep_is_delivered) {
     completion_while_asleep(0, WITH(.flags = AIO_SUBMIT_ASYNC));
@@ -152,13 +138,9 @@ static void post_while_asleep(uint32_t trigger) {
     loop_close(&loop);
 }
 
-TEST(level_a_post_while_asleep_is_delivered) {
-    post_while_asleep(0);
-}
+TEST(level_a_post_while_asleep_is_delivered) { post_while_asleep(0); }
 
-TEST(edge_a_post_while_asleep_is_delivered) {
-    post_while_asleep(EPOLLET);
-}
+TEST(edge_a_post_while_asleep_is_delivered) { post_while_asleep(EPOLLET); }
 
 static void timer_while_asleep(uint32_t trigger) {
     struct loop loop = loop_open(trigger);
@@ -173,13 +155,9 @@ static void timer_while_asleep(uint32_t trigger) {
     loop_close(&loop);
 }
 
-TEST(level_a_timer_while_asleep_is_delivered) {
-    timer_while_asleep(0);
-}
+TEST(level_a_timer_while_asleep_is_delivered) { timer_while_asleep(0); }
 
-TEST(edge_a_timer_while_asleep_is_delivered) {
-    timer_while_asleep(EPOLLET);
-}
+TEST(edge_a_timer_while_asleep_is_delivered) { timer_while_asleep(EPOLLET); }
 
 static void cancel_while_asleep(uint32_t trigger) {
     struct loop loop = loop_open(trigger);
@@ -189,9 +167,9 @@ static void cancel_while_asleep(uint32_t trigger) {
         char byte = 0;
         struct call call = {0};
         struct later later = {.delay_ms = 5, .act = cancel_it, .ctx = loop.ctx};
-        later.id = i & 1 ? ID(aio_submit_timer(loop.ctx, HOUR, NULL, on_call, &call))
-                         : ID(aio_submit_recv(loop.ctx, pair[0], &byte, 1, 0, NULL, on_call,
-                                              &call));
+        later.id = i & 1
+                       ? ID(aio_submit_timer(loop.ctx, HOUR, NULL, on_call, &call))
+                       : ID(aio_submit_recv(loop.ctx, pair[0], &byte, 1, 0, NULL, on_call, &call));
         start_later(&later);
         LOOP_UNTIL(&loop, call.finals);
         CHECK_EQ(call.result, -ECANCELED);
@@ -200,13 +178,9 @@ static void cancel_while_asleep(uint32_t trigger) {
     loop_close(&loop);
 }
 
-TEST(level_a_cancel_while_asleep_is_delivered) {
-    cancel_while_asleep(0);
-}
+TEST(level_a_cancel_while_asleep_is_delivered) { cancel_while_asleep(0); }
 
-TEST(edge_a_cancel_while_asleep_is_delivered) {
-    cancel_while_asleep(EPOLLET);
-}
+TEST(edge_a_cancel_while_asleep_is_delivered) { cancel_while_asleep(EPOLLET); }
 
 static void timer_posted_while_asleep(uint32_t trigger) {
     struct loop loop = loop_open(trigger);
@@ -219,13 +193,9 @@ static void timer_posted_while_asleep(uint32_t trigger) {
     loop_close(&loop);
 }
 
-TEST(level_a_timer_set_by_posted_work_is_delivered) {
-    timer_posted_while_asleep(0);
-}
+TEST(level_a_timer_set_by_posted_work_is_delivered) { timer_posted_while_asleep(0); }
 
-TEST(edge_a_timer_set_by_posted_work_is_delivered) {
-    timer_posted_while_asleep(EPOLLET);
-}
+TEST(edge_a_timer_set_by_posted_work_is_delivered) { timer_posted_while_asleep(EPOLLET); }
 
 static void everything_at_once(uint32_t trigger) {
     struct loop loop = loop_open(trigger);
@@ -252,13 +222,9 @@ static void everything_at_once(uint32_t trigger) {
     loop_close(&loop);
 }
 
-TEST(level_everything_at_once_is_delivered) {
-    everything_at_once(0);
-}
+TEST(level_everything_at_once_is_delivered) { everything_at_once(0); }
 
-TEST(edge_everything_at_once_is_delivered) {
-    everything_at_once(EPOLLET);
-}
+TEST(edge_everything_at_once_is_delivered) { everything_at_once(EPOLLET); }
 
 TEST(a_deadline_is_part_of_the_next_timeout) {
     struct loop loop = loop_open(0);

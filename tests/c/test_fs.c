@@ -10,13 +10,14 @@ TEST(a_file_is_created_written_read_and_closed) {
     aio_ctx *ctx = make_ctx();
     const char *path = temp_path("life");
     struct call open = {0}, write = {0}, read = {0}, close = {0};
-    const int fd = DO(ctx, open, aio_submit_openat(ctx, AT_FDCWD, path, O_CREAT | O_RDWR, 0640,
-                                                   NULL, on_call, &open));
+    const int fd =
+        DO(ctx, open,
+           aio_submit_openat(ctx, AT_FDCWD, path, O_CREAT | O_RDWR, 0640, NULL, on_call, &open));
     CHECK_GE(fd, 0);
     CHECK_EQ(DO(ctx, write, aio_submit_write(ctx, fd, "hello", 5, 0, NULL, on_call, &write)), 5);
     char data[16] = {0};
-    CHECK_EQ(DO(ctx, read,
-                aio_submit_read(ctx, fd, data, sizeof data, 1, NULL, on_call, &read)), 4);
+    CHECK_EQ(DO(ctx, read, aio_submit_read(ctx, fd, data, sizeof data, 1, NULL, on_call, &read)),
+             4);
     CHECK_MEM(data, "ello", 5);
     CHECK_EQ(DO(ctx, close, aio_submit_close(ctx, fd, NULL, on_call, &close)), 0);
     CHECK(!is_open(fd));
@@ -46,12 +47,14 @@ TEST(offset_current_uses_and_moves_the_position_of_the_file) {
     char data[4] = {0};
     struct call first = {0}, second = {0}, third = {0};
     SYS(lseek(fd, 2, SEEK_SET));
-    CHECK_EQ(DO(ctx, first, aio_submit_read(ctx, fd, data, 3, AIO_OFFSET_CURRENT, NULL, on_call,
-                                            &first)), 3);
+    CHECK_EQ(DO(ctx, first,
+                aio_submit_read(ctx, fd, data, 3, AIO_OFFSET_CURRENT, NULL, on_call, &first)),
+             3);
     CHECK_MEM(data, "234", 3);
     CHECK_EQ(lseek(fd, 0, SEEK_CUR), 5);
-    CHECK_EQ(DO(ctx, second, aio_submit_write(ctx, fd, "xy", 2, AIO_OFFSET_CURRENT, NULL, on_call,
-                                              &second)), 2);
+    CHECK_EQ(DO(ctx, second,
+                aio_submit_write(ctx, fd, "xy", 2, AIO_OFFSET_CURRENT, NULL, on_call, &second)),
+             2);
     CHECK_EQ(lseek(fd, 0, SEEK_CUR), 7);
     CHECK_EQ(DO(ctx, third, aio_submit_read(ctx, fd, data, 3, 4, NULL, on_call, &third)), 3);
     CHECK_MEM(data, "4xy", 3);
@@ -65,8 +68,7 @@ TEST(an_offset_above_four_gigabytes_is_not_cut) {
     const int fd = temp_file("sparse", NULL, 0);
     const uint64_t offset = 5ull << 32 | 12345;
     struct call write = {0}, read = {0};
-    CHECK_EQ(DO(ctx, write, aio_submit_write(ctx, fd, "far", 3, offset, NULL, on_call, &write)),
-             3);
+    CHECK_EQ(DO(ctx, write, aio_submit_write(ctx, fd, "far", 3, offset, NULL, on_call, &write)), 3);
     struct stat st;
     SYS(fstat(fd, &st));
     CHECK_EQ(st.st_size, offset + 3);
@@ -194,11 +196,12 @@ TEST(openat_takes_the_folder_as_a_descriptor) {
 TEST(opened_files_are_close_on_exec_unless_inherited) {
     aio_ctx *ctx = make_ctx();
     struct call safe = {0}, open = {0};
-    const int a = DO(ctx, safe, aio_submit_openat(ctx, AT_FDCWD, "/dev/null", O_RDONLY, 0, NULL,
-                                                  on_call, &safe));
-    const int b = DO(ctx, open, aio_submit_openat(ctx, AT_FDCWD, "/dev/null", O_RDONLY, 0,
-                                                  WITH(.flags = AIO_SUBMIT_INHERIT), on_call,
-                                                  &open));
+    const int a =
+        DO(ctx, safe,
+           aio_submit_openat(ctx, AT_FDCWD, "/dev/null", O_RDONLY, 0, NULL, on_call, &safe));
+    const int b = DO(ctx, open,
+                     aio_submit_openat(ctx, AT_FDCWD, "/dev/null", O_RDONLY, 0,
+                                       WITH(.flags = AIO_SUBMIT_INHERIT), on_call, &open));
     CHECK(is_cloexec(a));
     CHECK(!is_cloexec(b));
     close(a);
@@ -211,8 +214,7 @@ TEST(fsync_and_datasync_succeed_on_a_file) {
     const int fd = temp_file("sync", "abc", 3);
     struct call all = {0}, data = {0};
     CHECK_EQ(DO(ctx, all, aio_submit_fsync(ctx, fd, 0, NULL, on_call, &all)), 0);
-    CHECK_EQ(DO(ctx, data, aio_submit_fsync(ctx, fd, AIO_FSYNC_DATASYNC, NULL, on_call, &data)),
-             0);
+    CHECK_EQ(DO(ctx, data, aio_submit_fsync(ctx, fd, AIO_FSYNC_DATASYNC, NULL, on_call, &data)), 0);
     close(fd);
     end_ctx(ctx);
 }
@@ -223,8 +225,8 @@ TEST(statx_agrees_with_fstat) {
     struct statx sx;
     memset(&sx, 0, sizeof sx);
     struct call call = {0}, by_fd = {0};
-    ID(aio_submit_statx(ctx, AT_FDCWD, temp_path("stat"), 0, STATX_BASIC_STATS, &sx, NULL,
-                        on_call, &call));
+    ID(aio_submit_statx(ctx, AT_FDCWD, temp_path("stat"), 0, STATX_BASIC_STATS, &sx, NULL, on_call,
+                        &call));
     CHECK_EQ(await_call(ctx, &call), 0);
     struct stat st;
     SYS(fstat(fd, &st));
@@ -250,8 +252,8 @@ TEST(statx_sees_the_link_or_what_it_points_to) {
     struct statx sx;
     memset(&sx, 0, sizeof sx);
     struct call follow = {0}, link = {0};
-    ID(aio_submit_statx(ctx, AT_FDCWD, temp_path("link"), 0, STATX_BASIC_STATS, &sx, NULL,
-                        on_call, &follow));
+    ID(aio_submit_statx(ctx, AT_FDCWD, temp_path("link"), 0, STATX_BASIC_STATS, &sx, NULL, on_call,
+                        &follow));
     CHECK_EQ(await_call(ctx, &follow), 0);
     CHECK(S_ISREG(sx.stx_mode));
     CHECK_EQ(sx.stx_size, 5);
@@ -271,8 +273,7 @@ TEST(ftruncate_cuts_and_extends) {
     CHECK_EQ(DO(ctx, cut, aio_submit_ftruncate(ctx, fd, 4, NULL, on_call, &cut)), 0);
     SYS(fstat(fd, &st));
     CHECK_EQ(st.st_size, 4);
-    CHECK_EQ(DO(ctx, extend, aio_submit_ftruncate(ctx, fd, 1ull << 33, NULL, on_call, &extend)),
-             0);
+    CHECK_EQ(DO(ctx, extend, aio_submit_ftruncate(ctx, fd, 1ull << 33, NULL, on_call, &extend)), 0);
     SYS(fstat(fd, &st));
     CHECK_EQ(st.st_size, 1ll << 33);
     char data[6] = {1, 1, 1, 1, 1, 1};
@@ -287,21 +288,29 @@ TEST(folders_are_made_renamed_and_removed) {
     struct call make = {0}, rename = {0}, busy = {0}, file = {0}, remove = {0};
     struct stat st;
     const mode_t mask = umask(022);
-    CHECK_EQ(DO(ctx, make, aio_submit_mkdirat(ctx, AT_FDCWD, temp_path("a"), 0777, NULL, on_call,
-                                              &make)), 0);
+    CHECK_EQ(DO(ctx, make,
+                aio_submit_mkdirat(ctx, AT_FDCWD, temp_path("a"), 0777, NULL, on_call, &make)),
+             0);
     umask(mask);
     SYS(stat(temp_path("a"), &st));
     CHECK_EQ(st.st_mode, S_IFDIR | 0755);
-    CHECK_EQ(DO(ctx, rename, aio_submit_renameat(ctx, AT_FDCWD, temp_path("a"), AT_FDCWD,
-                                                 temp_path("b"), 0, NULL, on_call, &rename)), 0);
+    CHECK_EQ(DO(ctx, rename,
+                aio_submit_renameat(ctx, AT_FDCWD, temp_path("a"), AT_FDCWD, temp_path("b"), 0,
+                                    NULL, on_call, &rename)),
+             0);
     CHECK_NE(access(temp_path("a"), F_OK), 0);
     close(temp_file("b/file", "x", 1));
-    CHECK_EQ(DO(ctx, busy, aio_submit_unlinkat(ctx, AT_FDCWD, temp_path("b"), AT_REMOVEDIR, NULL,
-                                               on_call, &busy)), -ENOTEMPTY);
-    CHECK_EQ(DO(ctx, file, aio_submit_unlinkat(ctx, AT_FDCWD, temp_path("b/file"), 0, NULL,
-                                               on_call, &file)), 0);
-    CHECK_EQ(DO(ctx, remove, aio_submit_unlinkat(ctx, AT_FDCWD, temp_path("b"), AT_REMOVEDIR,
-                                                 NULL, on_call, &remove)), 0);
+    CHECK_EQ(
+        DO(ctx, busy,
+           aio_submit_unlinkat(ctx, AT_FDCWD, temp_path("b"), AT_REMOVEDIR, NULL, on_call, &busy)),
+        -ENOTEMPTY);
+    CHECK_EQ(DO(ctx, file,
+                aio_submit_unlinkat(ctx, AT_FDCWD, temp_path("b/file"), 0, NULL, on_call, &file)),
+             0);
+    CHECK_EQ(DO(ctx, remove,
+                aio_submit_unlinkat(ctx, AT_FDCWD, temp_path("b"), AT_REMOVEDIR, NULL, on_call,
+                                    &remove)),
+             0);
     CHECK_NE(access(temp_path("b"), F_OK), 0);
     end_ctx(ctx);
 }
@@ -311,12 +320,14 @@ TEST(rename_flags_forbid_replacing_and_exchange) {
     close(temp_file("one", "1", 1));
     close(temp_file("two", "22", 2));
     struct call keep = {0}, swap = {0};
-    CHECK_EQ(DO(ctx, keep, aio_submit_renameat(ctx, AT_FDCWD, temp_path("one"), AT_FDCWD,
-                                               temp_path("two"), RENAME_NOREPLACE, NULL, on_call,
-                                               &keep)), -EEXIST);
-    CHECK_EQ(DO(ctx, swap, aio_submit_renameat(ctx, AT_FDCWD, temp_path("one"), AT_FDCWD,
-                                               temp_path("two"), RENAME_EXCHANGE, NULL, on_call,
-                                               &swap)), 0);
+    CHECK_EQ(DO(ctx, keep,
+                aio_submit_renameat(ctx, AT_FDCWD, temp_path("one"), AT_FDCWD, temp_path("two"),
+                                    RENAME_NOREPLACE, NULL, on_call, &keep)),
+             -EEXIST);
+    CHECK_EQ(DO(ctx, swap,
+                aio_submit_renameat(ctx, AT_FDCWD, temp_path("one"), AT_FDCWD, temp_path("two"),
+                                    RENAME_EXCHANGE, NULL, on_call, &swap)),
+             0);
     struct stat st;
     SYS(stat(temp_path("one"), &st));
     CHECK_EQ(st.st_size, 2);
@@ -326,13 +337,16 @@ TEST(rename_flags_forbid_replacing_and_exchange) {
 TEST(a_symbolic_link_says_what_it_was_given) {
     aio_ctx *ctx = make_ctx();
     struct call call = {0}, again = {0};
-    CHECK_EQ(DO(ctx, call, aio_submit_symlinkat(ctx, "some/where", AT_FDCWD, temp_path("s"), NULL,
-                                                on_call, &call)), 0);
+    CHECK_EQ(
+        DO(ctx, call,
+           aio_submit_symlinkat(ctx, "some/where", AT_FDCWD, temp_path("s"), NULL, on_call, &call)),
+        0);
     char target[32] = {0};
     CHECK_EQ(readlink(temp_path("s"), target, sizeof target), 10);
     CHECK_STR(target, "some/where");
-    CHECK_EQ(DO(ctx, again, aio_submit_symlinkat(ctx, "x", AT_FDCWD, temp_path("s"), NULL,
-                                                 on_call, &again)), -EEXIST);
+    CHECK_EQ(DO(ctx, again,
+                aio_submit_symlinkat(ctx, "x", AT_FDCWD, temp_path("s"), NULL, on_call, &again)),
+             -EEXIST);
     end_ctx(ctx);
 }
 
@@ -341,11 +355,14 @@ TEST(a_hard_link_is_the_same_file) {
     close(temp_file("original", "x", 1));
     SYS(symlink("original", temp_path("pointer")));
     struct call link = {0}, follow = {0};
-    CHECK_EQ(DO(ctx, link, aio_submit_linkat(ctx, AT_FDCWD, temp_path("original"), AT_FDCWD,
-                                             temp_path("second"), 0, NULL, on_call, &link)), 0);
-    CHECK_EQ(DO(ctx, follow, aio_submit_linkat(ctx, AT_FDCWD, temp_path("pointer"), AT_FDCWD,
-                                               temp_path("third"), AT_SYMLINK_FOLLOW, NULL,
-                                               on_call, &follow)), 0);
+    CHECK_EQ(DO(ctx, link,
+                aio_submit_linkat(ctx, AT_FDCWD, temp_path("original"), AT_FDCWD,
+                                  temp_path("second"), 0, NULL, on_call, &link)),
+             0);
+    CHECK_EQ(DO(ctx, follow,
+                aio_submit_linkat(ctx, AT_FDCWD, temp_path("pointer"), AT_FDCWD, temp_path("third"),
+                                  AT_SYMLINK_FOLLOW, NULL, on_call, &follow)),
+             0);
     struct stat a, b, c;
     SYS(lstat(temp_path("original"), &a));
     SYS(lstat(temp_path("second"), &b));
@@ -362,17 +379,26 @@ TEST(splice_moves_bytes_between_files_and_pipes) {
     int pipe_fds[2];
     make_pipe(pipe_fds);
     struct call in = {0}, out = {0}, end = {0};
-    CHECK_EQ(DO(ctx, in, aio_submit_splice(ctx, from, 2, pipe_fds[1], AIO_OFFSET_CURRENT, 5, 0,
-                                           NULL, on_call, &in)), 5);
-    CHECK_EQ(DO(ctx, out, aio_submit_splice(ctx, pipe_fds[0], AIO_OFFSET_CURRENT, to, 3, 100, 0,
-                                            NULL, on_call, &out)), 5);
+    CHECK_EQ(DO(ctx, in,
+                aio_submit_splice(ctx, from, 2, pipe_fds[1], AIO_OFFSET_CURRENT, 5, 0, NULL,
+                                  on_call, &in)),
+             5);
+    CHECK_EQ(DO(ctx, out,
+                aio_submit_splice(ctx, pipe_fds[0], AIO_OFFSET_CURRENT, to, 3, 100, 0, NULL,
+                                  on_call, &out)),
+             5);
     char data[16] = {0};
     CHECK_EQ(pread(to, data, sizeof data, 0), 8);
-    CHECK_MEM(data, "\0\0\0" "23456", 8);
+    CHECK_MEM(data,
+              "\0\0\0"
+              "23456",
+              8);
     CHECK_EQ(lseek(from, 0, SEEK_CUR), 0); /* explicit offsets leave the positions alone */
     CHECK_EQ(lseek(to, 0, SEEK_CUR), 0);
-    CHECK_EQ(DO(ctx, end, aio_submit_splice(ctx, from, 10, pipe_fds[1], AIO_OFFSET_CURRENT, 5, 0,
-                                            NULL, on_call, &end)), 0);
+    CHECK_EQ(DO(ctx, end,
+                aio_submit_splice(ctx, from, 10, pipe_fds[1], AIO_OFFSET_CURRENT, 5, 0, NULL,
+                                  on_call, &end)),
+             0);
     end_ctx(ctx);
 }
 
@@ -436,8 +462,9 @@ TEST(a_path_of_4095_bytes_reaches_the_kernel_and_one_more_does_not) {
     memset(path, '/', sizeof path);
     path[4095] = 0; /* many slashes: the root folder */
     struct call call = {0};
-    const int fd = DO(ctx, call, aio_submit_openat(ctx, AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0,
-                                                   NULL, on_call, &call));
+    const int fd =
+        DO(ctx, call,
+           aio_submit_openat(ctx, AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0, NULL, on_call, &call));
     CHECK_GE(fd, 0);
     close(fd);
     path[4095] = '/';

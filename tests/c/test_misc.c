@@ -1,5 +1,5 @@
-/* Section misc: nop and raw (a caller-filled submission entry), and what the submit options that are
- * not particular to one operation do: quiet, async, group (correlation is in test_ctx). */
+/* Section misc: nop and raw (a caller-filled submission entry), and what the submit options that
+ * are not particular to one operation do: quiet, async, group (correlation is in test_ctx). */
 #include "harness.h"
 
 #include <linux/io_uring.h>
@@ -86,8 +86,8 @@ TEST(a_quiet_write_is_really_written) {
 TEST(a_quiet_operation_that_is_cancelled_calls_back) {
     aio_ctx *ctx = make_ctx();
     struct call call = {0};
-    const aio_op_id id = ID(aio_submit_timer(
-        ctx, 3600 * 1000 * MS, WITH(.flags = AIO_SUBMIT_QUIET), on_call, &call));
+    const aio_op_id id = ID(
+        aio_submit_timer(ctx, 3600 * 1000 * MS, WITH(.flags = AIO_SUBMIT_QUIET), on_call, &call));
     CHECK_EQ(aio_ctx_cancel(ctx, id), 0);
     CHECK_EQ(await_call(ctx, &call), -ECANCELED);
     end_ctx(ctx);

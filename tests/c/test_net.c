@@ -7,8 +7,7 @@
 #include <sys/un.h>
 
 static struct sockaddr_in loopback(void) {
-    return (struct sockaddr_in){.sin_family = AF_INET,
-                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    return (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 }
 
 TEST(a_tcp_conversation_with_nothing_but_the_engine) {
@@ -16,23 +15,27 @@ TEST(a_tcp_conversation_with_nothing_but_the_engine) {
     struct sockaddr_in addr = loopback();
     struct call c[12];
     memset(c, 0, sizeof c);
-    const int listener = DO(ctx, c[0], aio_submit_socket(ctx, AF_INET, SOCK_STREAM, 0, NULL,
-                                                         on_call, &c[0]));
+    const int listener =
+        DO(ctx, c[0], aio_submit_socket(ctx, AF_INET, SOCK_STREAM, 0, NULL, on_call, &c[0]));
     CHECK_GE(listener, 0);
-    CHECK_EQ(DO(ctx, c[1], aio_submit_bind(ctx, listener, (struct sockaddr *)&addr, sizeof addr,
-                                           NULL, on_call, &c[1])), 0);
+    CHECK_EQ(DO(ctx, c[1],
+                aio_submit_bind(ctx, listener, (struct sockaddr *)&addr, sizeof addr, NULL, on_call,
+                                &c[1])),
+             0);
     CHECK_EQ(DO(ctx, c[2], aio_submit_listen(ctx, listener, 8, NULL, on_call, &c[2])), 0);
     socklen_t len = sizeof addr;
     SYS(getsockname(listener, (struct sockaddr *)&addr, &len));
-    const int client = DO(ctx, c[3], aio_submit_socket(ctx, AF_INET, SOCK_STREAM, 0, NULL,
-                                                       on_call, &c[3]));
+    const int client =
+        DO(ctx, c[3], aio_submit_socket(ctx, AF_INET, SOCK_STREAM, 0, NULL, on_call, &c[3]));
     struct sockaddr_in peer;
     memset(&peer, 0, sizeof peer);
     socklen_t peer_len = sizeof peer;
     ID(aio_submit_accept(ctx, listener, (struct sockaddr *)&peer, &peer_len, 0, NULL, on_call,
                          &c[4]));
-    CHECK_EQ(DO(ctx, c[5], aio_submit_connect(ctx, client, (struct sockaddr *)&addr, sizeof addr,
-                                              NULL, on_call, &c[5])), 0);
+    CHECK_EQ(DO(ctx, c[5],
+                aio_submit_connect(ctx, client, (struct sockaddr *)&addr, sizeof addr, NULL,
+                                   on_call, &c[5])),
+             0);
     const int server = await_call(ctx, &c[4]);
     CHECK_GE(server, 0);
     struct sockaddr_in mine;
@@ -49,8 +52,8 @@ TEST(a_tcp_conversation_with_nothing_but_the_engine) {
     CHECK_EQ(await_call(ctx, &c[6]), 8);
     CHECK_MEM(data, "question", 8);
     CHECK_EQ(DO(ctx, c[8], aio_submit_shutdown(ctx, client, SHUT_WR, NULL, on_call, &c[8])), 0);
-    CHECK_EQ(DO(ctx, c[9], aio_submit_recv(ctx, server, data, sizeof data, 0, NULL, on_call,
-                                           &c[9])), 0);
+    CHECK_EQ(
+        DO(ctx, c[9], aio_submit_recv(ctx, server, data, sizeof data, 0, NULL, on_call, &c[9])), 0);
     CHECK_EQ(DO(ctx, c[10], aio_submit_close(ctx, server, NULL, on_call, &c[10])), 0);
     CHECK_EQ(DO(ctx, c[11], aio_submit_close(ctx, client, NULL, on_call, &c[11])), 0);
     close(listener);
@@ -67,16 +70,18 @@ TEST(tcp_over_ipv6) {
     socklen_t len = sizeof addr;
     SYS(getsockname(listener, (struct sockaddr *)&addr, &len));
     struct call socket_call = {0}, accept_call = {0}, connect_call = {0};
-    const int client = DO(ctx, socket_call, aio_submit_socket(ctx, AF_INET6, SOCK_STREAM, 0, NULL,
-                                                              on_call, &socket_call));
+    const int client =
+        DO(ctx, socket_call,
+           aio_submit_socket(ctx, AF_INET6, SOCK_STREAM, 0, NULL, on_call, &socket_call));
     struct sockaddr_storage peer;
     memset(&peer, 0, sizeof peer);
     socklen_t peer_len = sizeof peer;
     ID(aio_submit_accept(ctx, listener, (struct sockaddr *)&peer, &peer_len, 0, NULL, on_call,
                          &accept_call));
-    CHECK_EQ(DO(ctx, connect_call, aio_submit_connect(ctx, client, (struct sockaddr *)&addr,
-                                                      sizeof addr, NULL, on_call,
-                                                      &connect_call)), 0);
+    CHECK_EQ(DO(ctx, connect_call,
+                aio_submit_connect(ctx, client, (struct sockaddr *)&addr, sizeof addr, NULL,
+                                   on_call, &connect_call)),
+             0);
     const int server = await_call(ctx, &accept_call);
     CHECK_GE(server, 0);
     CHECK_EQ(peer_len, sizeof addr);
@@ -100,14 +105,13 @@ TEST(unix_sockets_with_an_abstract_name) {
     ID(aio_submit_bind(ctx, listener, (struct sockaddr *)&copy, len, NULL, on_call, &bound));
     memset(&copy, 0xff, sizeof copy); /* the address was copied */
     CHECK_EQ(await_call(ctx, &bound), 0);
-    CHECK_EQ(DO(ctx, listening, aio_submit_listen(ctx, listener, 1, NULL, on_call, &listening)),
-             0);
+    CHECK_EQ(DO(ctx, listening, aio_submit_listen(ctx, listener, 1, NULL, on_call, &listening)), 0);
     copy = addr;
     ID(aio_submit_connect(ctx, client, (struct sockaddr *)&copy, len, NULL, on_call, &connected));
     memset(&copy, 0xff, sizeof copy);
     CHECK_EQ(await_call(ctx, &connected), 0);
-    const int server = DO(ctx, accepted, aio_submit_accept(ctx, listener, NULL, NULL, 0, NULL,
-                                                           on_call, &accepted));
+    const int server = DO(
+        ctx, accepted, aio_submit_accept(ctx, listener, NULL, NULL, 0, NULL, on_call, &accepted));
     CHECK_GE(server, 0);
     close(server);
     close(client);
@@ -125,11 +129,11 @@ TEST(created_and_accepted_sockets_are_close_on_exec_unless_inherited) {
     const int clients[2] = {tcp_connect_to(&addr), tcp_connect_to(&addr)};
     int fds[4];
     fds[0] = DO(ctx, c[0], aio_submit_socket(ctx, AF_INET, SOCK_STREAM, 0, NULL, on_call, &c[0]));
-    fds[1] = DO(ctx, c[1], aio_submit_socket(ctx, AF_INET, SOCK_STREAM, 0, inherit, on_call,
-                                             &c[1]));
+    fds[1] =
+        DO(ctx, c[1], aio_submit_socket(ctx, AF_INET, SOCK_STREAM, 0, inherit, on_call, &c[1]));
     fds[2] = DO(ctx, c[2], aio_submit_accept(ctx, listener, NULL, NULL, 0, NULL, on_call, &c[2]));
-    fds[3] = DO(ctx, c[3], aio_submit_accept(ctx, listener, NULL, NULL, 0, inherit, on_call,
-                                             &c[3]));
+    fds[3] =
+        DO(ctx, c[3], aio_submit_accept(ctx, listener, NULL, NULL, 0, inherit, on_call, &c[3]));
     for (int i = 0; i < 4; i++) {
         CHECK_GE(fds[i], 0);
         CHECK_EQ(is_cloexec(fds[i]), i % 2 == 0);
@@ -146,8 +150,9 @@ TEST(accept_flags_are_passed_on) {
     struct sockaddr_in addr;
     const int listener = make_tcp_listener(&addr, 8), client = tcp_connect_to(&addr);
     struct call call = {0};
-    const int fd = DO(ctx, call, aio_submit_accept(ctx, listener, NULL, NULL, SOCK_NONBLOCK, NULL,
-                                                   on_call, &call));
+    const int fd =
+        DO(ctx, call,
+           aio_submit_accept(ctx, listener, NULL, NULL, SOCK_NONBLOCK, NULL, on_call, &call));
     CHECK_GE(fd, 0);
     CHECK(SYS(fcntl(fd, F_GETFL)) & O_NONBLOCK);
     close(fd);
@@ -200,8 +205,8 @@ TEST(accept_multishot_inherits_when_asked) {
     const int listener = make_tcp_listener(&addr, 64);
     struct arrivals arrivals = {0};
     struct call call = {.then = note_arrival, .arg = &arrivals};
-    ID(aio_submit_accept_multishot(ctx, listener, SOCK_NONBLOCK,
-                                   WITH(.flags = AIO_SUBMIT_INHERIT), on_call, &call));
+    ID(aio_submit_accept_multishot(ctx, listener, SOCK_NONBLOCK, WITH(.flags = AIO_SUBMIT_INHERIT),
+                                   on_call, &call));
     const int client = tcp_connect_to(&addr);
     RUN_UNTIL(ctx, arrivals.count == 1);
     CHECK(!is_cloexec(arrivals.fds[0]));
@@ -218,8 +223,10 @@ TEST(connecting_to_a_closed_port_is_refused) {
     close(make_tcp_listener(&addr, 1));
     const int fd = SYS(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     struct call call = {0};
-    CHECK_EQ(DO(ctx, call, aio_submit_connect(ctx, fd, (struct sockaddr *)&addr, sizeof addr, NULL,
-                                              on_call, &call)), -ECONNREFUSED);
+    CHECK_EQ(DO(ctx, call,
+                aio_submit_connect(ctx, fd, (struct sockaddr *)&addr, sizeof addr, NULL, on_call,
+                                   &call)),
+             -ECONNREFUSED);
     close(fd);
     end_ctx(ctx);
 }
@@ -273,16 +280,17 @@ TEST(recv_flags_are_passed_on) {
     struct call peek = {0}, all = {0}, now = {0};
     char data[8] = {0};
     write_all_or_fail(pair[1], "abcd", 4);
-    CHECK_EQ(DO(ctx, peek, aio_submit_recv(ctx, pair[0], data, 2, MSG_PEEK, NULL, on_call,
-                                           &peek)), 2);
+    CHECK_EQ(DO(ctx, peek, aio_submit_recv(ctx, pair[0], data, 2, MSG_PEEK, NULL, on_call, &peek)),
+             2);
     CHECK_MEM(data, "ab", 2);
     ID(aio_submit_recv(ctx, pair[0], data, 8, MSG_WAITALL, NULL, on_call, &all));
     check_blocked(ctx, &all);
     write_all_or_fail(pair[1], "efgh", 4);
     CHECK_EQ(await_call(ctx, &all), 8);
     CHECK_MEM(data, "abcdefgh", 8);
-    CHECK_EQ(DO(ctx, now, aio_submit_recv(ctx, pair[0], data, 8, MSG_DONTWAIT, NULL, on_call,
-                                          &now)), -EAGAIN);
+    CHECK_EQ(
+        DO(ctx, now, aio_submit_recv(ctx, pair[0], data, 8, MSG_DONTWAIT, NULL, on_call, &now)),
+        -EAGAIN);
     end_ctx(ctx);
 }
 
@@ -336,11 +344,11 @@ TEST(datagrams_carry_the_address_of_their_sender) {
     char data[8] = {0}, text[] = "datagram longer";
     memset(&name, 0, sizeof name);
     struct iovec in = {data, sizeof data}, out = {text, 15};
-    struct msghdr recv_header = {.msg_name = &name, .msg_namelen = sizeof name, .msg_iov = &in,
-                                 .msg_iovlen = 1};
+    struct msghdr recv_header = {
+        .msg_name = &name, .msg_namelen = sizeof name, .msg_iov = &in, .msg_iovlen = 1};
     struct sockaddr_in target = to;
-    struct msghdr send_header = {.msg_name = &target, .msg_namelen = sizeof target,
-                                 .msg_iov = &out, .msg_iovlen = 1};
+    struct msghdr send_header = {
+        .msg_name = &target, .msg_namelen = sizeof target, .msg_iov = &out, .msg_iovlen = 1};
     struct call recv = {0}, send = {0};
     ID(aio_submit_recvmsg(ctx, receiver, &recv_header, 0, NULL, on_call, &recv));
     ID(aio_submit_sendmsg(ctx, sender, &send_header, 0, NULL, on_call, &send));
@@ -394,7 +402,8 @@ TEST(descriptors_travel_and_arrive_close_on_exec_unless_inherited) {
         memset(&in_control, 0, sizeof in_control);
         struct iovec out = {&byte, 1}, in = {&got, 1};
         struct msghdr send_header = {.msg_iov = &out, .msg_iovlen = 1};
-        struct msghdr recv_header = {.msg_iov = &in, .msg_iovlen = 1,
+        struct msghdr recv_header = {.msg_iov = &in,
+                                     .msg_iovlen = 1,
                                      .msg_control = in_control.bytes,
                                      .msg_controllen = sizeof in_control.bytes};
         put_descriptor(&send_header, &out_control, pipe_fds[1]);
@@ -439,7 +448,8 @@ TEST(control_data_of_a_send_that_waits_was_copied) {
     const uint64_t end = patience_end_ns();
     while (fd < 0) { /* read away what filled the socket, up to the message with the descriptor */
         struct iovec in = {drained, sizeof drained};
-        struct msghdr recv_header = {.msg_iov = &in, .msg_iovlen = 1,
+        struct msghdr recv_header = {.msg_iov = &in,
+                                     .msg_iovlen = 1,
                                      .msg_control = in_control.bytes,
                                      .msg_controllen = sizeof in_control.bytes};
         CHECK_LT(now_ns(), end);
@@ -484,8 +494,9 @@ TEST(sending_to_a_closed_peer_is_epipe_without_a_signal) {
     struct call send = {0}, message = {0};
     CHECK_EQ(DO(ctx, send, aio_submit_send(ctx, pair[0], text, 1, 0, NULL, on_call, &send)),
              -EPIPE);
-    CHECK_EQ(DO(ctx, message, aio_submit_sendmsg(ctx, pair[0], &header, 0, NULL, on_call,
-                                                 &message)), -EPIPE);
+    CHECK_EQ(
+        DO(ctx, message, aio_submit_sendmsg(ctx, pair[0], &header, 0, NULL, on_call, &message)),
+        -EPIPE);
     CHECK_EQ(pipe_signals, 0);
     end_ctx(ctx);
 }
@@ -498,13 +509,15 @@ TEST(sending_to_a_closed_peer_raises_the_signal_when_asked) {
     struct iovec out = {text, 1};
     const struct msghdr header = {.msg_iov = &out, .msg_iovlen = 1};
     struct call send = {0}, message = {0};
-    CHECK_EQ(DO(ctx, send, aio_submit_send(ctx, pair[0], text, 1, 0,
-                                           WITH(.flags = AIO_SUBMIT_SIGPIPE), on_call, &send)),
+    CHECK_EQ(DO(ctx, send,
+                aio_submit_send(ctx, pair[0], text, 1, 0, WITH(.flags = AIO_SUBMIT_SIGPIPE),
+                                on_call, &send)),
              -EPIPE);
     CHECK_EQ(pipe_signals, 1);
-    CHECK_EQ(DO(ctx, message, aio_submit_sendmsg(ctx, pair[0], &header, 0,
-                                                 WITH(.flags = AIO_SUBMIT_SIGPIPE), on_call,
-                                                 &message)), -EPIPE);
+    CHECK_EQ(DO(ctx, message,
+                aio_submit_sendmsg(ctx, pair[0], &header, 0, WITH(.flags = AIO_SUBMIT_SIGPIPE),
+                                   on_call, &message)),
+             -EPIPE);
     CHECK_EQ(pipe_signals, 2);
     end_ctx(ctx);
 }
@@ -514,8 +527,9 @@ TEST(writing_to_a_closed_socket_is_epipe) {
     int pair[2];
     broken_pair(pair);
     struct call call = {0};
-    CHECK_EQ(DO(ctx, call, aio_submit_write(ctx, pair[0], "x", 1, AIO_OFFSET_CURRENT, NULL,
-                                            on_call, &call)), -EPIPE);
+    CHECK_EQ(DO(ctx, call,
+                aio_submit_write(ctx, pair[0], "x", 1, AIO_OFFSET_CURRENT, NULL, on_call, &call)),
+             -EPIPE);
     end_ctx(ctx);
 }
 

@@ -75,8 +75,7 @@ static void take_success(struct attempt *a, const struct row *row, int32_t resul
 static void attempt_success(const struct row *row, const aio_submit_options *options,
                             bool waits_first) {
     struct attempt a;
-    const submit_fn submit = waits_first && row->submit_blocked ? row->submit_blocked
-                                                                : row->submit;
+    const submit_fn submit = waits_first && row->submit_blocked ? row->submit_blocked : row->submit;
     attempt_open(&a, waits_first ? row->block : row->setup);
     a.env.start_ns = now_ns();
     const aio_op_id id = ID(submit(&a.env, options, on_call, &a.call));
@@ -129,8 +128,7 @@ static void attempt_dump(const struct row *row) {
     struct attempt a;
     attempt_open(&a, row->block ? row->block : row->setup);
     const submit_fn submit = row->block && row->submit_blocked ? row->submit_blocked : row->submit;
-    const aio_op_id id = ID(
-        submit(&a.env, WITH(.correlation = 987654321), on_call, &a.call));
+    const aio_op_id id = ID(submit(&a.env, WITH(.correlation = 987654321), on_call, &a.call));
     char text[2048] = {0}, number[32];
     CHECK_GT(aio_ctx_dump(a.env.ctx, text, sizeof text), 0);
     snprintf(number, sizeof number, "%" PRId64, id);
@@ -256,8 +254,8 @@ void operation_cancelled(const void *arg) {
         struct attempt a;
         attempt_open(&a, row->block ? row->block : row->setup);
         a.env.start_ns = now_ns();
-        const aio_op_id id = ID(
-            submit(&a.env, WITH(.flags = async ? AIO_SUBMIT_ASYNC : 0), on_call, &a.call));
+        const aio_op_id id =
+            ID(submit(&a.env, WITH(.flags = async ? AIO_SUBMIT_ASYNC : 0), on_call, &a.call));
         if (phase % 3 == 1)
             CHECK_GE(aio_ctx_flush(a.env.ctx), 0);
         if (phase % 3 == 2 && row->block)
@@ -308,7 +306,8 @@ void operation_refuses_bad_arguments(const void *arg) {
     CHECK_EQ(row->submit(e, WITH(.flags = 1u << 16), on_call_never, NULL), -EINVAL);
     CHECK_EQ(row->submit(e, &(aio_submit_options){.size = 0}, on_call_never, NULL), -EINVAL);
     CHECK_EQ(row->submit(e, &(aio_submit_options){.size = sizeof(aio_submit_options) - 1},
-                         on_call_never, NULL), -EINVAL);
+                         on_call_never, NULL),
+             -EINVAL);
     CHECK_EQ(row->submit(e, &larger.options, on_call_never, NULL), -E2BIG);
     e->ctx = NULL;
     CHECK_EQ(row->submit(e, NULL, on_call_never, NULL), -EINVAL);

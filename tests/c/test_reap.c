@@ -5,9 +5,7 @@
 
 #define HOUR (3600 * 1000 * MS)
 
-static void *tag(uint64_t value) {
-    return (void *)(uintptr_t)value;
-}
+static void *tag(uint64_t value) { return (void *)(uintptr_t)value; }
 
 static int32_t reap(aio_ctx *ctx, aio_completion *out, uint32_t count, int64_t timeout_ns) {
     return aio_ctx_reap(ctx, out, sizeof *out, count, timeout_ns);
@@ -17,8 +15,8 @@ TEST(a_record_says_whose_it_is_and_what_came) {
     aio_ctx *ctx = make_ctx();
     const int fd = temp_file("record", "12345", 5);
     char data[8] = {0};
-    const aio_op_id id = ID(
-        aio_submit_read(ctx, fd, data, sizeof data, 0, NULL, AIO_CALLBACK_REAP, tag(77)));
+    const aio_op_id id =
+        ID(aio_submit_read(ctx, fd, data, sizeof data, 0, NULL, AIO_CALLBACK_REAP, tag(77)));
     aio_completion record;
     memset(&record, 0xff, sizeof record);
     CHECK_EQ(reap(ctx, &record, 1, 5000 * (int64_t)MS), 1);
@@ -150,8 +148,8 @@ TEST(a_multishot_gives_a_record_for_each_event) {
     aio_ctx *ctx = make_ctx();
     int pair[2];
     make_socket_pair(pair);
-    const aio_op_id id = ID(
-        aio_submit_poll_multishot(ctx, pair[0], POLLIN, NULL, AIO_CALLBACK_REAP, tag(3)));
+    const aio_op_id id =
+        ID(aio_submit_poll_multishot(ctx, pair[0], POLLIN, NULL, AIO_CALLBACK_REAP, tag(3)));
     aio_completion record = {0};
     for (int i = 0; i < 5; i++) {
         write_all_or_fail(pair[1], "x", 1);
@@ -195,8 +193,8 @@ TEST(a_quiet_operation_leaves_no_record) {
 }
 
 TEST(a_small_backlog_delays_completions_and_loses_none) {
-    aio_ctx *ctx = make_ctx_with(CTX_WITH(.sq_entries = 8, .cq_entries = 16,
-                                          .reap_backlog_max = 4));
+    aio_ctx *ctx =
+        make_ctx_with(CTX_WITH(.sq_entries = 8, .cq_entries = 16, .reap_backlog_max = 4));
     enum { COUNT = 500 };
     static bool seen[COUNT];
     for (uint64_t i = 0; i < COUNT; i++)

@@ -15,9 +15,7 @@ static pthread_t start_thread(thread_fn fn, void *arg) {
     return thread;
 }
 
-static void join(pthread_t thread) {
-    CHECK_EQ(pthread_join(thread, NULL), 0);
-}
+static void join(pthread_t thread) { CHECK_EQ(pthread_join(thread, NULL), 0); }
 
 /* --- post ------------------------------------------------------------------------------------ */
 
@@ -221,9 +219,7 @@ TEST(a_stop_from_another_thread_ends_a_sleeping_run) {
     end_ctx(ctx);
 }
 
-static void stop_here(struct call *call) {
-    CHECK_EQ(aio_ctx_stop(call->ctx), 0);
-}
+static void stop_here(struct call *call) { CHECK_EQ(aio_ctx_stop(call->ctx), 0); }
 
 TEST(a_stop_in_a_callback_leaves_the_rest_in_flight) {
     aio_ctx *ctx = make_ctx();
@@ -484,9 +480,7 @@ TEST(stats_are_read_from_another_thread_while_the_context_runs) {
     end_ctx(watcher.ctx);
 }
 
-static void post_never(void *arg) {
-    FAIL("posted work that must not run: %p", arg);
-}
+static void post_never(void *arg) { FAIL("posted work that must not run: %p", arg); }
 
 TEST(a_referenced_handle_says_closed_after_destroy) {
     aio_ctx *ctx = make_ctx();

@@ -353,9 +353,9 @@ TEST(timeout_idle_counts_from_the_newest_event) {
         CHECK_LT(round, 5);
         const int fd = SYS(eventfd(0, EFD_CLOEXEC));
         struct call call = {0};
-        ID(aio_submit_poll_multishot(
-            ctx, fd, POLLIN, WITH(.flags = AIO_SUBMIT_TIMEOUT_IDLE, .timeout_ns = idle), on_call,
-            &call));
+        ID(aio_submit_poll_multishot(ctx, fd, POLLIN,
+                                     WITH(.flags = AIO_SUBMIT_TIMEOUT_IDLE, .timeout_ns = idle),
+                                     on_call, &call));
         bool stalled = false;
         for (int i = 1; i <= 15 && !stalled; i++) {
             const uint64_t start = now_ns();
