@@ -2,9 +2,9 @@
  * copy_tree: copies a directory tree with hundreds of files in flight on one context.
  *
  * What can wait for a disk or is worth another core goes through the context: opening and reading
- * the source, writing and closing the copy. What the kernel answers from memory, and would hand to
- * one of its worker threads if it came through a ring (statx, mkdirat, symlinkat, an open that
- * creates), and what has no ring operation at all (utimensat, fchmod, fchown, readlinkat,
+ * the source, writing and closing the copy. What the kernel does in memory, and would hand to one
+ * of its worker threads if it came through a ring (statx, mkdirat, symlinkat, an open that creates,
+ * a write of a page), and what has no ring operation at all (utimensat, fchmod, fchown, readlinkat,
  * getdents), is an ordinary call. README.md has the measurements behind this division.
  *
  * Kept: contents and holes, symbolic and hard links, permissions and extended attributes (ACLs are
@@ -40,6 +40,7 @@ enum {
     IN_FLIGHT_DEFAULT = 256,
     IN_FLIGHT_MAX = 4096,
     BUFFER_BYTES = 64 * 1024, /* of each file in flight */
+    SMALL_BYTES = 4096,       /* written with an ordinary call */
     WALK_ENTRIES_MAX = 512,   /* per turn of the loop, so that signals and progress get theirs */
 };
 #define PROGRESS_NS UINT64_C(100000000)
@@ -84,13 +85,16 @@ static struct {
     void *links; /* a tsearch tree of first_link */
     aio_op_id signal_read, progress;
     struct signalfd_siginfo signal_info;
-    bool is_root, try_clone, walk_resumes, failed;
+    uid_t uid;
+    gid_t gid;
+    bool try_clone, walk_resumes, failed;
     int exit_status;
     uint64_t files, directories, symlinks, hard_links, skipped, bytes, files_open;
 } job = {.try_clone = true, .root_fd = -1};
 
 static void walk(void *user_data, int32_t result, uint32_t flags);
 static void read_next(struct file *file);
+static void write_rest(struct file *file);
 
 /* ---- failure ------------------------------------------------------------------------------- */
 
@@ -179,7 +183,7 @@ static int keep_metadata(int from, int to, const struct stat *want) {
     if (fstat(to, &is) != 0)
         return -errno;
     if (is.st_uid != want->st_uid || is.st_gid != want->st_gid) {
-        if (job.is_root) {
+        if (job.uid == 0) {
             if (fchown(to, want->st_uid, want->st_gid) != 0)
                 return -errno;
             changed = true;
@@ -260,8 +264,7 @@ static void entry_done(struct directory *dir) {
         }
         job.directories++;
         closedir(dir->source);
-        if (dir->copy_fd != job.root_fd)
-            close(dir->copy_fd);
+        close(dir->copy_fd);
         free(dir);
         if (parent == NULL)
             all_done();
@@ -322,9 +325,7 @@ static void finish_file(struct file *file) {
 
 /* ---- contents ------------------------------------------------------------------------------- */
 
-static bool is_sparse(const struct stat *st) {
-    return st->st_blocks * INT64_C(512) < st->st_size;
-}
+static bool is_sparse(const struct stat *st) { return st->st_blocks * INT64_C(512) < st->st_size; }
 
 static void on_written(void *user_data, int32_t result, uint32_t flags) {
     struct file *file = user_data;
@@ -340,17 +341,20 @@ static void on_written(void *user_data, int32_t result, uint32_t flags) {
     file->written += (uint32_t)result;
     file->offset += (uint32_t)result;
     job.bytes += (uint32_t)result;
-    if (file->written < file->filled) {
-        aio_op_id id = aio_submit_write(job.ctx, file->copy_fd, file->buffer + file->written,
-                                        file->filled - file->written, file->offset, NULL,
-                                        on_written, file);
-        if (id < 0)
-            fail_file(file, id);
-    } else if (file->filled < BUFFER_BYTES && file->offset == (uint64_t)file->st.st_size) {
+    if (file->written < file->filled)
+        write_rest(file);
+    else if (file->filled < BUFFER_BYTES && file->offset == (uint64_t)file->st.st_size)
         finish_file(file); /* a short read that ended where fstat said the file ends */
-    } else {
+    else
         read_next(file);
-    }
+}
+
+static void write_rest(struct file *file) {
+    aio_op_id id =
+        aio_submit_write(job.ctx, file->copy_fd, file->buffer + file->written,
+                         file->filled - file->written, file->offset, NULL, on_written, file);
+    if (id < 0)
+        fail_file(file, id);
 }
 
 static void on_read(void *user_data, int32_t result, uint32_t flags) {
@@ -366,10 +370,13 @@ static void on_read(void *user_data, int32_t result, uint32_t flags) {
     }
     file->filled = (uint32_t)result;
     file->written = 0;
-    aio_op_id id = aio_submit_write(job.ctx, file->copy_fd, file->buffer, file->filled,
-                                    file->offset, NULL, on_written, file);
-    if (id < 0)
-        fail_file(file, id);
+    if (file->filled > SMALL_BYTES) {
+        write_rest(file);
+        return;
+    }
+    /* From a ring most file systems take a buffered write on a worker only: too far for a page. */
+    ssize_t length = pwrite(file->copy_fd, file->buffer, file->filled, (off_t)file->offset);
+    on_written(file, length < 0 ? -errno : (int32_t)length, 0);
 }
 
 static void read_next(struct file *file) {
@@ -436,7 +443,7 @@ static void on_source_open(void *user_data, int32_t result, uint32_t flags) {
             return;
     }
     /* Nobody else may read it before it has its owner; set-id bits come after that, too. */
-    bool own = file->st.st_uid == geteuid() && file->st.st_gid == getegid();
+    bool own = file->st.st_uid == job.uid && file->st.st_gid == job.gid;
     mode_t mode = own ? (file->st.st_mode & 0777) | 0200 : 0600;
     file->copy_fd = openat(file->dir->copy_fd, file->name,
                            O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
@@ -483,7 +490,7 @@ static int copy_symlink(struct directory *dir, const char *name) {
     }
     if (symlinkat(target, dir->copy_fd, name) != 0)
         return -errno;
-    if (job.is_root &&
+    if (job.uid == 0 &&
         fchownat(dir->copy_fd, name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) != 0)
         return -errno;
     if (utimensat(dir->copy_fd, name, (const struct timespec[]){st.st_atim, st.st_mtim},
@@ -663,21 +670,35 @@ static int die(const char *what, int64_t status) {
     return 1;
 }
 
+/* SIGINT and SIGTERM become something to read, so that they are handled between two callbacks. */
+static int open_signals(void) {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    return signalfd(-1, &signals, SFD_CLOEXEC);
+}
+
 /* The root of the copy, with nothing inherited that would go on to everything below it. */
 static int make_root(void) {
     if (mkdir(job.copy_path, 0700) != 0)
         return -errno;
     job.root_fd = open(job.copy_path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (job.root_fd < 0 || fstat(job.root_fd, &job.root_st) != 0)
-        return -errno;
-    fremovexattr(job.root_fd, "system.posix_acl_default");
-    fremovexattr(job.root_fd, "system.posix_acl_access");
-    return fchmod(job.root_fd, 0700) != 0 ? -errno : 0; /* a set-group-id bit, too */
+    if (job.root_fd >= 0) {
+        fremovexattr(job.root_fd, "system.posix_acl_default");
+        fremovexattr(job.root_fd, "system.posix_acl_access");
+    }
+    /* The change of mode takes away a set-group-id bit that came from the parent. */
+    if (job.root_fd >= 0 && fstat(job.root_fd, &job.root_st) == 0 && fchmod(job.root_fd, 0700) == 0)
+        return 0;
+    int status = -errno;
+    rmdir(job.copy_path);
+    return status;
 }
 
 static int copy(struct file *files, unsigned in_flight) {
     struct rlimit limit;
-    sigset_t signals;
 
     /* Two descriptors a file, and as many again for the directories on the way down. */
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
@@ -686,76 +707,62 @@ static int copy(struct file *files, unsigned in_flight) {
         if (in_flight > limit.rlim_cur / 4)
             in_flight = (unsigned)(limit.rlim_cur / 4) + 1;
     }
-    umask(0); /* permissions come from the source */
-    job.is_root = geteuid() == 0;
     for (unsigned i = 0; i < in_flight; i++) {
         files[i].next_free = job.free_files;
         job.free_files = &files[i];
     }
+    umask(0); /* permissions come from the source */
+    job.uid = geteuid();
+    job.gid = getegid();
 
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    sigprocmask(SIG_BLOCK, &signals, NULL);
-    int signal_fd = signalfd(-1, &signals, SFD_CLOEXEC);
+    int source_fd = open(job.source_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (source_fd < 0)
+        return die(job.source_path, -errno);
+    int signal_fd = open_signals();
     if (signal_fd < 0)
         return die("signalfd", -errno);
     int32_t status = aio_ctx_create(NULL, &job.ctx);
     if (status < 0)
         return die("aio_ctx_create", status);
-
-    int source_fd = open(job.source_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (source_fd < 0)
-        return die(job.source_path, -errno);
     status = make_root();
-    if (status != 0) {
-        if (job.root_fd >= 0)
-            rmdir(job.copy_path);
+    if (status != 0)
         return die(job.copy_path, status);
-    }
+
     job.signal_read = aio_submit_read(job.ctx, signal_fd, &job.signal_info, sizeof job.signal_info,
                                       AIO_OFFSET_CURRENT, NULL, on_signal, NULL);
     if (job.signal_read < 0)
         fail(NULL, ".", job.signal_read);
     if (isatty(STDERR_FILENO))
         job.progress = aio_submit_interval(job.ctx, PROGRESS_NS, NULL, show_progress, NULL);
-
-    status = enter_directory(NULL, ".", source_fd, job.root_fd);
-    if (status != 0) {
-        job.root_fd = -1;
+    status = enter_directory(NULL, ".", source_fd, dup(job.root_fd));
+    if (status != 0)
         fail(NULL, ".", status);
-    }
     walk(NULL, 0, 0);
     status = aio_ctx_run(job.ctx);
     if (status < 0) {
-        die("aio_ctx_run", status);
         job.failed = true;
-        job.exit_status = 1;
+        job.exit_status = die("aio_ctx_run", status);
     }
     close(signal_fd);
-    if (job.root_fd >= 0)
-        close(job.root_fd);
-    if (job.failed) {
-        status = remove_tree(AT_FDCWD, job.copy_path);
-        if (status != 0)
-            die(job.copy_path, status);
-    }
+    close(job.root_fd);
+    if (job.failed && (status = remove_tree(AT_FDCWD, job.copy_path)) != 0)
+        die(job.copy_path, status);
     return job.exit_status;
 }
 
 static int usage(void) {
-    fprintf(stderr, "usage: copy_tree [--in-flight N] [--stats] SRC DST\n"
-                    "Copies the directory SRC to DST, which must not exist.\n"
-                    "  --in-flight N  files under way at the same time, 1 to %d (%d)\n"
-                    "  --stats        a line of counters on stderr at the end\n",
+    fprintf(stderr,
+            "usage: copy_tree [--in-flight N] [--stats] SRC DST\n"
+            "Copies the directory SRC to DST, which must not exist.\n"
+            "  --in-flight N  files under way at the same time, 1 to %d (%d)\n"
+            "  --stats        a line of counters on stderr at the end\n",
             IN_FLIGHT_MAX, IN_FLIGHT_DEFAULT);
     return 2;
 }
 
 int main(int argc, char **argv) {
-    static const struct option options[] = {{"in-flight", required_argument, NULL, 'n'},
-                                            {"stats", no_argument, NULL, 's'},
-                                            {0}};
+    static const struct option options[] = {
+        {"in-flight", required_argument, NULL, 'n'}, {"stats", no_argument, NULL, 's'}, {0}};
     unsigned long in_flight = IN_FLIGHT_DEFAULT;
     bool statistics = false;
 

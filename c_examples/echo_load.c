@@ -102,7 +102,7 @@ static void close_connection(struct connection *c) {
 
 static void lose(struct connection *c, const char *what, int64_t status) {
     if (c->dead)
-        return; /* the other operation of a connection that is being closed */
+        return;           /* the other operation of a connection that is being closed */
     if (load.lost++ < 10) /* the first few say what is wrong, ten thousand say no more */
         fprintf(stderr, "echo_load: connection %td: %s: %s\n", c - load.all, what,
                 status == 0 ? "closed by the peer" : aio_strerror((int32_t)status));
@@ -231,8 +231,8 @@ static int connect_all(const struct addrinfo *address) {
         struct connection *c = &load.all[i];
         c->start = i * 7 % PATTERN_STARTS;
         c->buffer = calloc(1, load.bytes);
-        c->fd = socket(address->ai_family, address->ai_socktype | SOCK_CLOEXEC,
-                       address->ai_protocol);
+        c->fd =
+            socket(address->ai_family, address->ai_socktype | SOCK_CLOEXEC, address->ai_protocol);
         if (c->buffer == NULL || c->fd < 0)
             return die("socket", strerror(errno));
         load.open++;
@@ -311,12 +311,10 @@ static int usage(void) {
 }
 
 int main(int argc, char **argv) {
-    static const struct option options[] = {{"host", required_argument, NULL, 'h'},
-                                            {"port", required_argument, NULL, 'p'},
-                                            {"connections", required_argument, NULL, 'c'},
-                                            {"size", required_argument, NULL, 'b'},
-                                            {"seconds", required_argument, NULL, 's'},
-                                            {0}};
+    static const struct option options[] = {
+        {"host", required_argument, NULL, 'h'},        {"port", required_argument, NULL, 'p'},
+        {"connections", required_argument, NULL, 'c'}, {"size", required_argument, NULL, 'b'},
+        {"seconds", required_argument, NULL, 's'},     {0}};
     const char *host = "127.0.0.1", *port = NULL;
 
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {

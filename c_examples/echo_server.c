@@ -132,8 +132,8 @@ static void on_sent(void *user_data, int32_t result, uint32_t flags) {
 }
 
 static void send_rest(struct connection *c) {
-    aio_op_id id = aio_submit_send(server.ctx, c->fd, c->buffer + c->sent, c->received - c->sent,
-                                   0, &server.deadline, on_sent, c);
+    aio_op_id id = aio_submit_send(server.ctx, c->fd, c->buffer + c->sent, c->received - c->sent, 0,
+                                   &server.deadline, on_sent, c);
     if (id < 0)
         close_connection(c, (int32_t)id, 0);
 }
@@ -228,8 +228,8 @@ static void accept_more(void) {
     server.accept_hindered = false;
     if (server.stopping || server.accept != 0)
         return;
-    aio_op_id id = aio_submit_accept_multishot(server.ctx, server.listener, 0, NULL, on_accepted,
-                                               NULL);
+    aio_op_id id =
+        aio_submit_accept_multishot(server.ctx, server.listener, 0, NULL, on_accepted, NULL);
     if (id > 0)
         server.accept = id;
     else
@@ -284,8 +284,8 @@ static void print_statistics(void) {
     if (aio_ctx_stats(server.ctx, &stats) == 0)
         printf("aio: submitted=%" PRIu64 " completed=%" PRIu64 " callbacks=%" PRIu64
                " turns=%" PRIu64 " system_calls=%" PRIu64 " overflows=%" PRIu64
-               " full_queues=%" PRIu64 " cancels=%" PRIu64 " deadlines=%" PRIu64
-               " rearms=%" PRIu64 "\n",
+               " full_queues=%" PRIu64 " cancels=%" PRIu64 " deadlines=%" PRIu64 " rearms=%" PRIu64
+               "\n",
                stats.submitted, stats.completed, stats.callbacks, stats.turns, stats.system_calls,
                stats.overflows, stats.full_queues, stats.cancels, stats.deadlines, stats.rearms);
 }

@@ -107,8 +107,7 @@ static void take_lines(void) {
 
 /* One read for one event: what it leaves, a level-triggered epoll reports again. */
 static void read_input(void) {
-    ssize_t length =
-        read(STDIN_FILENO, loop.input + loop.filled, sizeof loop.input - loop.filled);
+    ssize_t length = read(STDIN_FILENO, loop.input + loop.filled, sizeof loop.input - loop.filled);
     if (length < 0 && errno != EAGAIN && errno != EINTR)
         die("standard input", -errno);
     if (length == 0)

@@ -1,7 +1,7 @@
 /*
- * hello_timer: the smallest program that uses the library. A repeating timer says hello three times,
- * then cancels itself; a single timer says good-bye. There is no explicit stop: aio_ctx_run returns
- * when nothing is in flight any more.
+ * hello_timer: the smallest program that uses the library. A repeating timer says hello three
+ * times, then cancels itself; a single timer says good-bye. There is no explicit stop: aio_ctx_run
+ * returns when nothing is in flight any more.
  */
 #include <aio_rs.h>
 
@@ -51,8 +51,7 @@ int main(void) {
     /* NULL options: all defaults. The context belongs to the thread that first submits or runs. */
     check(aio_ctx_create(NULL, &greeter.ctx), "create");
 
-    greeter.ticker =
-        aio_submit_interval(greeter.ctx, 100 * MILLISECOND, NULL, on_tick, &greeter);
+    greeter.ticker = aio_submit_interval(greeter.ctx, 100 * MILLISECOND, NULL, on_tick, &greeter);
     check(greeter.ticker, "interval");
     check(aio_submit_timer(greeter.ctx, 500 * MILLISECOND, NULL, on_goodbye, farewell), "timer");
 

@@ -36,6 +36,9 @@ impl Engine {
     /// Cancels by id, on the context's thread.
     pub(crate) fn cancel(&mut self, id: u64) -> Result<(), Errno> {
         let index = self.slots.find(id).ok_or(Errno::ENOENT)?;
+        if self.cancel_plain_timer(index) {
+            return Ok(());
+        }
         if self.slots.at(index).has(state::DISCARD) {
             return Err(Errno::ENOENT); // Nobody waits for it any more.
         }

@@ -295,7 +295,7 @@ impl Handle {
             Ok(_) => self.destroy_now()?,
             Err(Refusal::Panicked) if self.is_owner() => {
                 // SAFETY: the owner, and the failed call has been left.
-                unsafe { self.engine() }.mute = true;
+                unsafe { self.engine() }.silence();
                 self.destroy_now()?;
             }
             Err(Refusal::Kernel(Errno::ECANCELED)) => return Err(Refusal::Pending),

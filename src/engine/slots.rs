@@ -149,6 +149,12 @@ impl Slot {
         self.state & bits != 0
     }
 
+    /// Phase and facts, without the opcode.
+    #[inline(always)]
+    pub(crate) fn facts(&self) -> u32 {
+        self.state & ((1 << OPCODE_SHIFT) - 1)
+    }
+
     pub(crate) fn opcode(&self) -> u8 {
         (self.state >> OPCODE_SHIFT) as u8
     }

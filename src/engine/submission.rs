@@ -98,11 +98,18 @@ impl Engine {
         id as i64
     }
 
+    /// From now on no user function is called.
+    pub(crate) fn silence(&mut self) {
+        self.mute = true;
+        self.decide_path();
+    }
+
     /// Sends submissions and completions through the plain path, or the careful one while a chain
-    /// is open or a barrier waits.
+    /// is open, a barrier waits, or nobody must be called.
     pub(crate) fn decide_path(&mut self) {
         self.backend.hold(self.chains.is_open() || !self.barriers.is_empty());
-        self.special = if self.barriers.is_empty() { state::SPECIAL } else { !0 };
+        let plain = self.barriers.is_empty() && !self.mute;
+        self.special = if plain { state::SPECIAL } else { !0 };
     }
 
     /// Submits with options, copies and all.

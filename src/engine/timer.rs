@@ -4,7 +4,7 @@
 use crate::engine::Engine;
 use crate::engine::cancel::Why;
 use crate::engine::cold::Cold;
-use crate::engine::completion::Delivery;
+use crate::engine::completion::{Current, Delivery, Plain, REAP, Ready};
 use crate::engine::slots::{phase, state};
 use crate::engine::submission::{Done, SubmitOptions, submit_flags};
 use crate::op::{self, NO_DESCRIPTOR, traits};
@@ -130,6 +130,59 @@ impl Engine {
         self.wheel.arm(&mut self.slots, index, next_ns);
         let ticks = i32::try_from(ticks).unwrap_or(i32::MAX);
         self.tell(index, ticks, cqe_flags::MORE, 0)
+    }
+
+    /// Cancels a timer that is nothing else; false if there is more to it.
+    #[inline(always)]
+    pub(crate) fn cancel_plain_timer(&mut self, index: u32) -> bool {
+        if self.slots.at(index).facts() != phase::WHEEL | state::TIMED {
+            return false;
+        }
+        self.wheel.disarm(&mut self.slots, index);
+        let slot = self.slots.at_mut(index);
+        slot.set_phase(phase::READY);
+        slot.state |= state::CANCELLED;
+        self.ready.push_back(Ready { index, result: Errno::ECANCELED.status(), flags: 0 });
+        true
+    }
+
+    /// The callback of a timer that is nothing else, cancelled or expired, if that comes next.
+    #[inline(always)]
+    pub(crate) fn next_plain_timer(&mut self) -> Option<Plain> {
+        let (index, result) = self.peek_timer()?;
+        let slot = self.slots.at(index);
+        let (callback, user_data) = (slot.callback, slot.user_data);
+        if callback == REAP || self.special != state::SPECIAL {
+            return None;
+        }
+        if result == 0 {
+            self.budget.expired -= 1;
+            self.wheel.pop_expired(&mut self.slots);
+        } else {
+            self.budget.ready -= 1;
+            self.ready.pop_front();
+        }
+        self.current = Current { id: self.slots.id(index), result };
+        self.local -= 1;
+        self.slots.release(index);
+        Some(Plain { callback, user_data, result, flags: 0 })
+    }
+
+    /// The next in line if it is a plain timer, with its result.
+    #[inline(always)]
+    fn peek_timer(&mut self) -> Option<(u32, i32)> {
+        if self.budget.ready != 0 {
+            let ready = self.ready.front()?;
+            let slot = self.slots.at(ready.index);
+            let plain = slot.facts() == phase::READY | state::CANCELLED;
+            return (plain && slot.opcode() == op::TIMER).then_some((ready.index, ready.result));
+        }
+        if self.budget.expired == 0 {
+            return None;
+        }
+        let index = self.wheel.peek_expired(&self.slots)?;
+        let plain = self.slots.at(index).facts() == phase::WHEEL | state::TIMED;
+        plain.then_some((index, 0))
     }
 
     fn fire(&mut self, index: u32, result: i32) -> Option<Delivery> {

@@ -24,8 +24,8 @@ const SHORTAGE_NS: u64 = 1_000_000;
 #[derive(Default)]
 pub(crate) struct Budget {
     pub stash: u32,
-    ready: u32,
-    expired: u32,
+    pub ready: u32,
+    pub expired: u32,
     posts: u32,
     now_ns: u64,
 }
@@ -178,6 +178,14 @@ impl Engine {
                 _ => Wait::For(ns),
             },
         }
+    }
+
+    /// The next timer, once the backend's completions are delivered.
+    fn next_timer(&mut self) -> Option<Plain> {
+        if self.budget.stash != 0 || self.backend.peek().is_some() {
+            return None;
+        }
+        self.next_plain_timer()
     }
 
     /// Nothing is left for `next_call`: the common end of a turn.
@@ -337,6 +345,8 @@ pub(crate) fn turn(handle: &Handle, wait: Wait) -> Result<u32, Refusal> {
             perform(plain);
         } else if borrow(handle).is_exhausted() {
             break;
+        } else if let Some(plain) = borrow(handle).next_timer() {
+            perform(plain);
         } else if let Some(call) = borrow(handle).next_call() {
             perform_any(call);
         } else {

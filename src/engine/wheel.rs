@@ -15,7 +15,8 @@ const BITS: u32 = 6;
 const BUCKETS: usize = 1 << BITS;
 const LEVELS: usize = 11;
 const CHUNK: usize = 62;
-/// Stale entries that are not worth a sweep.
+/// A sweep is due when there are so many entries per armed one, and so many more.
+const STALE_RATIO: u64 = 4;
 const STALE_MIN: u64 = 4096;
 
 #[derive(Clone, Copy)]
@@ -107,10 +108,11 @@ impl Wheel {
     }
 
     /// Takes an armed slot out.
+    #[inline(always)]
     pub(crate) fn disarm(&mut self, slots: &mut Slots, index: u32) {
         slots.at_mut(index).state &= !state::TIMED;
         self.armed -= 1;
-        if self.entries > 3 * self.armed + STALE_MIN {
+        if self.entries > STALE_RATIO * self.armed + STALE_MIN {
             self.sweep(slots);
         }
     }
@@ -245,18 +247,29 @@ impl Wheel {
         self.elapsed = self.elapsed.max(now);
     }
 
-    /// Takes the slot that expired first.
-    pub(crate) fn pop_expired(&mut self, slots: &mut Slots) -> Option<u32> {
-        while let Some(index) = self.expired.pop_front() {
-            self.entries -= 1;
-            let slot = slots.at_mut(index);
+    /// The slot that expired first.
+    #[inline(always)]
+    pub(crate) fn peek_expired(&mut self, slots: &Slots) -> Option<u32> {
+        while let Some(&index) = self.expired.front() {
+            let slot = slots.at(index);
             if slot.has(state::TIMED) && slot.tick <= self.elapsed {
-                slot.state &= !state::TIMED;
-                self.armed -= 1;
                 return Some(index);
             }
+            self.expired.pop_front();
+            self.entries -= 1;
         }
         None
+    }
+
+    /// Takes the slot that expired first; it is not armed any more.
+    #[inline(always)]
+    pub(crate) fn pop_expired(&mut self, slots: &mut Slots) -> Option<u32> {
+        let index = self.peek_expired(slots)?;
+        self.expired.pop_front();
+        self.entries -= 1;
+        self.armed -= 1;
+        slots.at_mut(index).state &= !state::TIMED;
+        Some(index)
     }
 
     /// Rebuilds the buckets without the stale entries.

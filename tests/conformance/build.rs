@@ -4,7 +4,17 @@
 /// System structs whose C name needs the keyword, and that the header only points to.
 const SYSTEM_STRUCTS: [&str; 5] = ["io_uring_sqe", "iovec", "msghdr", "sockaddr", "statx"];
 
+/// The modules of the C ABI, whose items the checks name without a path.
+fn sections() -> String {
+    let text = std::fs::read_to_string("../../src/ffi/mod.rs").expect("the ABI's modules");
+    let names = text.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    names.map(|name| format!("use aio_rs::ffi::{name}::*;\n")).collect()
+}
+
 fn main() {
+    let out = std::env::var("OUT_DIR").expect("cargo sets it");
+    std::fs::write(format!("{out}/sections.rs"), sections()).expect("a writable OUT_DIR");
+    println!("cargo:rerun-if-changed=../../src/ffi/mod.rs");
     println!("cargo:rerun-if-changed=mirror.rs");
     println!("cargo:rerun-if-changed=../../include/aio_rs.h");
     let mut test = ctest2::TestGenerator::new();

@@ -3,7 +3,7 @@
 
 #![allow(unknown_lints, deprecated, function_casts_as_integer, clippy::all)]
 
-// A module that is missing here shows: the checks name what is in it.
-use aio_rs::ffi::{ctx::*, fs::*, misc::*, net::*, poll::*, status::*, submit::*, time::*, *};
+use aio_rs::ffi::*;
 
+include!(concat!(env!("OUT_DIR"), "/sections.rs"));
 include!(concat!(env!("OUT_DIR"), "/conformance.rs"));
