@@ -343,10 +343,17 @@ int scaled(int count) {
 /* Defined by the address sanitizer's runtime, wherever it comes from. */
 extern void __asan_init(void) __attribute__((weak));
 
-bool memory_figures_are_ours(void) {
+bool under_valgrind(void) {
     const char *preload = getenv("LD_PRELOAD");
-    return !__asan_init && test_slow() == 1 && !(preload && strstr(preload, "vgpreload"));
+    return preload && strstr(preload, "vgpreload");
 }
+
+void needs_threads_side_by_side(void) {
+    if (under_valgrind())
+        test_skip("valgrind lets no thread run while another waits in the ring");
+}
+
+bool memory_figures_are_ours(void) { return !__asan_init && test_slow() == 1 && !under_valgrind(); }
 
 uint64_t now_ns(void) {
     struct timespec time;

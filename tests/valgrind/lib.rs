@@ -1,5 +1,5 @@
-//! The library for the C tests under valgrind, which (3.19) lets no other thread run while one is in
-//! io_uring_enter: a context that sleeps there would never be woken. Here each wait is cut into
+//! The library for the C tests under valgrind, which (3.19) lets no other thread run while one is
+//! in io_uring_enter: a context that sleeps there would never be woken. Here each wait is cut into
 //! slices, with a sleep between them in which valgrind's lock is free. Nothing else differs.
 
 use engine::testing::Calls;
@@ -79,7 +79,8 @@ extern "C" fn install() {
     Calls::install(Some(Box::leak(Box::new(calls))));
 }
 
-// SAFETY: functions of this section run when the library is loaded, with arguments that ours ignores.
+// SAFETY: functions of this section run when the library is loaded, with arguments that this one
+// ignores.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static INSTALL: extern "C" fn() = install;
