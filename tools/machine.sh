@@ -13,6 +13,10 @@ need() {
 install_missing() {
     ((${#missing[@]})) || return 0
     local sudo=()
+    if ! command -v apt-get >/dev/null; then
+        echo "Not a Debian machine: please install ${missing[*]}" >&2
+        exit 1
+    fi
     ((EUID == 0)) || sudo=(sudo)
     echo "installing ${missing[*]}"
     "${sudo[@]}" apt-get update -qq

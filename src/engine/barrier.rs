@@ -25,6 +25,11 @@ impl Barriers {
         self.epoch
     }
 
+    #[inline(always)]
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }

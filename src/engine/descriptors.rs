@@ -29,6 +29,12 @@ pub(crate) enum Left {
 }
 
 impl Descriptors {
+    /// The head of a list that is empty and whose number is not being closed.
+    #[inline(always)]
+    pub(crate) fn empty_head(&mut self, fd: i32) -> Option<&mut u32> {
+        self.head(fd).filter(|head| **head == 0)
+    }
+
     #[inline(always)]
     fn head(&mut self, fd: i32) -> Option<&mut u32> {
         let page = self.pages.get_mut((fd as u32 >> PAGE_BITS) as usize)?.as_mut()?;

@@ -114,6 +114,14 @@ impl Handle {
         unsafe { &mut *self.engine.get() }
     }
 
+    /// The engine, if the context is open and this is its thread.
+    #[allow(clippy::mut_from_ref)]
+    #[inline(always)]
+    pub(crate) fn enter_open(&self) -> Option<&mut Engine> {
+        // SAFETY: as in `enter`.
+        self.gate.admits_caller().then(|| unsafe { self.engine() })
+    }
+
     /// The engine, for a call that needs an open context: one comparison when all is well.
     #[allow(clippy::mut_from_ref)]
     #[inline(always)]

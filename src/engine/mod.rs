@@ -53,7 +53,7 @@ use std::collections::{HashMap, VecDeque};
 use std::ffi::c_void;
 use wheel::Wheel;
 
-pub(crate) use submission::{Done, SubmitOptions, status_of, submit_flags};
+pub(crate) use submission::{Done, SubmitOptions, submit_flags};
 pub(crate) use timer::Fires;
 pub(crate) use turn::{run, run_once, wait_for_records};
 
@@ -173,6 +173,8 @@ pub(crate) struct Engine {
     tally: stats::Tally,
     /// The mailbox's descriptor, polled by the backend.
     wake_fd: i32,
+    /// A foreign loop has asked for a descriptor.
+    foreign: bool,
     /// Inside a run, reap or destroy call.
     running: bool,
     /// A callback has asked for destruction.
@@ -236,6 +238,7 @@ impl Engine {
             budget: turn::Budget::default(),
             tally: stats::Tally::default(),
             wake_fd,
+            foreign: false,
             running: false,
             destroy_requested: false,
             destroying: false,
@@ -265,6 +268,7 @@ impl Engine {
         }
         let event_fd = mailbox.make_foreign()?;
         self.backend.register_event_fd(event_fd.raw())?;
+        self.foreign = true;
         Ok(event_fd.raw())
     }
 

@@ -293,11 +293,17 @@ impl Slots {
         if self.free.is_null() {
             self.grow()?;
         }
+        self.take_free().ok_or(Errno::EAGAIN)
+    }
+
+    /// The same without making more slots.
+    #[inline(always)]
+    pub(crate) fn take_free(&mut self) -> Option<(u64, &mut Slot)> {
         // SAFETY: the free list holds valid slots of our pages that nobody else refers to.
-        let slot = unsafe { &mut *self.free };
+        let slot = unsafe { self.free.as_mut() }?;
         self.free = slot.callback as *mut Slot;
         self.taken += 1;
-        Ok((slot.id, slot))
+        Some((slot.id, slot))
     }
 
     #[cold]

@@ -59,6 +59,38 @@ pub(crate) struct Prepared {
 const NEWEST_OF_FLOOR: u8 = Opcode::IORING_OP_SENDMSG_ZC as u8;
 
 impl Engine {
+    /// The plain submit where nothing needs to be called or made: every condition is tested before
+    /// anything is changed, so that this is a leaf without saved registers. None: nothing was done.
+    #[inline(always)]
+    pub(crate) fn submit_at_once<O: Operation>(&mut self, op: &O, done: Done) -> Option<i64> {
+        let fd = op.descriptor();
+        let traits = op.traits();
+        let plain = op.copied() == 0
+            && O::OPCODE as u8 <= NEWEST_OF_FLOOR
+            && traits & (traits::REARMS | traits::CLOSES) == 0
+            && op.second_descriptor() == NO_DESCRIPTOR;
+        if !plain || !self.backend.has_room() {
+            return None;
+        }
+        let head = if fd >= 0 { Some(self.descriptors.empty_head(fd)?) } else { None };
+        let (id, slot) = self.slots.take_free()?;
+        slot.callback = done.callback;
+        slot.user_data = done.user_data;
+        slot.fd = fd;
+        slot.submitted_ms = self.now_ms;
+        slot.state = phase::BACKEND | traits | (O::OPCODE as u32) << OPCODE_SHIFT;
+        if let Some(head) = head {
+            *head = index_of(id) + 1;
+            slot.state |= state::LISTED;
+            (slot.fd_next, slot.fd_prev) = (0, 0);
+        }
+        let sqe = self.backend.claim();
+        sqe.opcode = O::OPCODE as u8;
+        op.prepare(sqe, &mut []);
+        sqe.user_data = id;
+        Some(id as i64)
+    }
+
     /// Submits with all options at their defaults. Returns an id or a status, as the ABI does: a
     /// `Result` would go through memory.
     #[inline(always)]

@@ -100,8 +100,46 @@ impl Engine {
         }
     }
 
+    /// Nothing but operations in the backend: no work of the engine's own, no time to look at.
+    #[inline(always)]
+    fn is_quiet(&self) -> bool {
+        let busy = self.chains.is_open() as usize
+            | self.closable.len()
+            | self.barriers.len()
+            | self.stash.len()
+            | self.ready.len()
+            | self.retries.len()
+            | usize::from(self.foreign)
+            | usize::from(!self.inbox.is_empty());
+        busy == 0 && self.wheel.is_empty()
+    }
+
     /// Hands over, waits at most as `wait` says, and sets the turn's budget.
-    fn begin_turn(&mut self, mailbox: &Mailbox, wait: Wait) -> Result<(), Refusal> {
+    #[inline(always)]
+    fn begin_turn(&mut self, mailbox: &Mailbox, mut wait: Wait) -> Result<(), Refusal> {
+        if !self.is_quiet() {
+            return self.begin_busy_turn(mailbox, wait);
+        }
+        if wait != Wait::Poll && (self.backend.ready() > 0 || !mailbox.prepare_sleep(false)) {
+            wait = Wait::Poll;
+        }
+        let entered = self.enter_backend(wait);
+        mailbox.awake();
+        entered?;
+        self.take_mail(mailbox);
+        if self.tally.turns.is_multiple_of(CLOCK_TURNS) {
+            self.now_ms = (clock::coarse_ns() / 1_000_000) as u32;
+        }
+        let completions = self.backend.ready();
+        self.backend.offer(completions.min(COMPLETIONS_MAX));
+        self.budget.ready = 0;
+        self.budget.expired = 0;
+        self.budget.posts = POSTS_MAX;
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn begin_busy_turn(&mut self, mailbox: &Mailbox, wait: Wait) -> Result<(), Refusal> {
         self.settle();
         if let Some(event_fd) = mailbox.foreign() {
             event_fd.drain();
@@ -277,7 +315,9 @@ impl Engine {
     /// The turn is over: what became possible by it is staged.
     fn end_turn(&mut self, handle: &Handle, delivered: u32) {
         self.current = Current::NONE;
-        self.settle();
+        if !self.is_quiet() {
+            self.settle();
+        }
         self.tally.callbacks += u64::from(delivered);
         self.tally.turns += 1;
         self.publish(handle);

@@ -1,8 +1,8 @@
 //! What every submit function shares: the options, the flags, and the way down.
 
+use crate::engine::Done;
 use crate::engine::handle::Handle;
-use crate::engine::{Done, status_of};
-use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments, shielded, status};
+use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments, guard};
 use crate::op::Operation;
 use crate::sys::errno::Errno;
 use std::ffi::c_void;
@@ -65,37 +65,49 @@ pub struct aio_submit_options {
     pub reserved: [u64; 2],
 }
 
-/// Submits what `make` checks and makes.
+/// Submits what `make` checks and makes: the plain case here, anything else out of line.
 ///
 /// # Safety
 /// The pointers are as the ABI wants them: a live context, sized options or NULL.
 #[inline(always)]
 pub(super) unsafe fn submit<O: Operation>(
-    ctx: *mut aio_ctx, make: impl FnOnce() -> Result<O, Errno>, options: *const aio_submit_options,
+    ctx: *mut aio_ctx, make: impl Fn() -> Result<O, Errno>, options: *const aio_submit_options,
     callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
-    let body = |handle: &Handle| -> aio_op_id {
-        let prepared = done(callback, user_data).and_then(|done| Ok((done, make()?)));
-        let (done, op) = match prepared {
-            Ok(prepared) => prepared,
-            Err(errno) => return errno.status().into(),
-        };
-        let engine = match handle.enter() {
-            Ok(engine) => engine,
-            Err(refusal) => return status::of(refusal).into(),
-        };
+    // SAFETY: NULL or a live context.
+    let handle = unsafe { ctx.cast::<Handle>().as_ref() };
+    if options.is_null()
+        && let Some(handle) = handle
+        && let Ok(done) = done(callback, user_data)
+        && let Some(engine) = handle.enter_open()
+        && let Ok(op) = make()
+        && let Some(id) = engine.submit_at_once(&op, done)
+    {
+        return id;
+    }
+    // SAFETY: passed on.
+    unsafe { submit_out_of_line(ctx, make, options, callback, user_data) }
+}
+
+/// # Safety
+/// As `submit`.
+#[cold]
+#[inline(never)]
+unsafe fn submit_out_of_line<O: Operation>(
+    ctx: *mut aio_ctx, make: impl Fn() -> Result<O, Errno>, options: *const aio_submit_options,
+    callback: aio_callback, user_data: *mut c_void,
+) -> aio_op_id {
+    guard!(ctx, handle => {
+        let done = done(callback, user_data)?;
+        let op = make()?;
+        let engine = handle.enter()?;
         if options.is_null() {
-            return engine.submit(&op, done);
+            return Ok(engine.submit(&op, done));
         }
         // SAFETY: passed on.
-        let options = unsafe { arguments::submit_options(options) };
-        status_of(options.and_then(|options| engine.submit_carefully(&op, &options, done)))
-    };
-    // SAFETY: NULL or a live context.
-    match unsafe { ctx.cast::<Handle>().as_ref() } {
-        None => Errno::EINVAL.status().into(),
-        Some(handle) => shielded(handle, || body(handle)).unwrap_or_else(|status| status.into()),
-    }
+        let options = unsafe { arguments::submit_options(options) }?;
+        Ok(engine.submit_carefully(&op, &options, done)? as aio_op_id)
+    })
 }
 
 /// The callback is not optional: nobody would learn of the end.
