@@ -37,7 +37,7 @@
 #include <unistd.h>
 
 enum {
-    IN_FLIGHT_DEFAULT = 256,
+    IN_FLIGHT_DEFAULT = 200,
     IN_FLIGHT_MAX = 4096,
     BUFFER_BYTES = 64 * 1024, /* of each file in flight */
     SMALL_BYTES = 4096,       /* written with an ordinary call */

@@ -71,7 +71,7 @@
  *     -ECANCELED and post AIO_ECLOSED. Inside a callback it returns AIO_EPENDING, and the run call
  *     AIO_EDESTROYED. With destroy_grace_ns it may give up: AIO_ESTUCK, the callbacks of what is
  *     stuck never run, their buffers must never be freed, and aio_ctx_dump names them. The adopting
- *     thread destroys before it exits. On another thread: AIO_EWRONGTHREAD while it lives; after it,
+ *     thread destroys before it exits (other than main: before its thread-local destructors run). On another thread: AIO_EWRONGTHREAD while it lives; after it,
  *     AIO_EORPHANED: callbacks run with -ECANCELED on the caller, the context is freed, and buffers
  *     in flight must be considered lost. aio_ctx_ref keeps the handle itself valid for other threads.
  *
@@ -81,7 +81,8 @@
  *     of a callback is not allowed.
  *
  * 15. fork. The child's copy refuses every call with AIO_EFORKED; its aio_ctx_destroy frees the copy
- *     without callbacks. Between fork and exec nothing need be done.
+ *     without callbacks. Between fork and exec nothing need be done. A child that was forked inside a
+ *     callback must not return from it: it calls exec or _exit.
  *
  * 16. Safe defaults. New descriptors are close-on-exec, sends never raise SIGPIPE;
  *     AIO_SUBMIT_INHERIT and _SIGPIPE opt out.
@@ -189,7 +190,7 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 #define AIO_SUBMIT_BARRIER 4u
 /* Do not try inline: run on a kernel worker from the start. */
 #define AIO_SUBMIT_ASYNC 8u
-/* No callback on success. */
+/* No callback on success; not for operations whose result is a descriptor. */
 #define AIO_SUBMIT_QUIET 64u
 /* The descriptor made survives exec. */
 #define AIO_SUBMIT_INHERIT 128u
@@ -237,7 +238,7 @@ typedef struct aio_ctx_options {
     /* Records that may wait for aio_ctx_reap before completions stay in the ring; 0: 65,536. */
     uint32_t reap_backlog_max;
     uint32_t reserved0; /* 0 */
-    aio_log_fn log; /* Told of what went wrong, NULL: nobody. */
+    aio_log_fn log; /* Told of what went wrong, NULL: nobody. It must not call into the context. */
     void *log_arg; /* Passed to `log`. */
     uint64_t reserved[8]; /* 0 */
 } aio_ctx_options;

@@ -25,6 +25,11 @@ impl Barriers {
         self.epoch
     }
 
+    /// What a submission notes: its epoch while barriers wait, else 0.
+    pub(crate) fn note(&self) -> u64 {
+        if self.queue.is_empty() { 0 } else { self.epoch }
+    }
+
     #[inline(always)]
     pub(crate) fn len(&self) -> usize {
         self.queue.len()

@@ -6,7 +6,7 @@ use crate::engine::slots::{phase, state};
 use crate::engine::{Engine, Refusal};
 use crate::op::traits;
 use crate::sys::clock;
-use crate::sys::entry::{Opcode, Sqe};
+use crate::sys::entry::{Cqe, Opcode, Sqe, cqe_flags};
 use crate::sys::errno::Errno;
 
 /// Who wants the end of an operation; decides what its callback is told.
@@ -90,7 +90,10 @@ impl Engine {
             return Err(Errno::EBUSY);
         }
         slot.state |= state::DISCARD;
-        let _ = self.request_end(index, Why::Cancelled);
+        // A close goes on: the descriptor would stay open with nobody knowing.
+        if !slot.has(traits::CLOSES) {
+            let _ = self.request_end(index, Why::Cancelled);
+        }
         Ok(())
     }
 
@@ -154,7 +157,10 @@ impl Engine {
             return;
         }
         let Some(index) = self.slots.find(id) else { return };
-        if self.slots.at(index).phase() == phase::BACKEND {
+        let slot = self.slots.at_mut(index);
+        // One repetition at a time, however many answers there are.
+        if slot.phase() == phase::BACKEND && !slot.has(state::RETRIED) {
+            slot.state |= state::RETRIED;
             let due_ns = clock::now_ns() + RETRY_FIRST_NS;
             self.retries.push_back(Retry { id, due_ns, attempts: 0 });
         }
@@ -245,6 +251,16 @@ impl Engine {
         Ok(())
     }
 
+    /// A chain goes on when a member has completed, not when its callback has run.
+    fn note_stashed(&mut self, cqe: &Cqe) {
+        if let Some(index) = self.slots.find(cqe.user_data)
+            && self.slots.at(index).has(state::CHAINED)
+            && cqe.flags & cqe_flags::MORE == 0
+        {
+            self.member_ended(index);
+        }
+    }
+
     fn take_to_stash(&mut self, id: u64) {
         // What the turn was offered goes to the stash with the rest.
         self.backend.offer(0);
@@ -255,6 +271,7 @@ impl Engine {
                 let delivery = self.complete(cqe);
                 debug_assert!(delivery.is_none());
             } else {
+                self.note_stashed(&cqe);
                 self.stash.push_back(cqe);
             }
         }

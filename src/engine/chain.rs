@@ -5,6 +5,7 @@
 
 use crate::engine::Engine;
 use crate::engine::cancel::Why;
+use crate::engine::cold::NO_CHAIN;
 use crate::engine::slots::{phase, state};
 use crate::op::traits;
 use crate::sys::errno::Errno;
@@ -181,6 +182,9 @@ impl Engine {
         let is_held = slot.phase() == phase::HELD;
         let behind_barrier = slot.has(state::BARRIER);
         let key = self.cold.of(slot).chain;
+        if key == NO_CHAIN {
+            return;
+        }
         if is_held && behind_barrier {
             let first = self.chains.chains[key].first - 1;
             self.barriers.cancel(first);
@@ -200,7 +204,10 @@ impl Engine {
     /// A member has completed: what follows it is the head now.
     pub(crate) fn member_ended(&mut self, index: u32) {
         let cold = self.cold.of(self.slots.at(index));
-        let (key, next) = (cold.chain, cold.chain_next);
+        let (key, next) = (std::mem::replace(&mut cold.chain, NO_CHAIN), cold.chain_next);
+        if key == NO_CHAIN {
+            return; // Its completion was seen before it is delivered.
+        }
         let mut before = self.chains.chains[key].first;
         if before == index + 1 {
             self.chains.chains[key].first = next;

@@ -8,6 +8,9 @@ use crate::sys::entry::WideSqe;
 use crate::sys::message::HeaderOut;
 use slab::Slab;
 
+/// Not, or not any more, in a chain.
+pub(crate) const NO_CHAIN: usize = usize::MAX;
+
 pub(crate) struct Cold {
     /// The entry, for an operation that is held or re-armed.
     pub entry: WideSqe,
@@ -40,7 +43,7 @@ impl Cold {
             second_fd: NO_DESCRIPTOR,
             second_next: 0,
             second_prev: 0,
-            chain: usize::MAX,
+            chain: NO_CHAIN,
             chain_next: 0,
             group: 0,
             correlation: 0,

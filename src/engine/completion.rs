@@ -31,6 +31,8 @@ pub(crate) struct Delivery {
     pub result: i32,
     pub flags: u32,
     pub extra: u64,
+    /// The result is a new descriptor.
+    pub brings: bool,
 }
 
 /// The same without what only a record needs.
@@ -74,6 +76,8 @@ pub(crate) struct Record {
     pub result: i32,
     pub flags: u32,
     pub extra: u64,
+    /// The result is a new descriptor, the engine's until the record is taken.
+    pub brings: bool,
 }
 
 impl Engine {
@@ -218,8 +222,11 @@ impl Engine {
         &mut self, index: u32, result: i32, flags: u32, extra: u64,
     ) -> Option<Delivery> {
         let slot = self.slots.at(index);
-        if slot.has(state::DISCARD) {
-            if slot.has(traits::GIVES_DESCRIPTOR) && result >= 0 {
+        let brings = slot.has(traits::GIVES_DESCRIPTOR) && result >= 0;
+        // Nobody reaps while the context is being destroyed, and nobody is called after a panic.
+        let unwanted = self.mute || (self.destroying && slot.callback == REAP);
+        if slot.has(state::DISCARD) || unwanted {
+            if brings {
                 descriptor::close(result);
             }
             return None;
@@ -229,7 +236,7 @@ impl Engine {
         }
         let id = self.slots.id(index);
         let (callback, user_data) = (slot.callback, slot.user_data);
-        Some(Delivery { callback, user_data, id, result, flags, extra })
+        Some(Delivery { callback, user_data, id, result, flags, extra, brings })
     }
 
     fn free(&mut self, index: u32) {

@@ -5,6 +5,7 @@
 
 use crate::engine::cold::ColdTable;
 use crate::engine::slots::Slots;
+use std::collections::HashMap;
 
 const PAGE_BITS: u32 = 10;
 const PAGE: usize = 1 << PAGE_BITS;
@@ -14,9 +15,13 @@ const SECOND: u32 = 1 << 31;
 /// In a head: a close waits until the list is empty.
 const CLOSING: u32 = 1 << 30;
 
+/// Numbers below 2^20, the usual limit of a process, are found through a table of pages.
+const NEAR_PAGES: usize = 1 << 10;
+
 #[derive(Default)]
 pub(crate) struct Descriptors {
     pages: Vec<Option<Box<[u32; PAGE]>>>,
+    far: HashMap<u32, Box<[u32; PAGE]>>,
 }
 
 /// What an unlink left behind.
@@ -37,14 +42,26 @@ impl Descriptors {
 
     #[inline(always)]
     fn head(&mut self, fd: i32) -> Option<&mut u32> {
-        let page = self.pages.get_mut((fd as u32 >> PAGE_BITS) as usize)?.as_mut()?;
+        let page = (fd as u32 >> PAGE_BITS) as usize;
+        let page =
+            if page < self.pages.len() { self.pages[page].as_mut()? } else { self.far_page(fd)? };
         Some(&mut page[fd as usize & (PAGE - 1)])
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn far_page(&mut self, fd: i32) -> Option<&mut Box<[u32; PAGE]>> {
+        self.far.get_mut(&(fd as u32 >> PAGE_BITS))
     }
 
     #[cold]
     #[inline(never)]
     fn make_page(&mut self, fd: i32) {
         let page = (fd as u32 >> PAGE_BITS) as usize;
+        if page >= NEAR_PAGES {
+            self.far.insert(page as u32, Box::new([0; PAGE]));
+            return;
+        }
         if self.pages.len() <= page {
             self.pages.resize(page + 1, None);
         }
@@ -147,6 +164,16 @@ impl Descriptors {
     #[inline(always)]
     pub(crate) fn is_empty(&mut self, fd: i32) -> bool {
         fd < 0 || self.head(fd).is_none_or(|head| *head == 0)
+    }
+
+    /// Whether a close of `fd` waits.
+    pub(crate) fn is_closing(&mut self, fd: i32) -> bool {
+        fd >= 0 && self.head(fd).is_some_and(|head| *head & CLOSING != 0)
+    }
+
+    /// Whether a close of `fd` waits for nothing any more.
+    pub(crate) fn can_close(&mut self, fd: i32) -> bool {
+        self.head(fd).is_some_and(|head| *head == CLOSING)
     }
 
     /// Marks `fd` as about to be closed; false if it is already.

@@ -11,6 +11,9 @@ use crate::engine::{Engine, Refusal, log_level};
 use crate::sys::clock;
 use crate::sys::ring::Wait;
 
+/// A ring that cannot be entered is tried again so often, so far apart, before destroy gives up.
+const FAILURES_MAX: u32 = 100;
+const FAILURE_NS: u64 = 10_000_000;
 /// How often waiting operations are looked at; cancels are repeated by the engine.
 const ROUND_NS: u64 = 50_000_000;
 
@@ -22,6 +25,7 @@ pub(crate) fn destroy(handle: &Handle) -> Result<(), Refusal> {
     handle.set_life(life::DESTROYING);
     engine.begin_destroy();
     engine.inbox.append(handle.mailbox.close());
+    let mut failures = 0;
     loop {
         let engine = borrow(handle);
         if engine.slots.live() == 0 && engine.inbox.is_empty() {
@@ -29,20 +33,34 @@ pub(crate) fn destroy(handle: &Handle) -> Result<(), Refusal> {
         }
         let spent_ns = clock::now_ns() - started_ns;
         if grace_ns != 0 && spent_ns >= grace_ns {
-            engine.running = false;
-            engine.report_stuck(handle);
-            handle.set_life(life::STUCK);
-            return Err(Refusal::Stuck);
+            return give_up(handle);
         }
         let left_ns = if grace_ns == 0 { ROUND_NS } else { grace_ns - spent_ns };
         // Nothing sleeps for ever here: the mailbox is closed, so that nobody would wake us.
-        turn(handle, Wait::For(left_ns.min(ROUND_NS)))?;
+        match turn(handle, Wait::For(left_ns.min(ROUND_NS))) {
+            Ok(_) => failures = 0,
+            Err(_) if failures < FAILURES_MAX => {
+                failures += 1;
+                clock::sleep_ns(FAILURE_NS);
+            }
+            Err(_) => return give_up(handle),
+        }
     }
     let engine = borrow(handle);
     engine.backend.retire();
+    engine.drop_records();
     engine.publish(handle);
     handle.finish();
     Ok(())
+}
+
+/// Leaves the context behind as it is: something is in flight that does not end.
+fn give_up(handle: &Handle) -> Result<(), Refusal> {
+    let engine = borrow(handle);
+    engine.running = false;
+    engine.report_stuck(handle);
+    handle.set_life(life::STUCK);
+    Err(Refusal::Stuck)
 }
 
 /// Destroys a context whose thread has ended: the ring cannot be entered any more. The caller is on
@@ -59,6 +77,7 @@ pub(crate) fn destroy_orphan(handle: &Handle) {
         }
         deliver_local(handle);
     }
+    borrow(handle).drop_records();
     handle.finish();
 }
 

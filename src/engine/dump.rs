@@ -12,7 +12,7 @@ impl Engine {
     /// A line about the context, then one per operation.
     pub(crate) fn dump(&self, handle: &Handle) -> String {
         let mut text = String::new();
-        let now_ms = (clock::coarse_ns() / 1_000_000) as u32;
+        let now_ms = clock::coarse_ms();
         let granted = self.granted();
         // Writing to a String cannot fail.
         let _ = writeln!(

@@ -70,13 +70,45 @@ impl Drop for Adopted {
             // SAFETY: the list holds a reference to each handle in it.
             let handle = unsafe { &*handle };
             if orphan && handle.gate.same_process() {
-                // Release: pairs with the acquire of `life` by whoever destroys it.
-                handle.life.store(life::ORPHANED, Ordering::Release);
-                handle.gate.close();
+                handle.orphan();
             }
             // SAFETY: gives back the list's reference.
             unsafe { Handle::unref(handle) };
         }
+    }
+}
+
+/// Makes a context the current one of this thread for a while.
+struct Current(*const Handle);
+
+impl Current {
+    fn enter(handle: &Handle) -> Current {
+        Current(CURRENT.replace(handle))
+    }
+}
+
+impl Drop for Current {
+    fn drop(&mut self) {
+        CURRENT.set(self.0);
+    }
+}
+
+/// The running of a context; ends also when the engine panics.
+struct Running<'a> {
+    handle: &'a Handle,
+    _current: Current,
+}
+
+impl Running<'_> {
+    fn begin(handle: &Handle) -> Running<'_> {
+        Running { handle, _current: Current::enter(handle) }
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        // SAFETY: on the context's thread, its body has been left, and the engine is still there.
+        unsafe { self.handle.engine() }.running = false;
     }
 }
 
@@ -138,12 +170,20 @@ impl Handle {
     #[allow(clippy::mut_from_ref)]
     pub(crate) fn enter_while_destroying(&self) -> Result<&mut Engine, Refusal> {
         match self.enter() {
-            Err(_) if self.life() == life::DESTROYING && self.is_owner() => {
+            Err(_) if self.life() == life::DESTROYING && self.is_owner() && !self.is_forked() => {
                 // SAFETY: this thread owns it, and is inside a callback: nothing is borrowed.
                 Ok(unsafe { self.engine() })
             }
             entered => entered,
         }
+    }
+
+    /// The same without adopting a new context, in which nothing can be in flight.
+    pub(crate) fn enter_used(&self) -> Result<&mut Engine, Refusal> {
+        if self.life() == life::NEW && !self.is_forked() {
+            return Err(Errno::ENOENT.into());
+        }
+        self.enter_while_destroying()
     }
 
     /// The engine to look at, on its thread and in any life that still has one; None before it was
@@ -160,6 +200,20 @@ impl Handle {
             }
             _ => Err(self.refusal()),
         }
+    }
+
+    /// The owner ends with the context open or failed; in any other life there is nothing to do.
+    fn orphan(&self) {
+        for life in [life::OPEN, life::POISONED] {
+            // Release: pairs with the acquire of `life` by whoever destroys it.
+            let _ = self.life.compare_exchange(
+                life,
+                life::ORPHANED,
+                Ordering::Release,
+                Ordering::Relaxed,
+            );
+        }
+        self.gate.close();
     }
 
     /// Makes the calling thread the owner of a new context; says why not otherwise.
@@ -182,8 +236,11 @@ impl Handle {
         self.owner.store(thread::pointer(), Ordering::Relaxed);
         self.owner_is_initial.store(u32::from(thread::is_initial()), Ordering::Relaxed);
         self.life.store(life::OPEN, Ordering::Release);
-        self.add_ref();
-        ADOPTED.with_borrow_mut(|adopted| adopted.0.push(self));
+        // After the thread's destructors have run nobody can tell of its end; it is not far.
+        let _ = ADOPTED.try_with(|adopted| {
+            self.add_ref();
+            adopted.borrow_mut().0.push(self);
+        });
         Ok(())
     }
 
@@ -197,12 +254,12 @@ impl Handle {
             life::ORPHANED => Refusal::Orphaned,
             life::POISONED => Refusal::Panicked,
             life::DESTROYING if self.is_owner() => Refusal::Kernel(Errno::ECANCELED),
-            _ if self.owner_has_ended() => Refusal::Orphaned,
             _ => Refusal::WrongThread,
         }
     }
 
-    /// The initial thread leaves no trace when it ends by pthread_exit; it is asked for.
+    /// The initial thread leaves no trace when it ends by pthread_exit: the kernel is asked, when
+    /// it matters.
     fn owner_has_ended(&self) -> bool {
         self.owner_is_initial.load(Ordering::Relaxed) != 0
             && !self.is_owner()
@@ -245,8 +302,8 @@ impl Handle {
         if !self.mailbox.send(message) {
             return Err(Refusal::Closed);
         }
-        // The owner is awake: it is here.
-        if !self.is_owner() {
+        // The owner is awake, it is here; but it may have told a foreign loop to sleep.
+        if !self.is_owner() || self.mailbox.sleep_is_announced() {
             self.mailbox.wake();
         }
         Ok(())
@@ -265,22 +322,18 @@ impl Handle {
             return Err(Refusal::Reentrant);
         }
         engine.running = true;
-        let before = CURRENT.replace(self);
-        let outcome = body(self);
+        let outcome = {
+            let _running = Running::begin(self);
+            body(self)
+        };
         // SAFETY: still on the context's thread, no other borrow.
-        let engine = unsafe { self.engine() };
-        engine.running = false;
-        let destroyed = engine.destroy_requested.then(|| destroy::destroy(self));
-        CURRENT.set(before);
-        match destroyed {
-            None => outcome,
-            Some(Ok(())) => {
-                // SAFETY: the reference that the creator gave up by destroying.
-                unsafe { Handle::unref(self) };
-                Err(Refusal::Destroyed)
-            }
-            Some(Err(refusal)) => Err(refusal),
+        if unsafe { self.engine() }.destroy_requested {
+            self.destroy_now()?;
+            // SAFETY: the reference that the creator gave up by destroying.
+            unsafe { Handle::unref(self) };
+            return Err(Refusal::Destroyed);
         }
+        if self.life() == life::POISONED { Err(Refusal::Panicked) } else { outcome }
     }
 
     /// The context whose callback is running on this thread, or null.
@@ -303,17 +356,17 @@ impl Handle {
             Ok(_) => self.destroy_now()?,
             Err(Refusal::Panicked) if self.is_owner() => {
                 // SAFETY: the owner, and the failed call has been left.
-                unsafe { self.engine() }.silence();
+                let engine = unsafe { self.engine() };
+                if engine.running {
+                    engine.destroy_requested = true;
+                    return Err(Refusal::Pending);
+                }
                 self.destroy_now()?;
             }
             Err(Refusal::Kernel(Errno::ECANCELED)) => return Err(Refusal::Pending),
-            Err(Refusal::Orphaned) => {
-                let before = CURRENT.replace(self);
-                destroy::destroy_orphan(self);
-                CURRENT.set(before);
-                // SAFETY: the creator's reference.
-                unsafe { Handle::unref(self) };
-                return Err(Refusal::Orphaned);
+            Err(Refusal::Orphaned) => return Err(self.destroy_orphan()),
+            Err(Refusal::WrongThread) if self.owner_has_ended() => {
+                return Err(self.destroy_orphan());
             }
             Err(refusal) => return Err(refusal),
         }
@@ -322,11 +375,29 @@ impl Handle {
         Ok(())
     }
 
+    /// Destroys a context whose thread is gone, on the calling thread, which owns it for that time:
+    /// one of several that try.
+    fn destroy_orphan(&self) -> Refusal {
+        let life = self.life();
+        // AcqRel: acquires what the owner did before it ended, and what another destroyer did.
+        let claimed =
+            self.life.compare_exchange(life, life::DESTROYING, Ordering::AcqRel, Ordering::Acquire);
+        if !matches!(life, life::OPEN | life::ORPHANED) || claimed.is_err() {
+            return Refusal::Closed;
+        }
+        self.owner.store(thread::pointer(), Ordering::Relaxed);
+        self.gate.close();
+        let current = Current::enter(self);
+        destroy::destroy_orphan(self);
+        drop(current);
+        // SAFETY: the creator's reference.
+        unsafe { Handle::unref(self) };
+        Refusal::Orphaned
+    }
+
     fn destroy_now(&self) -> Result<(), Refusal> {
-        let before = CURRENT.replace(self);
-        let destroyed = destroy::destroy(self);
-        CURRENT.set(before);
-        destroyed
+        let _current = Current::enter(self);
+        destroy::destroy(self)
     }
 
     /// Frees the engine at the end of a destroy.
@@ -348,23 +419,25 @@ impl Handle {
         }
     }
 
-    /// In a forked child: frees the copy, running nothing. The parent's ring is not touched.
+    /// In a forked child: lets go of the copy, running nothing. The parent's ring is not touched.
+    /// Memory is freed if the owner itself has forked; another thread's fork may have caught the
+    /// owner in the middle of a change, so that the copy is left alone.
     fn abandon_copy(&self) {
         // SAFETY: the child has one thread, and no call on this copy gets past the gate.
         unsafe { self.engine() }.backend.abandon();
-        self.finish_copy();
-    }
-
-    fn finish_copy(&self) {
-        self.finish();
-        // SAFETY: the creator's reference, copied by fork.
-        unsafe { Handle::unref(self) };
+        if self.is_owner() || self.life() == life::NEW {
+            self.finish();
+            // SAFETY: the creator's reference, copied by fork.
+            unsafe { Handle::unref(self) };
+        }
     }
 
     /// After a panic inside the engine: nothing but destroy works from now on.
     pub(crate) fn poison(&self) {
         if matches!(self.life(), life::OPEN | life::NEW | life::DESTROYING) && self.is_owner() {
             self.set_life(life::POISONED);
+            // SAFETY: the owner, and the failed call has been left.
+            unsafe { self.engine() }.silence();
         }
     }
 

@@ -125,7 +125,8 @@ impl Mailbox {
     pub(crate) fn take(&self) -> Batch {
         // Relaxed: an empty look costs no exclusive access; a message that is missed now is seen
         // by `prepare_sleep`.
-        if self.head.load(Ordering::Relaxed).is_null() {
+        let head = self.head.load(Ordering::Relaxed);
+        if head.is_null() || head == CLOSED {
             return Batch::EMPTY;
         }
         self.take_replacing(std::ptr::null_mut())
@@ -142,7 +143,7 @@ impl Mailbox {
         let mut node = self.head.swap(replacement, Ordering::AcqRel);
         let mut first = std::ptr::null_mut();
         if node == CLOSED {
-            self.head.store(CLOSED, Ordering::Relaxed);
+            // Only `close` comes here, which the owner calls, so that the queue was never open.
             return Batch::EMPTY;
         }
         while !node.is_null() {
@@ -164,7 +165,7 @@ impl Mailbox {
     #[inline(always)]
     pub(crate) fn prepare_sleep(&self, foreign: bool) -> bool {
         // SeqCst, before the looks below: pairs with the look at `sleep` in `wake`.
-        if self.shared.load(Ordering::Relaxed) != 0 {
+        if foreign || self.shared.load(Ordering::Relaxed) != 0 {
             let state = if foreign { ASLEEP_FOREIGN } else { ASLEEP };
             self.sleep.swap(state, Ordering::SeqCst);
         }
@@ -173,6 +174,11 @@ impl Mailbox {
             return false;
         }
         true
+    }
+
+    /// On the owner's thread: it has announced its sleep and not come back since.
+    pub(crate) fn sleep_is_announced(&self) -> bool {
+        self.sleep.load(Ordering::Relaxed) != AWAKE
     }
 
     /// Relaxed: a sender that still sees the sleeper signals once too often, which is harmless.
@@ -232,12 +238,9 @@ impl Mailbox {
         self.foreign.get()
     }
 
-    /// Called on the owner's thread only, so that there is one maker.
-    pub(crate) fn make_foreign(&self) -> Result<&EventFd, Errno> {
-        if self.foreign.get().is_none() {
-            let _ = self.foreign.set(EventFd::create()?);
-        }
-        self.foreign.get().ok_or(Errno::EMFILE)
+    /// Called once, on the owner's thread.
+    pub(crate) fn set_foreign(&self, event_fd: EventFd) -> i32 {
+        self.foreign.get_or_init(|| event_fd).raw()
     }
 }
 

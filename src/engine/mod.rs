@@ -37,6 +37,7 @@ mod turn;
 mod wheel;
 
 use crate::sys::clock;
+use crate::sys::descriptor::EventFd;
 use crate::sys::errno::Errno;
 use crate::sys::ring::{Config, IORING_SETUP_CQE32, IORING_SETUP_SQE128};
 use arena::Arena;
@@ -217,7 +218,7 @@ impl Engine {
             slots: Slots::new(or(options.max_ops, u32::MAX), clock::random_bits()),
             backend,
             special: slots::state::SPECIAL,
-            now_ms: 0,
+            now_ms: clock::coarse_ms(),
             descriptors: Descriptors::default(),
             cold: ColdTable::default(),
             current: Current::NONE,
@@ -266,10 +267,10 @@ impl Engine {
         if let Some(event_fd) = mailbox.foreign() {
             return Ok(event_fd.raw());
         }
-        let event_fd = mailbox.make_foreign()?;
+        let event_fd = EventFd::create()?;
         self.backend.register_event_fd(event_fd.raw())?;
         self.foreign = true;
-        Ok(event_fd.raw())
+        Ok(mailbox.set_foreign(event_fd))
     }
 
     pub(crate) fn current(&self) -> &Current {

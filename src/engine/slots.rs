@@ -53,6 +53,8 @@ pub(crate) mod state {
     pub(crate) const INTERVAL: u32 = 1 << 6;
     /// A failure for lack of a reader raises SIGPIPE.
     pub(crate) const SIGPIPE: u32 = 1 << 7;
+    /// A cancel request for it will be repeated.
+    pub(crate) const RETRIED: u32 = 1 << 12;
     /// Its completions are disposed of: nobody waits (detach, cancel_wait).
     pub(crate) const DISCARD: u32 = 1 << 15;
     /// Cancelled by the caller.
@@ -86,11 +88,11 @@ pub(crate) mod state {
         | CLOSE_WAITS
         | BARRIER
         | SIGPIPE
-        | traits::HEADER_OUT
-        | traits::MULTISHOT;
+        | traits::SPECIAL;
 }
 
-const _: () = assert!(traits::MULTISHOT > state::SIGPIPE && traits::REARMS < state::DISCARD);
+const _: () = assert!(traits::KEPT & (phase::MASK | state::SPECIAL & !traits::SPECIAL) == 0);
+const _: () = assert!(traits::KEPT & (state::LISTED | state::RETRIED) == 0);
 const _: () = assert!(size_of::<Slot>() == 64);
 
 /// One operation.
@@ -107,6 +109,8 @@ pub(crate) struct Slot {
     /// Neighbours in the list of the descriptor (`descriptors.rs`).
     pub fd_next: u32,
     pub fd_prev: u32,
+    /// Counts how often it was armed (`wheel.rs`).
+    pub arming: u32,
     /// The wheel's tick at which the deadline has passed.
     pub tick: u64,
     /// Key of the cold part, plus one.
@@ -129,6 +133,7 @@ impl Slot {
         fd: -1,
         fd_next: 0,
         fd_prev: 0,
+        arming: 0,
         tick: 0,
         cold: 0,
         submitted_ms: 0,

@@ -78,7 +78,7 @@ impl Engine {
         slot.user_data = done.user_data;
         slot.fd = fd;
         slot.submitted_ms = self.now_ms;
-        slot.state = phase::BACKEND | traits | (O::OPCODE as u32) << OPCODE_SHIFT;
+        slot.state = phase::BACKEND | traits & traits::KEPT | (O::OPCODE as u32) << OPCODE_SHIFT;
         if let Some(head) = head {
             *head = index_of(id) + 1;
             slot.state |= state::LISTED;
@@ -114,7 +114,7 @@ impl Engine {
         slot.user_data = done.user_data;
         slot.fd = fd;
         slot.submitted_ms = self.now_ms;
-        slot.state = phase::BACKEND | traits | (O::OPCODE as u32) << OPCODE_SHIFT;
+        slot.state = phase::BACKEND | traits & traits::KEPT | (O::OPCODE as u32) << OPCODE_SHIFT;
         if fd >= 0 && !closes {
             slot.state |= state::LISTED;
             if !self.descriptors.link(&mut self.slots, &mut self.cold, index_of(id)) {
@@ -223,7 +223,7 @@ impl Engine {
         let id = self.slots.id(index);
         prepared.entry.sqe.user_data = id;
         let idle = options.flags & submit_flags::TIMEOUT_IDLE != 0;
-        let epoch = if self.barriers.is_empty() { 0 } else { self.barriers.epoch() };
+        let epoch = self.barriers.note();
         if keeps_entry
             || idle
             || epoch != 0
@@ -249,7 +249,7 @@ impl Engine {
             slot.state |= state::COLD;
         }
         let slot = self.slots.at_mut(index);
-        slot.state |= phase::BACKEND | prepared.traits;
+        slot.state |= phase::BACKEND | prepared.traits & traits::KEPT;
         self.multishots += u32::from(multishot);
         if options.timeout_ns != 0 {
             let deadline = clock::now_ns().saturating_add(options.timeout_ns);
@@ -295,6 +295,7 @@ impl Engine {
         let second = self.cold.get(slot).map_or(NO_DESCRIPTOR, |cold| cold.second_fd);
         if slot.fd >= 0 {
             if !self.descriptors.link(&mut self.slots, &mut self.cold, index) {
+                self.forget_second(index);
                 return false;
             }
             self.slots.at_mut(index).state |= state::LISTED;
@@ -302,12 +303,18 @@ impl Engine {
         if second >= 0
             && !self.descriptors.link_second(&mut self.slots, &mut self.cold, index, second)
         {
-            // Not listed there, so that the end does not unlink it.
-            let slot = self.slots.at(index);
-            self.cold.of(slot).second_fd = NO_DESCRIPTOR;
+            self.forget_second(index);
             return false;
         }
         true
+    }
+
+    /// An operation that is not listed under its second descriptor must not be unlinked there.
+    fn forget_second(&mut self, index: u32) {
+        let slot = self.slots.at(index);
+        if slot.has(state::COLD) {
+            self.cold.of(slot).second_fd = NO_DESCRIPTOR;
+        }
     }
 
     /// Starts a close: at once if nothing is listed under its number, else when the last callback
@@ -333,6 +340,10 @@ impl Engine {
     /// Starts the closes whose descriptors are idle now.
     pub(crate) fn start_closes(&mut self) {
         while let Some(fd) = self.closable.pop() {
+            // The close may have been cancelled, and others be listed since.
+            if !self.descriptors.can_close(fd) {
+                continue;
+            }
             self.descriptors.end_close(fd);
             if let Some(index) = self.closes.remove(&fd) {
                 self.slots.at_mut(index).state &= !state::CLOSE_WAITS;
@@ -375,6 +386,7 @@ impl Engine {
         }
         if slot.has(traits::CLOSES) {
             if slot.phase() == phase::HELD {
+                slot.set_phase(phase::BACKEND);
                 self.local -= 1;
             }
             return self.begin_close(index);
@@ -403,7 +415,8 @@ impl Engine {
             let slot = self.slots.at(before);
             self.cold.of(slot).chain_next = index + 1;
         }
-        if !is_close && !self.list(index) {
+        let fd = self.slots.at(index).fd;
+        if (is_close && self.descriptors.is_closing(fd)) || (!is_close && !self.list(index)) {
             self.chains.spoil(key, chain::Spoiled::BadDescriptor);
         }
         if links == 0 {
@@ -430,10 +443,13 @@ fn apply_options(sqe: &mut Sqe, traits: u32, options: &SubmitOptions) -> Result<
         }
         sqe.ioprio = options.ioprio;
     }
+    // Success would bring a descriptor that nobody is told of.
+    let quiet_misused = has(submit_flags::QUIET) && traits & traits::GIVES_DESCRIPTOR != 0;
     let idle_misused = has(submit_flags::TIMEOUT_IDLE)
         && (traits & traits::MULTISHOT == 0 || options.timeout_ns == 0);
     let links_both = options.flags & submit_flags::LINKS == submit_flags::LINKS;
     if idle_misused
+        || quiet_misused
         || links_both
         || (has(submit_flags::INHERIT) && !op::inherit(sqe))
         || (has(submit_flags::SIGPIPE) && traits & traits::SENDS == 0)

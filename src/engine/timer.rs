@@ -34,7 +34,7 @@ impl Engine {
     /// Submits a timer with all options at their defaults.
     #[inline(always)]
     pub(crate) fn submit_timer(&mut self, fires: Fires, done: Done) -> Result<u64, Errno> {
-        if let Fires::Every(_) = fires {
+        if matches!(fires, Fires::Every(_)) || !self.barriers.is_empty() {
             return self.submit_timer_carefully(fires, &SubmitOptions::default(), done);
         }
         self.arm_timer(fires, &SubmitOptions::default(), done)
@@ -87,6 +87,7 @@ impl Engine {
             expiry_ns,
             group: options.group,
             correlation: options.correlation,
+            epoch: self.barriers.note(),
             ..Cold::new()
         };
         let key = self.cold.add(cold);

@@ -8,6 +8,7 @@ use crate::engine::handle::Handle;
 use crate::engine::mailbox::{Mailbox, Message};
 use crate::engine::{Engine, Refusal};
 use crate::sys::clock;
+use crate::sys::descriptor;
 use crate::sys::ring::Wait;
 use std::ffi::c_void;
 
@@ -52,6 +53,11 @@ impl Engine {
     /// Nothing is in flight, posted or waiting to be delivered.
     pub(crate) fn is_idle(&self, mailbox: &Mailbox) -> bool {
         self.slots.live() == 0 && self.inbox.is_empty() && !mailbox.has_mail()
+    }
+
+    /// A callback has asked for destruction, or the engine has failed in one.
+    fn is_ending(&self) -> bool {
+        self.destroy_requested || self.mute
     }
 
     /// The reap backlog is full: completions stay where they are.
@@ -120,7 +126,7 @@ impl Engine {
         if !self.is_quiet() {
             return self.begin_busy_turn(mailbox, wait);
         }
-        if wait != Wait::Poll && (self.backend.ready() > 0 || !mailbox.prepare_sleep(false)) {
+        if wait != Wait::Poll && (self.backend.ready() > 0 || !self.may_sleep(mailbox, wait)) {
             wait = Wait::Poll;
         }
         let entered = self.enter_backend(wait);
@@ -128,7 +134,7 @@ impl Engine {
         entered?;
         self.take_mail(mailbox);
         if self.tally.turns.is_multiple_of(CLOCK_TURNS) {
-            self.now_ms = (clock::coarse_ns() / 1_000_000) as u32;
+            self.now_ms = clock::coarse_ms();
         }
         let completions = self.backend.ready();
         self.backend.offer(completions.min(COMPLETIONS_MAX));
@@ -136,6 +142,14 @@ impl Engine {
         self.budget.expired = 0;
         self.budget.posts = POSTS_MAX;
         Ok(())
+    }
+
+    /// Announces that the context goes to sleep; false if something speaks against it. With nothing
+    /// in flight only a hold keeps it waiting, and the last one may have just been given back.
+    #[inline(always)]
+    fn may_sleep(&self, mailbox: &Mailbox, wait: Wait) -> bool {
+        mailbox.prepare_sleep(false)
+            && (self.slots.live() != 0 || wait != Wait::Forever || mailbox.is_held())
     }
 
     #[inline(never)]
@@ -149,7 +163,7 @@ impl Engine {
         if wait != Wait::Poll && !(self.wheel.is_empty() && self.retries.is_empty()) {
             wait = self.limit_wait(wait);
         }
-        if wait != Wait::Poll && !mailbox.prepare_sleep(false) {
+        if wait != Wait::Poll && !self.may_sleep(mailbox, wait) {
             wait = Wait::Poll;
         }
         let in_backend = self.slots.live() != self.local;
@@ -165,7 +179,7 @@ impl Engine {
         // Ages need no better: a context without timers that always has something to hand over
         // looks at the clock in every eighth turn.
         if !has_staged || self.tally.turns.is_multiple_of(CLOCK_TURNS) {
-            self.now_ms = (clock::coarse_ns() / 1_000_000) as u32;
+            self.now_ms = clock::coarse_ms();
         }
         if !self.wheel.is_empty() || !self.retries.is_empty() {
             self.budget.now_ns = clock::now_ns();
@@ -275,6 +289,7 @@ impl Engine {
             match self.inbox.next()? {
                 Message::Run(function, arg) if !self.mute => {
                     self.tally.posts();
+                    self.current = Current::NONE;
                     return Some(Call::Post(function, arg));
                 }
                 Message::Run(..) => {}
@@ -288,7 +303,7 @@ impl Engine {
 
     /// A delivery as a call, or as a record for `reap`.
     fn deliver(&mut self, delivery: Delivery) -> Call {
-        if delivery.callback == REAP || self.mute {
+        if delivery.callback == REAP {
             return self.deliver_record(delivery);
         }
         let Delivery { callback, user_data, id, result, flags, .. } = delivery;
@@ -299,15 +314,13 @@ impl Engine {
     #[cold]
     #[inline(never)]
     fn deliver_record(&mut self, delivery: Delivery) -> Call {
-        if !self.mute && !self.destroying {
-            let Delivery { user_data, id, result, flags, .. } = delivery;
-            let is_wide = self.granted().cqe_size == 32;
-            let extra = if is_wide { delivery.extra } else { result.max(0) as u64 };
-            self.records.push_back(Record { user_data, id, result, flags, extra });
-            if self.is_clogged() {
-                self.budget.stash = 0;
-                self.backend.offer(0);
-            }
+        let Delivery { user_data, id, result, flags, brings, .. } = delivery;
+        let is_wide = self.granted().cqe_size == 32;
+        let extra = if is_wide { delivery.extra } else { result.max(0) as u64 };
+        self.records.push_back(Record { user_data, id, result, flags, extra, brings });
+        if self.is_clogged() {
+            self.budget.stash = 0;
+            self.backend.offer(0);
         }
         Call::Record
     }
@@ -335,8 +348,10 @@ impl Engine {
     /// Hands staged operations over without waiting. True: there is work, do not sleep.
     pub(crate) fn flush(&mut self, mailbox: &Mailbox) -> Result<bool, Refusal> {
         self.settle();
-        if self.backend.has_staged() {
-            self.backend.enter(None)?;
+        // Also collects what the kernel has deferred to this thread, which no descriptor tells of
+        // again.
+        if self.backend.has_staged() || self.slots.live() != self.local {
+            self.enter_backend(Wait::Poll)?;
         }
         let late = self.wheel.next_ns(&self.slots).is_some_and(|due_ns| due_ns <= clock::now_ns());
         if self.has_work() || self.backend.has_staged() || self.backend.overflown() || late {
@@ -359,6 +374,13 @@ impl Engine {
     pub(crate) fn take_records(&mut self, count: usize) -> impl Iterator<Item = Record> {
         let count = count.min(self.records.len());
         self.records.drain(..count)
+    }
+
+    /// Drops what nobody has reaped.
+    pub(crate) fn drop_records(&mut self) {
+        for record in self.records.drain(..).filter(|record| record.brings) {
+            descriptor::close(record.result);
+        }
     }
 
     pub(crate) fn has_records(&self) -> bool {
@@ -457,7 +479,7 @@ pub(crate) fn run_once(handle: &Handle, timeout_ns: i64) -> Result<u32, Refusal>
             }
         };
         let delivered = turn(handle, wait)?;
-        let ends = borrow(handle).destroy_requested;
+        let ends = borrow(handle).is_ending();
         if delivered != 0 || ends || wait == Wait::Poll {
             return Ok(delivered);
         }
@@ -476,7 +498,7 @@ pub(crate) fn wait_for_records(handle: &Handle, timeout_ns: i64) -> Result<(), R
         });
         let delivered = run_once(handle, left_ns)?;
         let engine = borrow(handle);
-        if delivered == 0 || left_ns == 0 || engine.destroy_requested {
+        if delivered == 0 || left_ns == 0 || engine.is_ending() {
             return Ok(());
         }
     }
@@ -487,8 +509,7 @@ pub(crate) fn run(handle: &Handle) -> Result<(), Refusal> {
     loop {
         let engine = borrow(handle);
         let idle = engine.is_idle(&handle.mailbox) && !handle.mailbox.is_held();
-        if handle.mailbox.consume_stop() || idle || engine.is_clogged() || engine.destroy_requested
-        {
+        if handle.mailbox.consume_stop() || idle || engine.is_clogged() || engine.is_ending() {
             return Ok(());
         }
         turn(handle, Wait::Forever)?;

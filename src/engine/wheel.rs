@@ -4,8 +4,8 @@
 //! the order in which they were armed.
 //!
 //! A bucket holds plain entries in chunks, not links between slots: disarming only marks the slot,
-//! and its entry is recognised as stale when its turn comes, because the slot's tick is another or
-//! it is not armed. So neither arming nor disarming touches any other slot's memory. When too many
+//! and its entry is recognised as stale when its turn comes, because the slot is not armed or was
+//! armed again. So neither arming nor disarming touches any other slot's memory. When too many
 //! entries are stale they are swept out.
 
 use crate::engine::slots::{Slots, state};
@@ -23,6 +23,8 @@ const STALE_MIN: u64 = 4096;
 struct Entry {
     tick: u64,
     index: u32,
+    /// Which arming of the slot this is.
+    arming: u32,
 }
 
 /// A piece of a bucket: `entries[start..end]`.
@@ -100,11 +102,13 @@ impl Wheel {
         let rounds_up = whole << self.shift != deadline_ns;
         let tick = whole + u64::from(rounds_up);
         let slot = slots.at_mut(index);
+        let arming = slot.arming.wrapping_add(1);
+        slot.arming = arming;
         slot.tick = tick;
         slot.state |= state::TIMED;
         self.armed += 1;
         self.entries += 1;
-        self.insert(Entry { tick, index });
+        self.insert(Entry { tick, index, arming });
     }
 
     /// Takes an armed slot out.
@@ -146,7 +150,7 @@ impl Wheel {
     #[cold]
     fn extend(&mut self, level: usize, bucket: usize, entry: Entry) {
         if self.unused == 0 {
-            let entries = [Entry { tick: 0, index: 0 }; CHUNK];
+            let entries = [Entry { tick: 0, index: 0, arming: 0 }; CHUNK];
             self.chunks.push(Box::new(Chunk { next: 0, start: 0, end: 0, entries }));
             self.unused = self.chunks.len() as u32;
         }
@@ -301,7 +305,7 @@ impl Wheel {
 /// Whether an entry is its slot's current deadline.
 fn is_armed(slots: &Slots, entry: Entry) -> bool {
     let slot = slots.at(entry.index);
-    slot.has(state::TIMED) && slot.tick == entry.tick
+    slot.has(state::TIMED) && slot.arming == entry.arming
 }
 
 #[cfg(test)]

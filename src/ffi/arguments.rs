@@ -12,6 +12,8 @@ use std::ptr::NonNull;
 
 /// Longest path, with its terminator.
 const PATH_MAX: usize = 4096;
+/// Larger structures are garbage, and their tails are not read.
+const SIZE_MAX: usize = 4096;
 const VECTORS_MAX: usize = 1024;
 /// `sizeof(struct sockaddr_storage)`.
 const ADDRESS_MAX: u32 = 128;
@@ -30,6 +32,9 @@ pub(super) unsafe fn sized<T: Copy>(pointer: *const T) -> Result<T, Errno> {
         let (size, known) = (*size as usize, size_of::<T>());
         if size < known {
             return Err(Errno::EINVAL);
+        }
+        if size > SIZE_MAX {
+            return Err(Errno::E2BIG);
         }
         let tail = std::slice::from_raw_parts(pointer.cast::<u8>().add(known), size - known);
         if tail.iter().any(|&byte| byte != 0) {

@@ -15,7 +15,7 @@ use std::ffi::c_int;
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_ctx_cancel(ctx: *mut aio_ctx, id: aio_op_id) -> i32 {
     guard!(ctx, handle => {
-        match handle.enter_while_destroying() {
+        match handle.enter_used() {
             Ok(engine) => engine.cancel(id as u64)?,
             Err(Refusal::WrongThread) => handle.send(Message::Cancel(id as u64))?,
             Err(refusal) => return Err(refusal),

@@ -50,7 +50,7 @@ pub struct aio_ctx_options {
     pub reap_backlog_max: u32,
     /// 0
     pub reserved0: u32,
-    /// Told of what went wrong, NULL: nobody.
+    /// Told of what went wrong, NULL: nobody. It must not call into the context.
     pub log: aio_log_fn,
     /// Passed to `log`.
     pub log_arg: *mut c_void,

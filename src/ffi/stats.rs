@@ -141,7 +141,7 @@ pub unsafe extern "C" fn aio_ctx_stats(ctx: *const aio_ctx, out: *mut aio_stats)
         let tally = handle.stats.snapshot();
         let stats = aio_stats {
             size: 0,
-            in_flight: tally.submitted.wrapping_sub(tally.completed) as u32,
+            in_flight: tally.submitted.saturating_sub(tally.completed) as u32,
             submitted: tally.submitted,
             completed: tally.completed,
             callbacks: tally.callbacks,

@@ -15,7 +15,7 @@ pub const AIO_SUBMIT_HARDLINK: u32 = 2;
 pub const AIO_SUBMIT_BARRIER: u32 = 4;
 /// Do not try inline: run on a kernel worker from the start.
 pub const AIO_SUBMIT_ASYNC: u32 = 8;
-/// No callback on success.
+/// No callback on success; not for operations whose result is a descriptor.
 pub const AIO_SUBMIT_QUIET: u32 = 64;
 /// The descriptor made survives exec.
 pub const AIO_SUBMIT_INHERIT: u32 = 128;

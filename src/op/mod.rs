@@ -22,12 +22,16 @@ pub(crate) mod traits {
     pub(crate) const CALLER_MEMORY: u32 = 1 << 10;
     /// The engine's copy begins with a message header that the kernel writes to.
     pub(crate) const HEADER_OUT: u32 = 1 << 11;
-    /// Sends to a peer that may be gone.
-    pub(crate) const SENDS: u32 = 1 << 12;
     /// Ends a descriptor number.
     pub(crate) const CLOSES: u32 = 1 << 13;
     /// May be ended by the kernel without an error and is then started again.
     pub(crate) const REARMS: u32 = 1 << 14;
+    /// Sends to a peer that may be gone. Of interest at submit alone, so not kept.
+    pub(crate) const SENDS: u32 = 1;
+    /// Those that make a completion more than a callback and a result.
+    pub(crate) const SPECIAL: u32 = MULTISHOT | HEADER_OUT;
+    /// What a slot keeps.
+    pub(crate) const KEPT: u32 = 0x6f00;
 }
 
 /// The number of "no descriptor"; `AT_FDCWD` is negative as well.

@@ -5,9 +5,10 @@ pub(crate) fn now_ns() -> u64 {
     read(libc::CLOCK_MONOTONIC)
 }
 
-/// Now, up to a scheduler tick (1 to 10 ms) in the past. About 4 ns: for ages, never for deadlines.
-pub(crate) fn coarse_ns() -> u64 {
-    read(libc::CLOCK_MONOTONIC_COARSE)
+/// Now in milliseconds that wrap, up to a scheduler tick (1 to 10 ms) in the past. About 4 ns: for
+/// ages, never for deadlines.
+pub(crate) fn coarse_ms() -> u32 {
+    (read(libc::CLOCK_MONOTONIC_COARSE) / 1_000_000) as u32
 }
 
 fn read(clock: libc::clockid_t) -> u64 {

@@ -22,7 +22,6 @@ errnos!(
     ENOMEM,
     EBUSY,
     EINVAL,
-    EMFILE,
     ENAMETOOLONG,
     ENOSYS,
     ETIME,

@@ -48,13 +48,6 @@ static void check_zero(struct env *e, int32_t result) {
     CHECK_EQ(result, 0);
 }
 
-static void limit_descriptors(void) {
-    const int next = SYS(dup(0));
-    close(next);
-    /* Only for this test, which is a process of its own. */
-    SYS(setrlimit(RLIMIT_NOFILE, &(struct rlimit){(rlim_t)next, (rlim_t)next}));
-}
-
 /* --- openat ---------------------------------------------------------------------------------- */
 
 SUBMIT(submit_openat) {
@@ -136,7 +129,7 @@ FAILS(openat, EBADF, -EBADF) {
 
 FAILS(openat, EMFILE, -EMFILE) {
     with_path(e);
-    limit_descriptors();
+    env_no_descriptor_left();
     return submit_openat(e, o, cb, u);
 }
 

@@ -2,7 +2,6 @@
 #include "operations.h"
 
 #include <netinet/tcp.h>
-#include <sys/resource.h>
 #include <sys/un.h>
 
 #define BAD_ADDRESS ((void *)(uintptr_t)8)
@@ -73,13 +72,6 @@ static void with_closed_peer(struct env *e) {
 
 static void with_udp(struct env *e) { e->fd = env_keep(e, make_udp_socket(&e->addr)); }
 
-static void limit_descriptors(void) {
-    const int next = SYS(dup(0));
-    close(next);
-    /* Only for this test, which is a process of its own. */
-    SYS(setrlimit(RLIMIT_NOFILE, &(struct rlimit){(rlim_t)next, (rlim_t)next}));
-}
-
 /* --- socket, bind, listen -------------------------------------------------------------------- */
 
 SUBMIT(submit_socket) {
@@ -110,7 +102,7 @@ FAILS(socket, EPROTONOSUPPORT, -EPROTONOSUPPORT) {
 FAILS(socket, EINVAL, -EINVAL) { return aio_submit_socket(e->ctx, AF_INET, 0x70, 0, o, cb, u); }
 
 FAILS(socket, EMFILE, -EMFILE) {
-    limit_descriptors();
+    env_no_descriptor_left();
     return submit_socket(e, o, cb, u);
 }
 
@@ -243,7 +235,7 @@ FAILS(accept, EOPNOTSUPP, -EOPNOTSUPP) {
 
 FAILS(accept, EMFILE, -EMFILE) {
     with_pending_connection(e);
-    limit_descriptors();
+    env_no_descriptor_left();
     return submit_accept(e, o, cb, u);
 }
 
@@ -279,7 +271,7 @@ FAILS(accept_multishot, EINVAL_of_a_socket_that_does_not_listen, -EINVAL) {
 
 FAILS(accept_multishot, EMFILE, -EMFILE) {
     with_pending_connection(e);
-    limit_descriptors();
+    env_no_descriptor_left();
     return submit_accept_multishot(e, o, cb, u);
 }
 

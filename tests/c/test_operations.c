@@ -34,6 +34,14 @@ void env_path(const struct env *e, char path[512], const char *name) {
     snprintf(path, 512, "%s/%s-%p-%" PRIu64, temp_dir(), name, (const void *)e, now_ns());
 }
 
+void env_no_descriptor_left(void) {
+    if (under_valgrind())
+        SKIP("valgrind keeps the limit to itself");
+    const int next = SYS(dup(0));
+    SYS(close(next));
+    SYS(setrlimit(RLIMIT_NOFILE, &(struct rlimit){(rlim_t)next, (rlim_t)next}));
+}
+
 /* What every attempt must leave behind: nothing in flight, no descriptor more than before. */
 struct attempt {
     struct env env;
