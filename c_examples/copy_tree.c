@@ -459,7 +459,7 @@ static void on_source_open(void *user_data, int32_t result, uint32_t flags) {
 
 static int start_file(struct directory *dir, const char *name) {
     struct file *file = job.free_files;
-    if (file->buffer == NULL && (file->buffer = malloc(BUFFER_BYTES)) == NULL)
+    if (file->buffer == NULL && (file->buffer = calloc(1, BUFFER_BYTES)) == NULL)
         return -ENOMEM;
     file->dir = dir;
     file->source_fd = file->copy_fd = -1;

@@ -146,10 +146,14 @@ static void on_received(void *user_data, int32_t result, uint32_t flags) {
         lose(c, "receive", result);
         return;
     }
-    if (memcmp(c->buffer + c->received, load.pattern + c->start + c->received, (size_t)result)) {
+    const char *expected = load.pattern + c->start;
+    if (memcmp(c->buffer + c->received, expected + c->received, (size_t)result) != 0) {
+        uint32_t at = c->received;
+        while (c->buffer[at] == expected[at])
+            at++;
         if (load.wrong++ == 0)
-            fprintf(stderr, "echo_load: connection %td: wrong bytes from %" PRIu32 " on\n",
-                    c - load.all, c->received);
+            fprintf(stderr, "echo_load: connection %td: wrong byte at %" PRIu32 "\n", c - load.all,
+                    at);
         close_connection(c);
         return;
     }
@@ -310,6 +314,13 @@ static int usage(void) {
     return 2;
 }
 
+/* getaddrinfo would take any number, and keep its last 16 bits. */
+static bool is_port(const char *text) {
+    char *end = NULL;
+    unsigned long number = strtoul(text, &end, 10);
+    return end != text && *end == '\0' && number <= 65535;
+}
+
 int main(int argc, char **argv) {
     static const struct option options[] = {
         {"host", required_argument, NULL, 'h'},        {"port", required_argument, NULL, 'p'},
@@ -327,7 +338,7 @@ int main(int argc, char **argv) {
         }
         if (option == 'h')
             host = optarg;
-        else if (option == 'p')
+        else if (option == 'p' && is_port(optarg))
             port = optarg;
         else if (option == 'c' && number >= 1 && number <= 1e6)
             load.connections = (unsigned)number;

@@ -54,8 +54,6 @@ static void on_received(void *user_data, int32_t result, uint32_t flags);
 static void send_rest(struct connection *c);
 static void accept_more(void);
 
-static const aio_submit_options quiet = {.size = sizeof quiet, .flags = AIO_SUBMIT_QUIET};
-
 static void ignore(void *user_data, int32_t result, uint32_t flags) {
     (void)user_data, (void)result, (void)flags;
 }
@@ -152,11 +150,12 @@ static void on_received(void *user_data, int32_t result, uint32_t flags) {
 
 /*
  * Lets the receive return what has arrived, and then 0: the end of the stream, as if the peer had
- * said it. From there the connection ends in the same way as every other.
+ * said it. From there the connection ends in the same way as every other. An ordinary call, because
+ * it never waits; out of a ring one of the kernel's workers would have to be woken for it.
  */
 static void end_input(struct connection *c) {
     if (!c->closing)
-        aio_submit_shutdown(server.ctx, c->fd, SHUT_RD, &quiet, ignore, NULL);
+        shutdown(c->fd, SHUT_RD);
 }
 
 static void open_connection(int fd) {
@@ -248,6 +247,7 @@ static void await_signal(void) {
 
 /* Closing the listener also ends the accept that is armed on it. */
 static void drain(void) {
+    static const aio_submit_options quiet = {.size = sizeof quiet, .flags = AIO_SUBMIT_QUIET};
     server.stopping = true;
     if (aio_submit_close(server.ctx, server.listener, &quiet, ignore, NULL) > 0)
         server.listener = -1;
@@ -371,6 +371,13 @@ static int serve(const char *host, const char *port) {
     return 0;
 }
 
+/* getaddrinfo would take any number, and keep its last 16 bits. */
+static bool is_port(const char *text) {
+    char *end = NULL;
+    unsigned long number = strtoul(text, &end, 10);
+    return end != text && *end == '\0' && number <= 65535;
+}
+
 int main(int argc, char **argv) {
     static const struct option options[] = {{"port", required_argument, NULL, 'p'},
                                             {"host", required_argument, NULL, 'h'},
@@ -382,10 +389,10 @@ int main(int argc, char **argv) {
 
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         char *end = NULL;
-        if (option == 'p')
-            port = optarg;
-        else if (option == 'h')
+        if (option == 'h')
             host = optarg;
+        else if (option == 'p' && is_port(optarg))
+            port = optarg;
         else if (option == 'q')
             server.quiet = true;
         else if (option != 'd' || (deadline = strtod(optarg, &end)) < 0 || end == optarg ||

@@ -7,7 +7,6 @@ use crate::engine::cancel::{INTERNAL, WAKE};
 use crate::engine::descriptors::Left;
 use crate::engine::slots::{index_of, phase, state};
 use crate::op::{self, traits};
-use crate::sys::clock;
 use crate::sys::descriptor;
 use crate::sys::entry::{Cqe, Sqe, cqe_flags};
 use crate::sys::errno::Errno;
@@ -161,8 +160,7 @@ impl Engine {
         if slot.has(state::IDLE_DEADLINE) && slot.has(state::TIMED) {
             let period_ns = self.cold.of(slot).period_ns;
             self.wheel.disarm(&mut self.slots, index);
-            let deadline = clock::now_ns().saturating_add(period_ns);
-            self.wheel.arm(&mut self.slots, index, deadline);
+            self.arm_after(index, period_ns);
         }
         self.tell(index, cqe.result, flags, cqe.extra)
     }

@@ -7,7 +7,6 @@ use crate::engine::cold::Cold;
 use crate::engine::slots::{OPCODE_SHIFT, index_of, phase, state};
 use crate::engine::{Engine, chain};
 use crate::op::{self, NO_DESCRIPTOR, Operation, traits};
-use crate::sys::clock;
 use crate::sys::entry::{Opcode, Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::message::HeaderOut;
@@ -252,8 +251,7 @@ impl Engine {
         slot.state |= phase::BACKEND | prepared.traits & traits::KEPT;
         self.multishots += u32::from(multishot);
         if options.timeout_ns != 0 {
-            let deadline = clock::now_ns().saturating_add(options.timeout_ns);
-            self.wheel.arm(&mut self.slots, index, deadline);
+            self.arm_after(index, options.timeout_ns);
         }
         if let Some(attempt) = attempt {
             self.make_ready(index, attempt(&prepared.entry.sqe), 0);

@@ -46,16 +46,34 @@ impl Engine {
         if self.chains.is_open() {
             return Err(Errno::EINVAL);
         }
-        let (opcode, due_ns) = match fires {
-            Fires::After(ns) => (op::TIMER, clock::now_ns().saturating_add(ns)),
-            Fires::At(ns) => (op::TIMER, ns),
-            Fires::Every(ns) => (op::INTERVAL, clock::now_ns().saturating_add(ns)),
-        };
+        let opcode = if let Fires::Every(_) = fires { op::INTERVAL } else { op::TIMER };
         let index = self.take_slot(opcode, NO_DESCRIPTOR, done, options)?;
         self.slots.at_mut(index).state |= phase::WHEEL;
         self.local += 1;
-        self.wheel.arm(&mut self.slots, index, due_ns);
+        match fires {
+            Fires::After(ns) | Fires::Every(ns) => self.arm_after(index, ns),
+            Fires::At(ns) => self.wheel.arm(&mut self.slots, index, ns),
+        }
         Ok(self.slots.id(index))
+    }
+
+    /// Arms a deadline from now. Inside a turn the clock is read once, at the turn's end, for all
+    /// that were armed in it: reading it here would cost more than the rest of the arming.
+    #[inline(always)]
+    pub(crate) fn arm_after(&mut self, index: u32, after_ns: u64) {
+        if self.running {
+            return self.wheel.arm_fresh(&mut self.slots, index, after_ns);
+        }
+        let deadline_ns = clock::now_ns().saturating_add(after_ns);
+        self.wheel.arm(&mut self.slots, index, deadline_ns);
+    }
+
+    /// Begins the time of what was armed in the last turn.
+    #[inline(always)]
+    pub(crate) fn place_timers(&mut self) {
+        if self.wheel.has_fresh() {
+            self.wheel.place_fresh(&mut self.slots, clock::now_ns());
+        }
     }
 
     /// Submits a timer with options, or an interval.

@@ -155,6 +155,7 @@ impl Engine {
     #[inline(never)]
     fn begin_busy_turn(&mut self, mailbox: &Mailbox, wait: Wait) -> Result<(), Refusal> {
         self.settle();
+        self.place_timers();
         if let Some(event_fd) = mailbox.foreign() {
             event_fd.drain();
         }
@@ -353,6 +354,7 @@ impl Engine {
         if self.backend.has_staged() || self.slots.live() != self.local {
             self.enter_backend(Wait::Poll)?;
         }
+        self.place_timers();
         let late = self.wheel.next_ns(&self.slots).is_some_and(|due_ns| due_ns <= clock::now_ns());
         if self.has_work() || self.backend.has_staged() || self.backend.overflown() || late {
             return Ok(true);
@@ -362,6 +364,7 @@ impl Engine {
 
     /// How long a foreign loop may sleep; None: without limit.
     pub(crate) fn next_timeout_ns(&mut self) -> Option<u64> {
+        self.place_timers();
         if self.has_work() {
             return Some(0);
         }

@@ -8,7 +8,7 @@
 //! armed again. So neither arming nor disarming touches any other slot's memory. When too many
 //! entries are stale they are swept out.
 
-use crate::engine::slots::{Slots, state};
+use crate::engine::slots::{Slot, Slots, state};
 use std::collections::VecDeque;
 
 const BITS: u32 = 6;
@@ -24,6 +24,13 @@ struct Entry {
     tick: u64,
     index: u32,
     /// Which arming of the slot this is.
+    arming: u32,
+}
+
+/// An arming whose time begins when the clock is next read.
+struct Fresh {
+    after_ns: u64,
+    index: u32,
     arming: u32,
 }
 
@@ -60,6 +67,8 @@ pub(crate) struct Wheel {
     chunks: Vec<Box<Chunk>>,
     /// The first unused chunk plus one.
     unused: u32,
+    /// Armed since the clock was last read.
+    fresh: Vec<Fresh>,
     /// Slots whose tick has come, oldest first.
     expired: VecDeque<u32>,
 }
@@ -77,6 +86,7 @@ impl Wheel {
             levels: [const { None }; LEVELS],
             chunks: Vec::new(),
             unused: 0,
+            fresh: Vec::new(),
             expired: VecDeque::new(),
         }
     }
@@ -98,17 +108,48 @@ impl Wheel {
 
     /// Arms slot `index` to expire at `deadline_ns`.
     pub(crate) fn arm(&mut self, slots: &mut Slots, index: u32, deadline_ns: u64) {
-        let whole = deadline_ns >> self.shift;
-        let rounds_up = whole << self.shift != deadline_ns;
-        let tick = whole + u64::from(rounds_up);
+        let slot = slots.at_mut(index);
+        slot.arming = slot.arming.wrapping_add(1);
+        slot.state |= state::TIMED;
+        self.armed += 1;
+        self.place(slot, index, deadline_ns);
+    }
+
+    /// Arms slot `index` to expire `after_ns` after the next `place_fresh`.
+    #[inline(always)]
+    pub(crate) fn arm_fresh(&mut self, slots: &mut Slots, index: u32, after_ns: u64) {
         let slot = slots.at_mut(index);
         let arming = slot.arming.wrapping_add(1);
         slot.arming = arming;
-        slot.tick = tick;
+        slot.tick = u64::MAX;
         slot.state |= state::TIMED;
         self.armed += 1;
+        self.fresh.push(Fresh { after_ns, index, arming });
+    }
+
+    #[inline(always)]
+    pub(crate) fn has_fresh(&self) -> bool {
+        !self.fresh.is_empty()
+    }
+
+    /// Begins the time of everything that was armed fresh.
+    pub(crate) fn place_fresh(&mut self, slots: &mut Slots, now_ns: u64) {
+        let mut fresh = std::mem::take(&mut self.fresh);
+        for Fresh { after_ns, index, arming } in fresh.drain(..) {
+            let slot = slots.at_mut(index);
+            if slot.has(state::TIMED) && slot.arming == arming {
+                self.place(slot, index, now_ns.saturating_add(after_ns));
+            }
+        }
+        self.fresh = fresh;
+    }
+
+    fn place(&mut self, slot: &mut Slot, index: u32, deadline_ns: u64) {
+        let whole = deadline_ns >> self.shift;
+        let rounds_up = whole << self.shift != deadline_ns;
+        slot.tick = whole + u64::from(rounds_up);
         self.entries += 1;
-        self.insert(Entry { tick, index, arming });
+        self.insert(Entry { tick: slot.tick, index, arming: slot.arming });
     }
 
     /// Takes an armed slot out.
@@ -233,6 +274,7 @@ impl Wheel {
     /// Moves what has passed at `now_ns` to the expired.
     pub(crate) fn advance(&mut self, now_ns: u64) {
         let now = now_ns >> self.shift;
+        debug_assert!(!self.has_fresh());
         while let Some((level, bucket, tick)) = self.next_bucket() {
             if tick > now {
                 break;
@@ -335,6 +377,24 @@ mod tests {
             self.wheel.advance(now);
             std::iter::from_fn(|| self.wheel.pop_expired(&mut self.slots)).collect()
         }
+    }
+
+    #[test]
+    fn a_fresh_deadline_counts_from_the_next_look_at_the_clock() {
+        let mut f = Fixture::new(5);
+        let mut armed = Vec::new();
+        for after in [100, 50, 100] {
+            let (id, slot) = f.slots.take().unwrap();
+            slot.state = phase::WHEEL;
+            armed.push(index_of(id));
+            f.wheel.arm_fresh(&mut f.slots, index_of(id), after);
+        }
+        f.wheel.disarm(&mut f.slots, armed[2]);
+        f.wheel.place_fresh(&mut f.slots, 1_000);
+        assert!(f.fire(1_049).is_empty());
+        assert_eq!(f.fire(1_050), [armed[1]]);
+        assert_eq!(f.fire(1_100), [armed[0]]);
+        assert!(f.wheel.is_empty());
     }
 
     #[test]

@@ -13,8 +13,11 @@
 #include <poll.h>
 #include <sys/resource.h>
 
+/* Several ports: among many connections to one the kernel's search for a free port is slow. */
+enum { LISTENERS = 8 };
+
 struct side {
-    struct sockaddr_in addr;
+    struct sockaddr_in addrs[LISTENERS];
     int connections;
     int to_peer[2], from_peer[2];
 };
@@ -29,7 +32,8 @@ static void peer_side(void *arg) {
     close(side->to_peer[1]);
     close(side->from_peer[0]);
     for (int i = 0; i < count; i++)
-        fds[i] = (struct pollfd){.fd = tcp_connect_to(&side->addr), .events = POLLIN};
+        fds[i] =
+            (struct pollfd){.fd = tcp_connect_to(&side->addrs[i % LISTENERS]), .events = POLLIN};
     write_all_or_fail(side->from_peer[1], "c", 1);
     char closed;
     read_all_or_fail(side->to_peer[0], &closed, 1);
@@ -55,7 +59,9 @@ static void peer_side(void *arg) {
 /* With the engine, receives armed; or by close(2) alone. Every peer must see FIN. */
 static double close_all_ns(int count, bool plainly, uint32_t cq_entries) {
     struct side side = {.connections = count};
-    const int listener = make_tcp_listener(&side.addr, 4096);
+    int listeners[LISTENERS];
+    for (int i = 0; i < LISTENERS; i++)
+        listeners[i] = make_tcp_listener(&side.addrs[i], 4096);
     make_pipe(side.to_peer);
     make_pipe(side.from_peer);
     const pid_t child = start_child(peer_side, &side);
@@ -68,7 +74,7 @@ static double close_all_ns(int count, bool plainly, uint32_t cq_entries) {
     CHECK(fds && bytes && recvs && closes);
     aio_ctx *ctx = make_ctx_with(CTX_WITH(.cq_entries = cq_entries));
     for (int i = 0; i < count; i++) {
-        fds[i] = SYS(accept4(listener, NULL, NULL, SOCK_CLOEXEC));
+        fds[i] = SYS(accept4(listeners[i % LISTENERS], NULL, NULL, SOCK_CLOEXEC));
         if (!plainly)
             ID(aio_submit_recv(ctx, fds[i], &bytes[i], 1, 0, NULL, on_call, &recvs[i]));
     }
@@ -98,7 +104,8 @@ static double close_all_ns(int count, bool plainly, uint32_t cq_entries) {
     CHECK_EQ(saw_fin, count);
     CHECK_EQ(end_child(child), 0);
     end_ctx(ctx);
-    close(listener);
+    for (int i = 0; i < LISTENERS; i++)
+        close(listeners[i]);
     close(side.to_peer[1]);
     close(side.from_peer[0]);
     free(fds);
