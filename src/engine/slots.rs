@@ -1,10 +1,11 @@
-//! Where operations in flight live: 64-byte slots in pages whose addresses never change, found by
+//! Where operations in flight live: 64-byte slots in regions whose addresses never change, found by
 //! index, named by generation. Hides how an id is made and when a slot may be used again. A slot is
 //! freed only at its operation's last completion and retired when its generations are used up, so
 //! that an old id can never name a newer operation (contract, line 5).
 
 use crate::op::traits;
 use crate::sys::errno::Errno;
+use crate::sys::memory::Region;
 use std::num::NonZeroU32;
 use std::ptr::NonNull;
 
@@ -13,8 +14,10 @@ const INDEX_MASK: u64 = (1 << INDEX_BITS) - 1;
 /// The opcode is in the highest byte of a slot's state.
 pub(crate) const OPCODE_SHIFT: u32 = 24;
 
-const PAGE_BITS: u32 = 8;
+const PAGE_BITS: u32 = 15;
 const PAGE: usize = 1 << PAGE_BITS;
+/// How many slots are made at once.
+const BATCH: u32 = 64;
 
 /// The last index is never given out: the engine's own submissions carry it.
 pub(crate) const SLOTS_MAX: u32 = (1 << INDEX_BITS) - 1;
@@ -93,7 +96,7 @@ pub(crate) mod state {
 
 const _: () = assert!(traits::KEPT & (phase::MASK | state::SPECIAL & !traits::SPECIAL) == 0);
 const _: () = assert!(traits::KEPT & (state::LISTED | state::RETRIED) == 0);
-const _: () = assert!(size_of::<Slot>() == 64);
+const _: () = assert!(size_of::<Slot>() == 64 && (PAGE as u32).is_multiple_of(BATCH));
 
 /// One operation.
 #[derive(Clone, Copy)]
@@ -109,10 +112,6 @@ pub(crate) struct Slot {
     /// Neighbours in the list of the descriptor (`descriptors.rs`).
     pub fd_next: u32,
     pub fd_prev: u32,
-    /// Counts how often it was armed (`wheel.rs`).
-    pub arming: u32,
-    /// The wheel's tick at which the deadline has passed.
-    pub tick: u64,
     /// Key of the cold part, plus one.
     pub cold: u32,
     /// When it was submitted, in milliseconds of the engine's coarse clock.
@@ -124,20 +123,6 @@ impl Slot {
     pub(crate) fn id(&self) -> u64 {
         self.id
     }
-
-    const EMPTY: Slot = Slot {
-        id: 0,
-        callback: 0,
-        user_data: 0,
-        state: phase::FREE,
-        fd: -1,
-        fd_next: 0,
-        fd_prev: 0,
-        arming: 0,
-        tick: 0,
-        cold: 0,
-        submitted_ms: 0,
-    };
 
     #[inline(always)]
     pub(crate) fn phase(&self) -> u32 {
@@ -195,25 +180,21 @@ pub(crate) struct Slots {
     limit: u32,
 }
 
-/// A page of slots. Slots are reached through raw pointers only, never through a reference to the
-/// page, because the free list keeps pointers to them.
-struct Page(NonNull<Slot>);
+/// A page of slots, two megabytes of which only what is used is committed. Slots are reached
+/// through raw pointers only, never through a reference to the page, because the free list keeps
+/// pointers.
+struct Page(Region);
 
 impl Page {
-    fn create() -> Result<Page, Errno> {
-        let mut page = Vec::new();
-        page.try_reserve_exact(PAGE).map_err(|_| Errno::ENOMEM)?;
-        page.resize(PAGE, Slot::EMPTY);
-        let first = Box::into_raw(page.into_boxed_slice()).cast::<Slot>();
-        NonNull::new(first).map(Page).ok_or(Errno::ENOMEM)
+    /// A context with a second page has so many slots that huge pages save more than they waste.
+    fn create(is_first: bool) -> Result<Page, Errno> {
+        Region::create(PAGE * size_of::<Slot>(), !is_first).map(Page)
     }
-}
 
-impl Drop for Page {
-    fn drop(&mut self) {
-        let page = std::ptr::slice_from_raw_parts_mut(self.0.as_ptr(), PAGE);
-        // SAFETY: made by `create` as a boxed slice of this length.
-        drop(unsafe { Box::from_raw(page) });
+    #[inline(always)]
+    fn slot(&self, index: u32) -> NonNull<Slot> {
+        // SAFETY: the masked index is inside the page. Zeroes, as the page begins, are a free slot.
+        unsafe { self.0.base::<Slot>().add(index as usize & (PAGE - 1)) }
     }
 }
 
@@ -251,9 +232,7 @@ impl Slots {
 
     #[inline(always)]
     fn pointer(&self, index: u32) -> *mut Slot {
-        let page = &self.pages[(index >> PAGE_BITS) as usize];
-        // SAFETY: the masked index is inside the page.
-        unsafe { page.0.as_ptr().add(index as usize & (PAGE - 1)) }
+        self.pages[(index >> PAGE_BITS) as usize].slot(index).as_ptr()
     }
 
     #[inline(always)]
@@ -283,8 +262,7 @@ impl Slots {
     pub(crate) fn candidate(&mut self, id: u64) -> Option<Candidate> {
         let index = (id & INDEX_MASK) as u32;
         let page = self.pages.get((index >> PAGE_BITS) as usize)?;
-        // SAFETY: the masked index is inside the page.
-        Some(Candidate(unsafe { page.0.add(index as usize & (PAGE - 1)) }))
+        Some(Candidate(page.slot(index)))
     }
 
     #[inline(always)]
@@ -320,9 +298,9 @@ impl Slots {
         }
         if self.created as usize == self.pages.len() * PAGE {
             self.pages.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-            self.pages.push(Page::create()?);
+            self.pages.push(Page::create(self.pages.is_empty())?);
         }
-        let (first, end) = (self.created, limit.min((self.pages.len() * PAGE) as u32));
+        let (first, end) = (self.created, limit.min(self.created + BATCH));
         self.created = end;
         // In reverse, so that the lowest index comes first.
         for index in (first..end).rev() {

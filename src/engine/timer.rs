@@ -72,7 +72,7 @@ impl Engine {
     #[inline(always)]
     pub(crate) fn place_timers(&mut self) {
         if self.wheel.has_fresh() {
-            self.wheel.place_fresh(&mut self.slots, clock::now_ns());
+            self.wheel.place_fresh(clock::now_ns());
         }
     }
 
@@ -199,7 +199,7 @@ impl Engine {
         if self.budget.expired == 0 {
             return None;
         }
-        let index = self.wheel.peek_expired(&self.slots)?;
+        let index = self.wheel.peek_expired()?;
         let plain = self.slots.at(index).facts() == phase::WHEEL | state::TIMED;
         plain.then_some((index, 0))
     }

@@ -220,7 +220,7 @@ impl Engine {
     fn limit_wait(&mut self, wait: Wait) -> Wait {
         let now_ns = clock::now_ns();
         let retry = self.retry_cancels(now_ns).unwrap_or(u64::MAX);
-        let due_ns = self.wheel.next_ns(&self.slots).unwrap_or(u64::MAX).min(retry);
+        let due_ns = self.wheel.next_ns().unwrap_or(u64::MAX).min(retry);
         if due_ns == u64::MAX {
             return wait;
         }
@@ -355,7 +355,7 @@ impl Engine {
             self.enter_backend(Wait::Poll)?;
         }
         self.place_timers();
-        let late = self.wheel.next_ns(&self.slots).is_some_and(|due_ns| due_ns <= clock::now_ns());
+        let late = self.wheel.next_ns().is_some_and(|due_ns| due_ns <= clock::now_ns());
         if self.has_work() || self.backend.has_staged() || self.backend.overflown() || late {
             return Ok(true);
         }
@@ -369,7 +369,7 @@ impl Engine {
             return Some(0);
         }
         let retry = self.retries.iter().map(|retry| retry.due_ns).min();
-        let due_ns = self.wheel.next_ns(&self.slots).into_iter().chain(retry).min()?;
+        let due_ns = self.wheel.next_ns().into_iter().chain(retry).min()?;
         Some(due_ns.saturating_sub(clock::now_ns()))
     }
 

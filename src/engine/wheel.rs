@@ -3,12 +3,13 @@
 //! down at most once per level. A tick is rounded up, so nothing fires early; equal ticks fire in
 //! the order in which they were armed.
 //!
-//! A bucket holds plain entries in chunks, not links between slots: disarming only marks the slot,
-//! and its entry is recognised as stale when its turn comes, because the slot is not armed or was
-//! armed again. So neither arming nor disarming touches any other slot's memory. When too many
-//! entries are stale they are swept out.
+//! A bucket holds plain entries in chunks, not links between slots. A count per slot, in a table of
+//! its own, goes up when the slot is armed and when it is disarmed: an entry with another count is
+//! stale, and skipped when its turn comes. So arming and disarming touch no other slot's memory,
+//! and a look at an entry does not touch its slot's. When too many entries are stale they are swept
+//! out.
 
-use crate::engine::slots::{Slot, Slots, state};
+use crate::engine::slots::{Slots, state};
 use std::collections::VecDeque;
 
 const BITS: u32 = 6;
@@ -70,7 +71,9 @@ pub(crate) struct Wheel {
     /// Armed since the clock was last read.
     fresh: Vec<Fresh>,
     /// Slots whose tick has come, oldest first.
-    expired: VecDeque<u32>,
+    expired: VecDeque<(u32, u32)>,
+    /// By slot: how often it was armed and disarmed.
+    armings: Vec<u32>,
 }
 
 impl Wheel {
@@ -88,6 +91,7 @@ impl Wheel {
             unused: 0,
             fresh: Vec::new(),
             expired: VecDeque::new(),
+            armings: Vec::new(),
         }
     }
 
@@ -108,23 +112,33 @@ impl Wheel {
 
     /// Arms slot `index` to expire at `deadline_ns`.
     pub(crate) fn arm(&mut self, slots: &mut Slots, index: u32, deadline_ns: u64) {
-        let slot = slots.at_mut(index);
-        slot.arming = slot.arming.wrapping_add(1);
-        slot.state |= state::TIMED;
-        self.armed += 1;
-        self.place(slot, index, deadline_ns);
+        let arming = self.begin_arming(slots, index);
+        self.place(index, arming, deadline_ns);
     }
 
     /// Arms slot `index` to expire `after_ns` after the next `place_fresh`.
     #[inline(always)]
     pub(crate) fn arm_fresh(&mut self, slots: &mut Slots, index: u32, after_ns: u64) {
-        let slot = slots.at_mut(index);
-        let arming = slot.arming.wrapping_add(1);
-        slot.arming = arming;
-        slot.tick = u64::MAX;
-        slot.state |= state::TIMED;
-        self.armed += 1;
+        let arming = self.begin_arming(slots, index);
         self.fresh.push(Fresh { after_ns, index, arming });
+    }
+
+    #[inline(always)]
+    fn begin_arming(&mut self, slots: &mut Slots, index: u32) -> u32 {
+        slots.at_mut(index).state |= state::TIMED;
+        self.armed += 1;
+        if self.armings.len() <= index as usize {
+            self.armings.resize(index as usize + 1, 0);
+        }
+        let arming = &mut self.armings[index as usize];
+        *arming = arming.wrapping_add(1);
+        *arming
+    }
+
+    /// Whether an entry is its slot's current deadline.
+    #[inline(always)]
+    fn is_current(&self, index: u32, arming: u32) -> bool {
+        self.armings[index as usize] == arming
     }
 
     #[inline(always)]
@@ -133,38 +147,38 @@ impl Wheel {
     }
 
     /// Begins the time of everything that was armed fresh.
-    pub(crate) fn place_fresh(&mut self, slots: &mut Slots, now_ns: u64) {
+    pub(crate) fn place_fresh(&mut self, now_ns: u64) {
         let mut fresh = std::mem::take(&mut self.fresh);
         for Fresh { after_ns, index, arming } in fresh.drain(..) {
-            let slot = slots.at_mut(index);
-            if slot.has(state::TIMED) && slot.arming == arming {
-                self.place(slot, index, now_ns.saturating_add(after_ns));
+            if self.is_current(index, arming) {
+                self.place(index, arming, now_ns.saturating_add(after_ns));
             }
         }
         self.fresh = fresh;
     }
 
-    fn place(&mut self, slot: &mut Slot, index: u32, deadline_ns: u64) {
+    fn place(&mut self, index: u32, arming: u32, deadline_ns: u64) {
         let whole = deadline_ns >> self.shift;
         let rounds_up = whole << self.shift != deadline_ns;
-        slot.tick = whole + u64::from(rounds_up);
         self.entries += 1;
-        self.insert(Entry { tick: slot.tick, index, arming: slot.arming });
+        self.insert(Entry { tick: whole + u64::from(rounds_up), index, arming });
     }
 
     /// Takes an armed slot out.
     #[inline(always)]
     pub(crate) fn disarm(&mut self, slots: &mut Slots, index: u32) {
         slots.at_mut(index).state &= !state::TIMED;
+        let arming = &mut self.armings[index as usize];
+        *arming = arming.wrapping_add(1);
         self.armed -= 1;
         if self.entries > STALE_RATIO * self.armed + STALE_MIN {
-            self.sweep(slots);
+            self.sweep();
         }
     }
 
     fn insert(&mut self, entry: Entry) {
         if entry.tick <= self.elapsed {
-            self.expired.push_back(entry.index);
+            self.expired.push_back((entry.index, entry.arming));
             return;
         }
         // The highest group of bits in which the tick differs from now is its level. This does not
@@ -234,7 +248,7 @@ impl Wheel {
 
     /// When to look again, in nanoseconds: at the latest when the next deadline passes. A distant
     /// deadline asks for a look at most once per level before.
-    pub(crate) fn next_ns(&mut self, slots: &Slots) -> Option<u64> {
+    pub(crate) fn next_ns(&mut self) -> Option<u64> {
         if self.armed == 0 {
             return None;
         }
@@ -243,20 +257,21 @@ impl Wheel {
         }
         loop {
             let (level, bucket, tick) = self.next_bucket()?;
-            if self.drop_stale(slots, level, bucket) {
+            if self.drop_stale(level, bucket) {
                 return Some(tick.saturating_mul(1 << self.shift));
             }
         }
     }
 
     /// Drops stale entries from a bucket's front; false if it is empty then.
-    fn drop_stale(&mut self, slots: &Slots, level: usize, bucket: usize) -> bool {
+    fn drop_stale(&mut self, level: usize, bucket: usize) -> bool {
         let Some(buckets) = &mut self.levels[level] else { return false };
         while buckets[bucket].first != 0 {
             let first = buckets[bucket].first;
             let chunk = &mut self.chunks[first as usize - 1];
             while chunk.start < chunk.end {
-                if is_armed(slots, chunk.entries[chunk.start as usize]) {
+                let Entry { index, arming, .. } = chunk.entries[chunk.start as usize];
+                if self.armings[index as usize] == arming {
                     return true;
                 }
                 chunk.start += 1;
@@ -295,10 +310,9 @@ impl Wheel {
 
     /// The slot that expired first.
     #[inline(always)]
-    pub(crate) fn peek_expired(&mut self, slots: &Slots) -> Option<u32> {
-        while let Some(&index) = self.expired.front() {
-            let slot = slots.at(index);
-            if slot.has(state::TIMED) && slot.tick <= self.elapsed {
+    pub(crate) fn peek_expired(&mut self) -> Option<u32> {
+        while let Some(&(index, arming)) = self.expired.front() {
+            if self.is_current(index, arming) {
                 return Some(index);
             }
             self.expired.pop_front();
@@ -310,17 +324,19 @@ impl Wheel {
     /// Takes the slot that expired first; it is not armed any more.
     #[inline(always)]
     pub(crate) fn pop_expired(&mut self, slots: &mut Slots) -> Option<u32> {
-        let index = self.peek_expired(slots)?;
+        let index = self.peek_expired()?;
         self.expired.pop_front();
         self.entries -= 1;
         self.armed -= 1;
+        let arming = &mut self.armings[index as usize];
+        *arming = arming.wrapping_add(1);
         slots.at_mut(index).state &= !state::TIMED;
         Some(index)
     }
 
     /// Rebuilds the buckets without the stale entries.
     #[cold]
-    fn sweep(&mut self, slots: &Slots) {
+    fn sweep(&mut self) {
         self.entries = self.expired.len() as u64;
         for level in 0..LEVELS {
             let mut occupied = self.occupied[level];
@@ -332,7 +348,7 @@ impl Wheel {
                     let Chunk { start, end, .. } = *self.chunks[chunk as usize - 1];
                     for at in start..end {
                         let entry = self.chunks[chunk as usize - 1].entries[at as usize];
-                        if is_armed(slots, entry) {
+                        if self.is_current(entry.index, entry.arming) {
                             self.entries += 1;
                             self.insert(entry);
                         }
@@ -342,12 +358,6 @@ impl Wheel {
             }
         }
     }
-}
-
-/// Whether an entry is its slot's current deadline.
-fn is_armed(slots: &Slots, entry: Entry) -> bool {
-    let slot = slots.at(entry.index);
-    slot.has(state::TIMED) && slot.arming == entry.arming
 }
 
 #[cfg(test)]
@@ -390,7 +400,7 @@ mod tests {
             f.wheel.arm_fresh(&mut f.slots, index_of(id), after);
         }
         f.wheel.disarm(&mut f.slots, armed[2]);
-        f.wheel.place_fresh(&mut f.slots, 1_000);
+        f.wheel.place_fresh(1_000);
         assert!(f.fire(1_049).is_empty());
         assert_eq!(f.fire(1_050), [armed[1]]);
         assert_eq!(f.fire(1_100), [armed[0]]);
@@ -425,11 +435,11 @@ mod tests {
     fn a_deadline_of_the_end_of_time_can_be_armed_and_disarmed() {
         let mut f = Fixture::new(123);
         let index = f.arm(u64::MAX);
-        assert!(f.wheel.next_ns(&f.slots).is_some());
+        assert!(f.wheel.next_ns().is_some());
         assert!(f.fire(u64::MAX - 1).is_empty());
         f.wheel.disarm(&mut f.slots, index);
         assert!(f.wheel.is_empty());
-        assert_eq!(f.wheel.next_ns(&f.slots), None);
+        assert_eq!(f.wheel.next_ns(), None);
     }
 
     /// Against a sorted list: random arms, disarms and steps of the clock.
@@ -462,7 +472,7 @@ mod tests {
                 _ => {
                     let earliest = model.iter().map(|entry| entry.0).min();
                     if let Some(earliest) = earliest {
-                        assert!(f.wheel.next_ns(&f.slots).unwrap() <= earliest.max(now));
+                        assert!(f.wheel.next_ns().unwrap() <= earliest.max(now));
                     }
                     now += next() >> (30 + next() % 34);
                     let mut fired = f.fire(now);

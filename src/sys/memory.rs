@@ -1,4 +1,5 @@
-//! Mappings of a ring's shared memory.
+//! Mappings: a ring's shared memory, and regions of the engine's own that are committed as they are
+//! touched.
 
 use crate::sys::errno::Errno;
 use std::ptr::NonNull;
@@ -44,6 +45,51 @@ impl Mapping {
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: the mapping made in `of_ring`; the ring that points into it is gone with it.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
+    }
+}
+
+/// Private zeroed memory at an address that is a multiple of its size. Costs address space at once
+/// and memory as it is touched.
+pub(crate) struct Region {
+    base: NonNull<u8>,
+    len: usize,
+}
+
+impl Region {
+    /// `len`: a power of two, a page at least. `huge`: worth huge pages, which commits it in such
+    /// pieces.
+    pub(crate) fn create(len: usize, huge: bool) -> Result<Region, Errno> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: a fresh mapping of twice the size, of which an aligned half is kept.
+        let base = unsafe {
+            let mapped = libc::mmap(std::ptr::null_mut(), 2 * len, protection, flags, -1, 0);
+            if mapped == libc::MAP_FAILED {
+                return Err(Errno::ENOMEM);
+            }
+            let head = mapped.align_offset(len);
+            let base = mapped.byte_add(head);
+            if head > 0 {
+                libc::munmap(mapped, head);
+            }
+            libc::munmap(base.byte_add(len), len - head);
+            if huge {
+                libc::madvise(base, len, libc::MADV_HUGEPAGE);
+            }
+            NonNull::new_unchecked(base.cast::<u8>())
+        };
+        Ok(Region { base, len })
+    }
+
+    pub(crate) fn base<T>(&self) -> NonNull<T> {
+        self.base.cast()
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: the part of the mapping that `create` kept; its owner is gone.
         unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
     }
 }

@@ -94,7 +94,7 @@ int check_system_call(const char *file, int line, const char *text, int64_t resu
 /* In which order things happened: tags of calls, and whatever a test notes. */
 struct order {
     int count;
-    int tags[256];
+    int tags[1024];
 };
 void order_note(struct order *order, int tag);
 

@@ -396,6 +396,31 @@ TEST(a_deadline_of_a_member_that_has_not_started_cancels_the_head) {
     end_ctx(ctx);
 }
 
+TEST(cancelling_in_an_open_chain_fails_what_is_still_to_come) {
+    for (int waiting = 0; waiting < 2; waiting++) {
+        aio_ctx *ctx = make_ctx();
+        struct call first = {0}, second = {0}, last = {0}, after = {0};
+        const int fd = temp_file("open", NULL, 0);
+        const aio_op_id id = ID(aio_submit_nop(ctx, LINK, on_call, &first));
+        ID(aio_submit_nop(ctx, LINK, on_call, &second));
+        CHECK_EQ(waiting ? aio_ctx_cancel_wait(ctx, id) : aio_ctx_cancel(ctx, id), 0);
+        ID(aio_submit_write(ctx, fd, "x", 1, 0, NULL, on_call, &last));
+        ID(aio_submit_nop(ctx, NULL, on_call, &after));
+        CHECK_EQ(aio_ctx_run(ctx), 0);
+        CHECK_EQ(first.calls, !waiting);
+        CHECK_EQ(second.calls, 1);
+        CHECK(second.result == -ECANCELED || second.result == -EINVAL);
+        CHECK_EQ(last.calls, 1);
+        CHECK_EQ(last.result, -ECANCELED); /* it depended on the first */
+        CHECK_EQ(after.result, 0);
+        struct stat st;
+        SYS(fstat(fd, &st));
+        CHECK_EQ(st.st_size, 0);
+        close(fd);
+        end_ctx(ctx);
+    }
+}
+
 /* --- barriers -------------------------------------------------------------------------------- */
 
 TEST(a_barrier_waits_for_everything_before_it_and_holds_nothing_after_it) {
@@ -553,6 +578,90 @@ TEST(a_barrier_does_not_hold_back_a_cancel) {
     CHECK_EQ(aio_ctx_cancel(ctx, idle.id), 0);
     CHECK_EQ(await_call(ctx, &held), 0);
     end_ctx(ctx);
+}
+
+/* Random operations, chains and barriers, some cancelled: each ends once, and what a barrier let
+ * through ended after every one-shot operation that was submitted before it. */
+enum { RANDOM_OPS = 200 };
+
+struct random_op {
+    struct call call;
+    aio_op_id id;
+    int pair[2];
+    char byte;
+    bool is_barrier, is_multishot;
+};
+
+TEST(barriers_among_random_operations_keep_their_promise) {
+    uint64_t random = test_seed();
+    static struct random_op ops[RANDOM_OPS];
+    for (int round = 0; round < scaled(30); round++) {
+        aio_ctx *ctx = make_ctx_with(CTX_WITH(.sq_entries = 8, .cq_entries = 16));
+        struct order order = {0};
+        memset(ops, 0, sizeof ops);
+        bool open = false; /* a chain */
+        int links = 0;
+        for (int i = 0; i < RANDOM_OPS; i++) {
+            struct random_op *op = &ops[i];
+            const uint64_t pick = open ? 0 : random_below(&random, 100);
+            op->call = (struct call){.order = &order, .tag = i};
+            op->is_barrier = !open && random_below(&random, 8) == 0;
+            op->is_multishot = pick >= 85 && pick < 90 && !op->is_barrier;
+            const bool link =
+                (pick < 20 || open) && links < 5 && i + 1 < RANDOM_OPS && random_below(&random, 2);
+            aio_submit_options options = {.size = sizeof options};
+            options.flags = (op->is_barrier ? AIO_SUBMIT_BARRIER : 0) |
+                            (link ? AIO_SUBMIT_LINK << random_below(&random, 2) : 0);
+            if (random_below(&random, 10) == 0)
+                options.timeout_ns = 1 + random_below(&random, 3 * MS);
+            make_socket_pair(op->pair);
+            if (op->is_multishot)
+                op->id = ID(aio_submit_poll_multishot(ctx, op->pair[0], POLLIN, &options, on_call,
+                                                      &op->call));
+            else if (pick >= 90 && !op->is_barrier)
+                op->id = ID(aio_submit_timer(ctx, random_below(&random, 2 * MS), &options, on_call,
+                                             &op->call));
+            else if (pick >= 50 || (open && random_below(&random, 2)))
+                op->id = ID(aio_submit_recv(ctx, op->pair[0], &op->byte, 1, 0, &options, on_call,
+                                            &op->call));
+            else
+                op->id = ID(aio_submit_nop(ctx, &options, on_call, &op->call));
+            open = link;
+            links = link ? links + 1 : 0;
+            if (!open && random_below(&random, 5) == 0)
+                CHECK_GE(aio_ctx_run_once(ctx, 0), 0);
+            if (!open && random_below(&random, 12) == 0) {
+                struct random_op *victim = &ops[random_below(&random, (uint64_t)i + 1)];
+                const int32_t status = aio_ctx_cancel(ctx, victim->id);
+                CHECK(status == 0 || status == -EALREADY || status == -ENOENT);
+            }
+        }
+        for (int i = 0; i < RANDOM_OPS; i++) {
+            write_all_or_fail(ops[i].pair[1], "x", 1);
+            if (random_below(&random, 10) == 0)
+                CHECK_GE(aio_ctx_run_once(ctx, 0), 0);
+            if (ops[i].is_multishot)
+                aio_ctx_cancel(ctx, ops[i].id);
+        }
+        CHECK_EQ(aio_ctx_run(ctx), 0);
+        int place[RANDOM_OPS];
+        for (int i = 0; i < order.count; i++)
+            place[order.tags[i]] = i; /* of its last callback: later ones overwrite */
+        for (int i = 0; i < RANDOM_OPS; i++) {
+            CHECK_EQ(ops[i].call.finals, 1);
+            if (!ops[i].is_barrier || ops[i].call.result < 0)
+                continue;
+            for (int before = 0; before < i; before++)
+                if (!ops[before].is_multishot)
+                    CHECK_LT(place[before], place[i]);
+        }
+        check_nothing_in_flight(ctx);
+        end_ctx(ctx);
+        for (int i = 0; i < RANDOM_OPS; i++) {
+            close(ops[i].pair[0]);
+            close(ops[i].pair[1]);
+        }
+    }
 }
 
 HARNESS_MAIN

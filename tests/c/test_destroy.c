@@ -332,6 +332,20 @@ TEST(completions_behind_the_one_that_destroys_are_delivered) {
     CHECK_EQ(calls, 50);
 }
 
+static void destroy_other(struct call *call) { CHECK_EQ(aio_ctx_destroy(call->arg), 0); }
+
+TEST(a_callback_of_one_context_destroys_another) {
+    aio_ctx *ctx = make_ctx(), *other = make_ctx();
+    struct mix mix;
+    mix_submit(other, &mix);
+    CHECK_GE(aio_ctx_run_once(other, 0), 0);
+    struct call call = {.then = destroy_other, .arg = other};
+    ID(aio_submit_nop(ctx, NULL, on_call, &call));
+    CHECK_EQ(aio_ctx_run(ctx), 0);
+    mix_check_aborted(&mix);
+    end_ctx(ctx);
+}
+
 /* --- threads --------------------------------------------------------------------------------- */
 
 struct other_thread {
@@ -514,11 +528,25 @@ TEST(nothing_is_written_after_destroy_although_a_forked_child_lives) {
 
 /* --- an operation that cannot be stopped ----------------------------------------------------- */
 
+struct log {
+    int errors;
+    char text[4096];
+};
+
+static void note_log(void *arg, int32_t level, const char *message) {
+    struct log *log = arg;
+    if (level != AIO_LOG_ERROR)
+        return;
+    log->errors++;
+    snprintf(log->text, sizeof log->text, "%s", message);
+}
+
 TEST(destroy_with_a_grace_gives_up_on_a_stuck_operation_and_names_it) {
     static aio_ctx *ctx; /* static: the context is leaked on purpose and must stay reachable */
     int fault;
     void *page = make_faulting_page(&fault);
-    ctx = make_ctx_with(CTX_WITH(.destroy_grace_ns = 50 * MS));
+    struct log log = {0};
+    ctx = make_ctx_with(CTX_WITH(.destroy_grace_ns = 50 * MS, .log = note_log, .log_arg = &log));
     const int file = temp_file("stuck", "0123456789", 10);
     int pair[2];
     make_socket_pair(pair);
@@ -539,6 +567,8 @@ TEST(destroy_with_a_grace_gives_up_on_a_stuck_operation_and_names_it) {
     CHECK_GT(aio_ctx_dump(ctx, text, sizeof text), 0);
     CHECK(strstr(text, "read") != NULL);
     CHECK(strstr(text, "recv") == NULL);
+    CHECK_GE(log.errors, 1);
+    CHECK(strstr(log.text, "read") != NULL);
     resolve_fault(fault, page); /* the read may end now; its callback must not run any more */
     sleep_ms(20);
 }

@@ -93,6 +93,25 @@ TEST(a_quiet_operation_that_is_cancelled_calls_back) {
     end_ctx(ctx);
 }
 
+/* Its number would reach nobody: refused, or closed by the engine, but never left open. */
+TEST(a_quiet_operation_leaves_no_descriptor_that_nobody_knows) {
+    aio_ctx *ctx = make_ctx();
+    struct call warm = {0};
+    ID(aio_submit_nop(ctx, NULL, on_call, &warm));
+    await_call(ctx, &warm);
+    const int before = open_descriptors();
+    const aio_submit_options *quiet = WITH(.flags = AIO_SUBMIT_QUIET);
+    const aio_op_id ids[] = {
+        aio_submit_openat(ctx, AT_FDCWD, "/dev/null", O_RDONLY, 0, quiet, on_call_never, NULL),
+        aio_submit_socket(ctx, AF_UNIX, SOCK_STREAM, 0, quiet, on_call_never, NULL),
+    };
+    for (int i = 0; i < COUNT_OF(ids); i++)
+        CHECK(ids[i] > 0 || ids[i] == -EINVAL);
+    CHECK_EQ(aio_ctx_run(ctx), 0);
+    CHECK_EQ(open_descriptors(), before);
+    end_ctx(ctx);
+}
+
 TEST(a_quiet_timer_ends_the_run_in_silence) {
     aio_ctx *ctx = make_ctx();
     const uint64_t start = now_ns();

@@ -243,4 +243,43 @@ TEST(posted_work_wakes_a_reap_and_may_feed_it) {
     end_ctx(ctx);
 }
 
+TEST(run_returns_when_the_backlog_is_full) {
+    aio_ctx *ctx = make_ctx_with(CTX_WITH(.reap_backlog_max = 4));
+    enum { COUNT = 30 };
+    bool seen[COUNT] = {false};
+    for (uint64_t i = 0; i < COUNT; i++)
+        ID(aio_submit_nop(ctx, NULL, AIO_CALLBACK_REAP, tag(i)));
+    int total = 0, runs = 0;
+    while (total < COUNT) {
+        aio_completion records[COUNT];
+        CHECK_LT(runs++, COUNT + 1);
+        CHECK_EQ(aio_ctx_run(ctx), 0); /* would wait for ever otherwise */
+        const int32_t count = reap(ctx, records, COUNT, 0);
+        CHECK_GE(count, 1);
+        for (int i = 0; i < count; i++) {
+            CHECK_LT(records[i].user_data, COUNT);
+            CHECK(!seen[records[i].user_data]);
+            seen[records[i].user_data] = true;
+        }
+        total += count;
+    }
+    CHECK_EQ(total, COUNT);
+    end_ctx(ctx);
+}
+
+TEST(descriptors_in_records_that_nobody_reaped_are_closed_by_destroy) {
+    end_ctx(make_ctx());
+    const int before = open_descriptors();
+    for (int ran = 0; ran < 2; ran++) {
+        aio_ctx *ctx = make_ctx();
+        for (int i = 0; i < 10; i++)
+            ID(aio_submit_openat(ctx, AT_FDCWD, "/dev/null", O_RDONLY, 0, NULL, AIO_CALLBACK_REAP,
+                                 NULL));
+        if (ran)
+            CHECK_EQ(aio_ctx_run(ctx), 0);
+        end_ctx(ctx);
+        CHECK_EQ(open_descriptors(), before);
+    }
+}
+
 HARNESS_MAIN

@@ -3,6 +3,7 @@
 #include "harness.h"
 
 #include <poll.h>
+#include <time.h>
 
 #define HOUR (3600 * 1000 * MS)
 
@@ -238,6 +239,45 @@ TEST(a_stop_in_a_callback_leaves_the_rest_in_flight) {
     end_ctx(ctx);
 }
 
+static aio_ctx *stopped_by_signal;
+
+static void on_stop_signal(int number) {
+    (void)number;
+    aio_ctx_stop(stopped_by_signal);
+}
+
+TEST(a_stop_from_a_signal_handler_ends_a_sleeping_run) {
+    aio_ctx *ctx = stopped_by_signal = make_ctx();
+    struct call timer = {0};
+    ID(aio_submit_timer(ctx, HOUR, NULL, on_call, &timer));
+    const struct sigaction action = {.sa_handler = on_stop_signal};
+    SYS(sigaction(SIGUSR1, &action, NULL));
+    timer_t clock;
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
+    SYS(timer_create(CLOCK_MONOTONIC, &event, &clock));
+    const struct itimerspec once = {.it_value = {0, 20000000}};
+    SYS(timer_settime(clock, 0, &once, NULL));
+    CHECK_EQ(aio_ctx_run(ctx), 0);
+    CHECK_EQ(timer.calls, 0);
+    timer_delete(clock);
+    end_ctx(ctx);
+}
+
+TEST(run_once_and_reap_use_a_stop_up_as_well) {
+    aio_ctx *ctx = make_ctx();
+    struct call timer = {0};
+    aio_completion record;
+    ID(aio_submit_timer(ctx, HOUR, NULL, on_call, &timer));
+    CHECK_EQ(aio_ctx_stop(ctx), 0);
+    CHECK_EQ(aio_ctx_run_once(ctx, -1), 0); /* does not wait an hour */
+    CHECK_EQ(aio_ctx_stop(ctx), 0);
+    CHECK_EQ(aio_ctx_reap(ctx, &record, sizeof record, 1, -1), 0);
+    const uint64_t start = now_ns();
+    CHECK_EQ(aio_ctx_run_once(ctx, 10 * (int64_t)MS), 0); /* none is left over */
+    CHECK_GE(now_ns() - start, 10 * MS);
+    end_ctx(ctx);
+}
+
 TEST(a_stop_before_adoption_counts) {
     aio_ctx *ctx = make_ctx();
     join(start_thread(stop_later, ctx));
@@ -449,6 +489,32 @@ TEST(a_successor_with_the_same_thread_pointer_is_not_the_owner) {
         join(start_thread(try_to_submit, ctx)); /* most likely on the very same stack */
         CHECK_EQ(aio_ctx_destroy(ctx), AIO_EORPHANED);
     }
+}
+
+struct initial {
+    aio_ctx *ctx;
+    pthread_t thread;
+    struct call call;
+};
+
+static void *outlive_the_initial_thread(void *arg) {
+    struct initial *initial = arg;
+    CHECK_EQ(pthread_join(initial->thread, NULL), 0);
+    CHECK_EQ(aio_ctx_destroy(initial->ctx), AIO_EORPHANED);
+    CHECK_EQ(initial->call.calls, 1);
+    CHECK_EQ(initial->call.result, -ECANCELED);
+    exit(0);
+}
+
+TEST(the_initial_thread_that_ends_orphans_its_context) {
+    static struct initial initial;
+    needs_threads_side_by_side();
+    initial.thread = pthread_self();
+    initial.ctx = make_ctx();
+    ID(aio_submit_timer(initial.ctx, HOUR, NULL, on_call, &initial.call));
+    CHECK_GE(aio_ctx_run_once(initial.ctx, 0), 0);
+    start_thread(outlive_the_initial_thread, &initial);
+    pthread_exit(NULL); /* the process goes on, and ends with the other thread's verdict */
 }
 
 /* --- stats and handles ----------------------------------------------------------------------- */
