@@ -9,17 +9,17 @@
  *     aio_ctx_run(ctx);
  *     aio_ctx_destroy(ctx);
  *
- * A program creates one context per thread, submits operations, and gets exactly one final callback
- * for each. This manual holds for every function; the functions' own comments add what is particular
- * to them. Errors are negative: -errno, or one of the codes AIO_E* below.
+ * A program creates one context per thread, submits operations, and gets exactly one final
+ * callback for each. This manual holds for every function; the functions' own comments add what is
+ * particular to them. Errors are negative: -errno, or one of the codes AIO_E* below.
  *
- *  1. One context, one thread. A context is created on any thread; its first submit, run, flush or
- *     cancel adopts it for the calling thread, and from any other thread such calls give
+ *  1. One context, one thread. A context is created on any thread; its first submit, run or flush
+ *     adopts it for the calling thread, and from any other thread such calls give
  *     AIO_EWRONGTHREAD. Any thread may call: post, stop, cancel, stats, hold, release, ref, unref.
  *     Before adoption, posts wait. A stop is sticky: one before the run counts, a run uses it up.
  *
- *  2. Submit returns an id or an error. Positive: the operation will complete. Negative: nothing was
- *     submitted, and the callback never runs.
+ *  2. Submit returns an id or an error. Positive: the operation will complete. Negative: nothing
+ *     was submitted, and the callback never runs.
  *
  *  3. The callback runs on the context's thread, from a run, reap or destroy call, never inside a
  *     submit call: zero or more times with AIO_CQE_MORE set, then exactly once without. That holds
@@ -28,11 +28,12 @@
  *     AIO_ESTUCK and AIO_EPANIC.
  *
  *  4. Two kinds of memory. Small arguments are copied during the submit call: paths, socket
- *     addresses, vector arrays, message headers and control data that is sent, options. Data buffers
- *     and outputs belong to the engine from the submit until the last callback (AIO_CQE_MORE clear).
- *     Cancelling does not shorten that.
+ *     addresses, vector arrays, message headers and control data that is sent, options. Data
+ *     buffers and outputs belong to the engine from the submit until the last callback
+ *     (AIO_CQE_MORE clear). Cancelling does not shorten that.
  *
- *  5. An id names its operation for ever: a stale or foreign one is -ENOENT, never another operation.
+ *  5. An id names its operation for ever: a stale or foreign one is -ENOENT, never another
+ *     operation.
  *
  *  6. Nothing leaks when nobody waits: a descriptor that arrives for an operation given up by
  *     aio_ctx_detach or aio_ctx_cancel_wait, also one passed by SCM_RIGHTS, is closed.
@@ -45,14 +46,16 @@
  *     drained, what finds no place waits in order. Only max_ops makes a submit fail: -EAGAIN.
  *
  *  9. Every operation can have a deadline (timeout_ns), and it costs nothing until it expires. It
- *     counts from the submit over the whole operation; expiry requests cancellation, and the callback
+ *     counts from the submit (inside a callback: from the end of the turn, so that one look at the
+ *     clock serves all) over the whole operation; expiry requests cancellation, and the callback
  *     comes with -ETIMEDOUT and AIO_CQE_DEADLINE when the kernel lets go, unless the operation had
  *     succeeded. With AIO_SUBMIT_TIMEOUT_IDLE each completion of a multishot starts it anew. Timers
- *     and deadlines never fire early, and late by at most timer_resolution_ns and the kernel's slack
- *     on an idle loop.
+ *     and deadlines never fire early, and late by at most timer_resolution_ns and the kernel's
+ *     slack on an idle loop.
  *
- * 10. Cancel asks. 0: asked, the callback follows with -ECANCELED or with the result that was faster.
- *     On the context's thread also -ENOENT and -EALREADY; from another thread the request is posted.
+ * 10. Cancel asks. 0: asked, the callback follows with -ECANCELED or with the result that was
+ *     faster. On the context's thread also -ENOENT and -EALREADY; from another thread the request
+ *     is posted.
  *
  * 11. Chains. AIO_SUBMIT_LINK and _HARDLINK tie an operation to the next one submitted. A chain is
  *     held until its unlinked last member and handed over whole; one longer than the submission
@@ -65,36 +68,39 @@
  * 12. Callbacks may do anything: submit, cancel, post, stop, destroy. Only running a context inside
  *     its own callback is refused: AIO_EREENTRANT.
  *
- * 13. Destroy is total. It returns 0 after everything was cancelled and every last callback has run,
- *     and what had been posted too; from then on the kernel touches no memory of the caller's, also
- *     when a forked child is alive or kernel workers had taken operations. Once begun, submit gives
- *     -ECANCELED and post AIO_ECLOSED. Inside a callback it returns AIO_EPENDING, and the run call
- *     AIO_EDESTROYED. With destroy_grace_ns it may give up: AIO_ESTUCK, the callbacks of what is
- *     stuck never run, their buffers must never be freed, and aio_ctx_dump names them. The adopting
- *     thread destroys before it exits (other than main: before its thread-local destructors run). On another thread: AIO_EWRONGTHREAD while it lives; after it,
- *     AIO_EORPHANED: callbacks run with -ECANCELED on the caller, the context is freed, and buffers
- *     in flight must be considered lost. aio_ctx_ref keeps the handle itself valid for other threads.
+ * 13. Destroy is total. It returns 0 after everything was cancelled and every last callback has
+ *     run, and what had been posted too; from then on the kernel touches no memory of the
+ *     caller's, also when a forked child is alive or kernel workers had taken operations. Once
+ *     begun, submit gives -ECANCELED and post AIO_ECLOSED. Inside a callback it returns
+ *     AIO_EPENDING, and the run call AIO_EDESTROYED. With destroy_grace_ns it may give up:
+ *     AIO_ESTUCK, the callbacks of what is stuck never run, their buffers must never be freed, and
+ *     aio_ctx_dump names them. The adopting thread destroys before it exits (other than main:
+ *     before its thread-local destructors run). On another thread: AIO_EWRONGTHREAD while it
+ *     lives; after it, AIO_EORPHANED: callbacks run with -ECANCELED on the caller, the context is
+ *     freed, and buffers in flight must be considered lost. aio_ctx_ref keeps the handle itself
+ *     valid for other threads.
  *
  * 14. Nothing unwinds across the boundary. A failure inside the engine poisons the context
  *     (AIO_EPANIC; destroy then drains without callbacks). A C++ exception that leaves a callback
- *     aborts the program; in C++17 and later a callback that can throw does not compile. longjmp out
- *     of a callback is not allowed.
+ *     aborts the program; in C++17 and later a callback that can throw does not compile. longjmp
+ *     out of a callback is not allowed.
  *
- * 15. fork. The child's copy refuses every call with AIO_EFORKED; its aio_ctx_destroy frees the copy
- *     without callbacks. Between fork and exec nothing need be done. A child that was forked inside a
- *     callback must not return from it: it calls exec or _exit.
+ * 15. fork. The child's copy refuses every call with AIO_EFORKED; its aio_ctx_destroy frees the
+ *     copy without callbacks. Between fork and exec nothing need be done. A child that was forked
+ *     inside a callback must not return from it: it calls exec or _exit.
  *
  * 16. Safe defaults. New descriptors are close-on-exec, sends never raise SIGPIPE;
  *     AIO_SUBMIT_INHERIT and _SIGPIPE opt out.
  *
- * 17. One spelling per outcome. -ECANCELED: you cancelled; with AIO_CQE_ABORTED, destroy or a broken
- *     chain did. -ETIMEDOUT with AIO_CQE_DEADLINE: your deadline; without it, the network's. -EINTR
- *     never. The end of a stream is 0. A length above 0x7ffff000 is cut and the result short.
+ * 17. One spelling per outcome. -ECANCELED: you cancelled; with AIO_CQE_ABORTED, destroy or a
+ *     broken chain did. -ETIMEDOUT with AIO_CQE_DEADLINE: your deadline; without it, the
+ *     network's. -EINTR never. The end of a stream is 0. A length above 0x7ffff000 is cut and the
+ *     result short.
  *
- * 18. Bad arguments are errors, not crashes. NULL where it is not allowed, the callback included, an
- *     unknown flag, a structure's `size` below its first version's: -EINVAL; a larger one with a
- *     non-zero tail: -E2BIG. Every structure begins with `size`, set by the caller; zero in any other
- *     field is the default.
+ * 18. Bad arguments are errors, not crashes. NULL where it is not allowed, the callback included,
+ *     an unknown flag, a structure's `size` below its first version's: -EINVAL; a larger one with
+ *     a non-zero tail: -E2BIG. Every structure begins with `size`, set by the caller; zero in any
+ *     other field is the default.
  *
  * The flags of a callback: ignore bits that you do not know.
  */
@@ -364,7 +370,7 @@ int32_t aio_ctx_detach(aio_ctx *ctx, aio_op_id id);
 /* ---- ctx ------------------------------------------------------------------------------------- */
 
 /*
- * Creates a context, owned by nobody until its first submit, run, flush or cancel.
+ * Creates a context, owned by nobody until its first submit, run or flush.
  *
  * `options`: NULL for the defaults. `ctx_out`: receives the context; destroy it with
  * aio_ctx_destroy.

@@ -1,5 +1,6 @@
 //! What happens when the ring's system calls fail: each test replaces them by ones that fail on
-//! purpose. The replacement is process-wide for contexts created meanwhile, so the tests take turns.
+//! purpose. The replacement is process-wide for contexts created meanwhile, so the tests take
+//! turns.
 
 use aio_rs::ffi::cancel::aio_ctx_cancel;
 use aio_rs::ffi::ctx::*;

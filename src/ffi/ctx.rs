@@ -75,7 +75,7 @@ pub struct aio_completion {
     pub lease: i64,
 }
 
-/// Creates a context, owned by nobody until its first submit, run, flush or cancel.
+/// Creates a context, owned by nobody until its first submit, run or flush.
 ///
 /// `options`: NULL for the defaults. `ctx_out`: receives the context; destroy it with
 /// aio_ctx_destroy.

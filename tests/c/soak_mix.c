@@ -3,7 +3,9 @@
  * middle. Each operation ends as the contract says, nothing is written into memory that was given
  * back, and no descriptor is left.
  *
- *   soak_mix [rounds] */
+ *   soak_mix [rounds]
+ *
+ * AIO_TEST_VERBOSE=1 prints a round's seed, and what is done and what comes of it. */
 #include "harness.h"
 
 #include <inttypes.h>
@@ -11,14 +13,18 @@
 
 enum { PAIRS = 12, OPS = 400, STEPS = 500, GIVEN_BACK = 0x7e };
 
+#define LINKS (AIO_SUBMIT_LINK | AIO_SUBMIT_HARDLINK)
+
 enum kind { NOP, TIMER, INTERVAL, RECV, POLL, MULTI, CLOSE, KINDS };
 
+/* Nothing is submitted on a number once its close was: the number may be somebody else's before the
+ * callback tells. A close in a chain does not wait for others, so there must be none. */
 enum pair_state { OPEN, CLOSING, CLOSED };
 
 struct op {
     aio_op_id id;
     enum kind kind;
-    int pair;
+    int pair, fd;
     unsigned char byte;
     int calls, finals;
     bool quiet, discarded; /* detached or waited for: no callback from then on */
@@ -34,9 +40,21 @@ struct world {
     int depth; /* inside how many callbacks */
     int posted, ran;
     bool destroyed;
+    bool maybe_chained; /* the newest submit asked for a successor */
 };
 
 static struct world w;
+static bool verbose;
+
+/* printf, when somebody looks into a failure. */
+#define TRACE(...)                                                                                 \
+    do {                                                                                           \
+        if (verbose)                                                                               \
+            printf(__VA_ARGS__);                                                                   \
+    } while (0)
+
+static const char *const names[KINDS] = {"nop",  "timer", "interval", "recv",
+                                         "poll", "multi", "close"};
 
 static uint64_t dice(uint64_t bound) { return random_below(&w.random, bound); }
 
@@ -50,7 +68,6 @@ static void check_result(const struct op *op, int32_t result, uint32_t flags) {
         return;
     case -ECANCELED:
     case -EINVAL: /* a chain that was left open or too long */
-    case -EBADF:  /* the number was being closed */
         return;
     default:
         break;
@@ -67,7 +84,7 @@ static void check_result(const struct op *op, int32_t result, uint32_t flags) {
         break;
     case RECV:
         CHECK_EQ(result, 1);
-        CHECK_EQ(op->byte, 'd');
+        CHECK_EQ(op->byte, 'A' + op->pair); /* from this socket, not from the number's next owner */
         break;
     default:
         CHECK_EQ(result, POLLIN);
@@ -80,15 +97,15 @@ static void on_op(void *user_data, int32_t result, uint32_t flags) {
     CHECK(!op->discarded);
     CHECK_EQ(op->finals, 0);
     CHECK_EQ(aio_ctx_current_op(w.ctx), op->id);
+    TRACE("%*s%d %s of %d (fd %d): %d, flags %#x\n", w.depth, "", (int)(op - w.ops),
+          names[op->kind], op->pair, op->fd, result, flags);
     check_result(op, result, flags);
     op->calls++;
     if (!(flags & AIO_CQE_MORE)) {
         op->finals++;
         op->byte = GIVEN_BACK;
-        if (op->kind == CLOSE && result == 0)
-            w.state[op->pair] = CLOSED;
-        else if (op->kind == CLOSE && result != -EBADF)
-            w.state[op->pair] = OPEN;
+        if (op->kind == CLOSE)
+            w.state[op->pair] = result == 0 ? CLOSED : OPEN;
     }
     if (w.depth == 0 && !w.destroyed && dice(6) == 0) {
         w.depth++;
@@ -102,6 +119,14 @@ static void on_post(void *arg) {
     w.ran++;
 }
 
+static bool is_used(int pair) {
+    for (int i = 0; i < w.count; i++)
+        if (w.ops[i].pair == pair && w.ops[i].kind >= RECV && !w.ops[i].finals &&
+            !w.ops[i].discarded)
+            return true;
+    return false;
+}
+
 static void submit(void) {
     if (w.count == OPS)
         return;
@@ -109,12 +134,17 @@ static void submit(void) {
     *op = (struct op){.pair = (int)dice(PAIRS), .kind = (enum kind)dice(KINDS)};
     if (op->kind == CLOSE && dice(4) != 0)
         op->kind = RECV;
-    if (w.state[op->pair] == CLOSED && op->kind >= RECV)
+    if (w.state[op->pair] != OPEN && op->kind >= RECV)
         op->kind = NOP;
+    aio_submit_options o = {.size = sizeof o, .group = dice(4)};
+    if (op->kind == CLOSE && (w.maybe_chained || dice(5) == 0)) {
+        o.flags |= w.maybe_chained || dice(2) ? AIO_SUBMIT_LINK : AIO_SUBMIT_HARDLINK;
+        if (is_used(op->pair))
+            op->kind = NOP;
+    }
     const bool timer = op->kind == TIMER || op->kind == INTERVAL;
     const bool multi = op->kind == INTERVAL || op->kind == MULTI;
-    aio_submit_options o = {.size = sizeof o, .group = dice(4)};
-    if (!timer && !multi && dice(5) == 0)
+    if (!timer && !multi && op->kind != CLOSE && dice(5) == 0)
         o.flags |= dice(3) ? AIO_SUBMIT_LINK : AIO_SUBMIT_HARDLINK;
     if (!timer && dice(12) == 0)
         o.flags |= AIO_SUBMIT_BARRIER;
@@ -125,7 +155,7 @@ static void submit(void) {
     if (dice(6) == 0)
         o.timeout_ns = 1 + dice(MS);
     op->quiet = o.flags & AIO_SUBMIT_QUIET;
-    const int fd = w.fds[op->pair][0];
+    const int fd = op->fd = w.fds[op->pair][0];
     aio_ctx *ctx = w.ctx;
     switch (op->kind) {
     case NOP:
@@ -150,11 +180,15 @@ static void submit(void) {
         op->id = aio_submit_close(ctx, fd, &o, on_op, op);
         break;
     }
+    TRACE("%*ssubmit %d %s of %d (fd %d), flags %#x, timeout %d: %s\n", w.depth, "", w.count,
+          names[op->kind], op->pair, fd, o.flags, (int)o.timeout_ns, op->id > 0 ? "ok" : "refused");
     if (op->id == -EINVAL)
         return; /* timers, multishots and barriers have no place in an open chain */
     ID(op->id);
-    if (op->kind == CLOSE && w.state[op->pair] == OPEN)
+    const bool linked = o.flags & LINKS;
+    if (op->kind == CLOSE)
         w.state[op->pair] = CLOSING;
+    w.maybe_chained = linked;
     w.count++;
 }
 
@@ -168,18 +202,22 @@ static void cancel_something(void) {
     const uint64_t how = dice(20);
     if (how < 12) {
         const int32_t status = aio_ctx_cancel(w.ctx, op->id);
+        TRACE("%*scancel %d: %d\n", w.depth, "", (int)(op - w.ops), status);
         CHECK(status == 0 || status == -EALREADY || status == -ENOENT);
         CHECK(!over || status == -ENOENT); /* never somebody else's */
     } else if (how < 14) {
+        TRACE("%*scancel_fd %d\n", w.depth, "", w.fds[op->pair][0]);
         CHECK_GE(aio_ctx_cancel_fd(w.ctx, w.fds[op->pair][0], 0), 0);
     } else if (how < 15) {
         CHECK_GE(aio_ctx_cancel_group(w.ctx, 1 + dice(3)), 0);
     } else if (how < 17 && op->kind != CLOSE && op->kind != RECV) {
         const int32_t status = aio_ctx_detach(w.ctx, op->id);
+        TRACE("%*sdetach %d: %d\n", w.depth, "", (int)(op - w.ops), status);
         CHECK(status == 0 || status == -ENOENT);
         CHECK(!over || status == -ENOENT);
         op->discarded |= status == 0;
     } else if (op->kind != CLOSE) {
+        TRACE("%*scancel_wait %d\n", w.depth, "", (int)(op - w.ops));
         const int32_t status = aio_ctx_cancel_wait(w.ctx, op->id);
         CHECK(status == 0 || status == -ENOENT);
         CHECK(!over || status == -ENOENT);
@@ -196,7 +234,9 @@ static void feed_or_reopen(void) {
         SYS(close(w.fds[pair][1]));
         make_socket_pair(w.fds[pair]);
         w.state[pair] = OPEN;
-    } else if (send(w.fds[pair][1], "d", 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+        TRACE("%*sreopen %d as fd %d, peer %d\n", w.depth, "", pair, w.fds[pair][0],
+              w.fds[pair][1]);
+    } else if (send(w.fds[pair][1], &"ABCDEFGHIJKL"[pair], 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
         CHECK(errno == EPIPE || errno == EAGAIN || errno == ECONNRESET);
     }
 }
@@ -205,6 +245,7 @@ static void run_a_little(void) {
     if (w.depth)
         return; /* not inside a callback */
     const uint64_t how = dice(4);
+    TRACE("%s\n", how ? "run_once" : "flush");
     if (how == 0)
         CHECK_GE(aio_ctx_flush(w.ctx), 0);
     else
@@ -292,12 +333,12 @@ int main(int argc, char **argv) {
     const int rounds = argc > 1 ? atoi(argv[1]) : scaled(200);
     harness_start("soak_mix", 60 + (unsigned)rounds / 5);
     uint64_t operations = 0, random = test_seed();
+    verbose = getenv("AIO_TEST_VERBOSE") != NULL;
     for (int i = 0; i < rounds; i++) {
         w.random = random; /* a failed round is repeated by AIO_TEST_SEED and 1 round */
         const uint64_t seed = random;
         random_next(&random);
-        if (getenv("AIO_TEST_VERBOSE"))
-            printf("round %d: AIO_TEST_SEED=%" PRIu64 "\n", i, seed);
+        TRACE("round %d: AIO_TEST_SEED=%" PRIu64 "\n", i, seed);
         operations += one_round();
     }
     printf("%d rounds, %" PRIu64 " operations: each ended once, no byte written late\n", rounds,

@@ -213,6 +213,27 @@ TEST(an_operation_on_a_number_that_is_closing_is_ebadf) {
     end_ctx(ctx);
 }
 
+/* A close that is held is pending: were a second one let through, the first would later close what
+ * has the number by then. */
+TEST(a_second_close_is_ebadf_while_the_first_waits_behind_a_barrier) {
+    aio_ctx *ctx = make_ctx();
+    int pair[2], gate[2];
+    make_tcp_pair(pair);
+    make_socket_pair(gate);
+    char byte = 0;
+    struct call before = {0}, first = {0}, second = {0};
+    ID(aio_submit_recv(ctx, gate[0], &byte, 1, 0, NULL, on_call, &before));
+    ID(aio_submit_close(ctx, pair[0], WITH(.flags = AIO_SUBMIT_BARRIER), on_call, &first));
+    ID(aio_submit_close(ctx, pair[0], NULL, on_call, &second));
+    CHECK_EQ(await_call(ctx, &second), -EBADF);
+    check_blocked(ctx, &first);
+    CHECK(is_open(pair[0]));
+    write_all_or_fail(gate[1], "x", 1);
+    CHECK_EQ(await_call(ctx, &first), 0);
+    CHECK(!is_open(pair[0]));
+    end_ctx(ctx);
+}
+
 struct reuse {
     int expected_fd;
     int other;
