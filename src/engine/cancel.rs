@@ -197,9 +197,10 @@ impl Engine {
         }
         slot.state |= state::DISCARD;
         let _ = self.request_end(index, Why::Cancelled);
-        if self.chains.is_open() && self.slots.at(index).phase() == phase::HELD {
-            // It is in the open chain, which cannot succeed any more.
-            self.fail_open_chain();
+        if self.slots.at(index).phase() == phase::HELD {
+            // It is in the open chain, which stays open, without it, to fail what depends on it.
+            self.member_ended(index);
+            self.make_ended_ready(index);
         }
         self.discard_stashed(id);
         self.discard_ready(index, id);

@@ -61,6 +61,9 @@ impl Chains {
             self.open = self.chains.insert(chain) + 1;
         }
         let chain = &mut self.chains[self.open - 1];
+        if chain.first == 0 {
+            chain.first = index + 1; // All members so far were taken out again.
+        }
         chain.before_last = std::mem::replace(&mut chain.last, index + 1);
         chain.len += 1;
         self.open - 1
@@ -84,6 +87,10 @@ impl Engine {
         if let Some(key) = self.chains.open.checked_sub(1) {
             self.chains.open = 0;
             self.decide_path();
+            if self.chains.chains[key].first == 0 {
+                self.chains.chains.remove(key);
+                return;
+            }
             self.fail_chain(key, Errno::EINVAL);
         }
     }
@@ -211,6 +218,7 @@ impl Engine {
         let mut before = self.chains.chains[key].first;
         if before == index + 1 {
             self.chains.chains[key].first = next;
+            before = 0;
         } else {
             loop {
                 let cold = self.cold.of(self.slots.at(before - 1));
@@ -220,6 +228,13 @@ impl Engine {
                 }
                 before = cold.chain_next;
             }
+        }
+        let chain = &mut self.chains.chains[key];
+        if chain.last == index + 1 {
+            chain.last = before;
+        }
+        if self.chains.open == key + 1 {
+            return; // More members may come.
         }
         let chain = &self.chains.chains[key];
         if chain.first == 0 {
