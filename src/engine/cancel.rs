@@ -115,16 +115,14 @@ impl Engine {
         }
         match slot.phase() {
             phase::BACKEND => self.cancel_in_backend(index),
-            phase::HELD if slot.has(state::CLOSE_WAITS) => {
-                let fd = slot.fd;
-                slot.state &= !state::CLOSE_WAITS;
-                self.closes.remove(&fd);
-                self.descriptors.end_close(fd);
-                self.make_ended_ready(index);
-            }
             phase::HELD => {
-                slot.state &= !state::BARRIER;
-                self.barriers.cancel(index);
+                if slot.has(state::BARRIER) {
+                    self.barriers.cancel(index);
+                }
+                slot.state &= !(state::BARRIER | state::CLOSE_WAITS);
+                if slot.has(traits::CLOSES) {
+                    self.unmark_closing(index);
+                }
                 self.make_ended_ready(index);
             }
             _ => self.make_ended_ready(index),

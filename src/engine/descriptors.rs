@@ -178,6 +178,9 @@ impl Descriptors {
 
     /// Marks `fd` as about to be closed; false if it is already.
     pub(crate) fn begin_close(&mut self, fd: i32) -> bool {
+        if self.head(fd).is_none() {
+            self.make_page(fd);
+        }
         let Some(head) = self.head(fd) else { return false };
         let begins = *head & CLOSING == 0;
         *head |= CLOSING;

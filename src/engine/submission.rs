@@ -260,7 +260,7 @@ impl Engine {
         } else if !closes && !self.list(index) {
             // The number is being closed: to the caller it is as good as closed.
             self.make_ready(index, Errno::EBADF.status(), 0);
-        } else if barrier {
+        } else if barrier && (!closes || self.mark_closing(index)) {
             self.hold_behind_barrier(index);
         } else if closes {
             self.begin_close(index);
@@ -319,31 +319,53 @@ impl Engine {
     /// of what is listed has run (contract, line 7).
     fn begin_close(&mut self, index: u32) {
         let fd = self.slots.at(index).fd;
-        if self.descriptors.is_empty(fd) {
+        if self.closes.get(&fd) == Some(&index) {
+            if self.descriptors.can_close(fd) {
+                self.unmark_closing(index);
+                return self.start(index);
+            }
+        } else if self.descriptors.is_empty(fd) {
             return self.start(index);
-        }
-        if !self.descriptors.begin_close(fd) {
-            return self.make_ready(index, Errno::EBADF.status(), 0);
+        } else if !self.mark_closing(index) {
+            return;
         }
         let slot = self.slots.at_mut(index);
         slot.state |= state::CLOSE_WAITS;
         slot.set_phase(phase::HELD);
         self.local += 1;
-        self.closes.insert(fd, index);
         for other in self.descriptors.listed(&mut self.slots, &mut self.cold, fd) {
             let _ = self.request_end(other, Why::Cancelled);
+        }
+    }
+
+    /// Makes the number as good as closed for what is submitted from now on; false, and the close
+    /// has failed, if another close of it is under way.
+    fn mark_closing(&mut self, index: u32) -> bool {
+        let fd = self.slots.at(index).fd;
+        if fd >= 0 && !self.descriptors.begin_close(fd) {
+            self.make_ready(index, Errno::EBADF.status(), 0);
+            return false;
+        }
+        self.closes.insert(fd, index);
+        true
+    }
+
+    /// The close at `index` does not hold its number any more.
+    pub(crate) fn unmark_closing(&mut self, index: u32) {
+        let fd = self.slots.at(index).fd;
+        if self.closes.get(&fd) == Some(&index) {
+            self.closes.remove(&fd);
+            self.descriptors.end_close(fd);
         }
     }
 
     /// Starts the closes whose descriptors are idle now.
     pub(crate) fn start_closes(&mut self) {
         while let Some(fd) = self.closable.pop() {
-            // The close may have been cancelled, and others be listed since.
-            if !self.descriptors.can_close(fd) {
-                continue;
-            }
-            self.descriptors.end_close(fd);
-            if let Some(index) = self.closes.remove(&fd) {
+            // The close may have been cancelled and others be listed since, or a barrier hold it.
+            let Some(&index) = self.closes.get(&fd) else { continue };
+            if self.slots.at(index).has(state::CLOSE_WAITS) && self.descriptors.can_close(fd) {
+                self.unmark_closing(index);
                 self.slots.at_mut(index).state &= !state::CLOSE_WAITS;
                 self.start(index);
             }
