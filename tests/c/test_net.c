@@ -199,6 +199,36 @@ TEST(accept_multishot_gives_every_connection_with_more) {
     end_ctx(ctx);
 }
 
+/* The kernel ends a multishot whose completion does not fit; to the caller it is one operation. */
+TEST(accept_multishot_goes_on_after_a_full_completion_queue) {
+    aio_ctx *ctx = make_ctx_with(CTX_WITH(.sq_entries = 4, .cq_entries = 8));
+    struct sockaddr_in addr;
+    const int listener = make_tcp_listener(&addr, 64);
+    struct arrivals arrivals = {0};
+    struct call call = {.then = note_arrival, .arg = &arrivals};
+    int clients[60], nops = 0;
+    const aio_op_id id = ID(aio_submit_accept_multishot(ctx, listener, 0, NULL, on_call, &call));
+    CHECK_GE(aio_ctx_run_once(ctx, 0), 0);
+    for (int i = 0; i < 60; i++)
+        clients[i] = tcp_connect_to(&addr);
+    for (int i = 0; i < 40; i++)
+        ID(aio_submit_nop(ctx, NULL, on_call_count, &nops));
+    RUN_UNTIL(ctx, arrivals.count == 60 && nops == 40);
+    CHECK_EQ(call.finals, 0);
+    CHECK_EQ(call.calls, 60);
+    const int late = tcp_connect_to(&addr);
+    RUN_UNTIL(ctx, arrivals.count == 61); /* it is still armed */
+    CHECK_EQ(aio_ctx_cancel(ctx, id), 0);
+    CHECK_EQ(await_call(ctx, &call), -ECANCELED);
+    for (int i = 0; i < 61; i++)
+        close(arrivals.fds[i]);
+    for (int i = 0; i < 60; i++)
+        close(clients[i]);
+    close(late);
+    close(listener);
+    end_ctx(ctx);
+}
+
 TEST(accept_multishot_inherits_when_asked) {
     aio_ctx *ctx = make_ctx();
     struct sockaddr_in addr;

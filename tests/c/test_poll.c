@@ -112,6 +112,35 @@ TEST(a_multishot_poll_sees_what_was_ready_before) {
     close(fd);
 }
 
+TEST(a_multishot_poll_goes_on_after_a_full_completion_queue) {
+    aio_ctx *ctx = make_ctx_with(CTX_WITH(.sq_entries = 4, .cq_entries = 8));
+    enum { COUNT = 40 };
+    struct call calls[COUNT];
+    memset(calls, 0, sizeof calls);
+    const int fd = SYS(eventfd(0, EFD_CLOEXEC));
+    for (int i = 0; i < COUNT; i++)
+        ID(aio_submit_poll_multishot(ctx, fd, POLLIN, NULL, on_call, &calls[i]));
+    CHECK_GE(aio_ctx_run_once(ctx, 0), 0);
+    for (int round = 1; round <= 5; round++) {
+        uint64_t value = 1;
+        CHECK_EQ(write(fd, &value, sizeof value), (int64_t)sizeof value);
+        for (int i = 0; i < COUNT; i++)
+            RUN_UNTIL(ctx, calls[i].calls >= round);
+        CHECK_EQ(read(fd, &value, sizeof value), (int64_t)sizeof value);
+        run_for_ms(ctx, 2);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        CHECK_EQ(calls[i].finals, 0);
+        CHECK_EQ(calls[i].result, POLLIN);
+    }
+    CHECK_EQ(aio_ctx_cancel_all(ctx), COUNT);
+    CHECK_EQ(aio_ctx_run(ctx), 0);
+    for (int i = 0; i < COUNT; i++)
+        CHECK_EQ(calls[i].result, -ECANCELED);
+    close(fd);
+    end_ctx(ctx);
+}
+
 TEST(many_polls_on_one_descriptor_all_see_the_event) {
     aio_ctx *ctx = make_ctx();
     int pair[2], calls = 0;
