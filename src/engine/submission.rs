@@ -4,7 +4,7 @@
 
 use crate::engine::cancel::Why;
 use crate::engine::cold::Cold;
-use crate::engine::slots::{OPCODE_SHIFT, index_of, phase, state};
+use crate::engine::slots::{OPCODE_SHIFT, Slot, index_of, phase, state};
 use crate::engine::{Engine, chain};
 use crate::op::{self, NO_DESCRIPTOR, Operation, traits};
 use crate::sys::entry::{Opcode, Sqe, WideSqe, sqe_flags};
@@ -54,6 +54,18 @@ pub(crate) struct Prepared {
     pub header_out: Option<HeaderOut>,
 }
 
+/// Which way a careful submit goes.
+enum Route {
+    /// To the backend, as soon as it can.
+    Backend,
+    /// Behind a barrier of its own.
+    Barrier,
+    /// Into a chain.
+    Chain { links: u32, barrier: bool },
+    /// The kernel has no such operation: a plain call, now.
+    Attempt(fn(&Sqe) -> i32),
+}
+
 /// The newest opcode that every ring of Linux 6.1 has.
 const NEWEST_OF_FLOOR: u8 = Opcode::IORING_OP_SENDMSG_ZC as u8;
 
@@ -63,70 +75,50 @@ impl Engine {
     #[inline(always)]
     pub(crate) fn submit_at_once<O: Operation>(&mut self, op: &O, done: Done) -> Option<i64> {
         let fd = op.descriptor();
-        let traits = op.traits();
-        let plain = op.copied() == 0
-            && O::OPCODE as u8 <= NEWEST_OF_FLOOR
-            && traits & (traits::REARMS | traits::CLOSES) == 0
-            && op.second_descriptor() == NO_DESCRIPTOR;
-        if !plain || !self.backend.has_room() {
+        // A full queue, an open chain and a waiting barrier all mean that there is no room.
+        if !is_plain(op) || op.traits() & traits::CLOSES != 0 || !self.backend.has_room() {
             return None;
         }
         let head = if fd >= 0 { Some(self.descriptors.empty_head(fd)?) } else { None };
         let (id, slot) = self.slots.take_free()?;
-        slot.callback = done.callback;
-        slot.user_data = done.user_data;
-        slot.fd = fd;
-        slot.submitted_ms = self.now_ms;
-        slot.state = phase::BACKEND | traits & traits::KEPT | (O::OPCODE as u32) << OPCODE_SHIFT;
+        fill_plain(slot, op, done, self.now_ms);
         if let Some(head) = head {
             *head = index_of(id) + 1;
             slot.state |= state::LISTED;
             (slot.fd_next, slot.fd_prev) = (0, 0);
         }
-        let sqe = self.backend.claim();
-        sqe.opcode = O::OPCODE as u8;
-        op.prepare(sqe, &mut []);
-        sqe.user_data = id;
+        self.stage_plain(op, id);
         Some(id as i64)
     }
 
-    /// Submits with all options at their defaults. Returns an id or a status, as the ABI does: a
-    /// `Result` would go through memory.
-    #[inline(always)]
-    pub(crate) fn submit<O: Operation>(&mut self, op: &O, done: Done) -> i64 {
+    /// Submits with all options at their defaults.
+    pub(crate) fn submit<O: Operation>(&mut self, op: &O, done: Done) -> Result<u64, Errno> {
         let fd = op.descriptor();
-        let traits = op.traits();
-        let closes = traits & traits::CLOSES != 0;
-        let plain = op.copied() == 0
-            && O::OPCODE as u8 <= NEWEST_OF_FLOOR
-            && traits & traits::REARMS == 0
-            && op.second_descriptor() == NO_DESCRIPTOR;
-        // A full queue, an open chain and a waiting barrier all mean that there is no room.
-        if !plain || !self.backend.has_room() || (closes && !self.descriptors.is_empty(fd)) {
-            return status_of(self.submit_carefully(op, &SubmitOptions::default(), done));
+        let closes = op.traits() & traits::CLOSES != 0;
+        if !is_plain(op) || !self.backend.has_room() || (closes && !self.descriptors.is_empty(fd)) {
+            return self.submit_carefully(op, &SubmitOptions::default(), done);
         }
-        let (id, slot) = match self.slots.take() {
-            Ok(taken) => taken,
-            Err(errno) => return errno.status().into(),
-        };
-        slot.callback = done.callback;
-        slot.user_data = done.user_data;
-        slot.fd = fd;
-        slot.submitted_ms = self.now_ms;
-        slot.state = phase::BACKEND | traits & traits::KEPT | (O::OPCODE as u32) << OPCODE_SHIFT;
+        let (id, slot) = self.slots.take()?;
+        fill_plain(slot, op, done, self.now_ms);
+        let index = index_of(id);
         if fd >= 0 && !closes {
-            slot.state |= state::LISTED;
-            if !self.descriptors.link(&mut self.slots, &mut self.cold, index_of(id)) {
-                self.slots.at_mut(index_of(id)).state &= !state::LISTED;
-                self.make_ready(index_of(id), Errno::EBADF.status(), 0);
-                return id as i64;
+            if !self.descriptors.link(&mut self.slots, &mut self.cold, index) {
+                self.make_ready(index, Errno::EBADF.status(), 0);
+                return Ok(id);
             }
+            self.slots.at_mut(index).state |= state::LISTED;
         }
+        self.stage_plain(op, id);
+        Ok(id)
+    }
+
+    /// Writes an entry where `has_room` has said that there is room.
+    #[inline(always)]
+    fn stage_plain<O: Operation>(&mut self, op: &O, id: u64) {
         let sqe = self.backend.claim();
         sqe.opcode = O::OPCODE as u8;
         op.prepare(sqe, &mut []);
         sqe.user_data = id;
-        id as i64
     }
 
     /// From now on no user function is called.
@@ -199,75 +191,93 @@ impl Engine {
     fn try_submit(
         &mut self, prepared: &mut Prepared, options: &SubmitOptions, done: Done,
     ) -> Result<u64, Errno> {
-        let sqe = &mut prepared.entry.sqe;
-        apply_options(sqe, prepared.traits, options)?;
-        let links = options.flags & submit_flags::LINKS;
-        let chained = links != 0 || self.chains.is_open();
-        let barrier = options.flags & submit_flags::BARRIER != 0;
-        let multishot = prepared.traits & traits::MULTISHOT != 0;
-        if chained && (multishot || (barrier && self.chains.is_open())) {
-            return Err(Errno::EINVAL);
-        }
-        let attempt = if self.backend.supports(sqe.opcode) {
-            None
-        } else {
-            let attempt = op::fallback(sqe.opcode).filter(|_| !chained && !barrier);
-            Some(attempt.ok_or(Errno::EOPNOTSUPP)?)
-        };
-
-        let closes = prepared.traits & traits::CLOSES != 0;
-        let keeps_entry = chained || barrier || closes || prepared.traits & traits::REARMS != 0;
-        let opcode = sqe.opcode;
-        let index = self.take_slot(opcode, prepared.fd, done, options)?;
+        apply_options(&mut prepared.entry.sqe, prepared.traits, options)?;
+        let route = self.route(prepared, options)?;
+        let index = self.take_slot(prepared.entry.sqe.opcode, prepared.fd, done, options)?;
         let id = self.slots.id(index);
         prepared.entry.sqe.user_data = id;
-        let idle = options.flags & submit_flags::TIMEOUT_IDLE != 0;
-        let epoch = self.barriers.note();
-        if keeps_entry
-            || idle
-            || epoch != 0
-            || prepared.copy.is_some()
-            || prepared.second_fd >= 0
-            || options.group != 0
-            || options.correlation != 0
-        {
-            let cold = Cold {
-                entry: prepared.entry,
-                copy: prepared.copy.take(),
-                header_out: prepared.header_out,
-                second_fd: prepared.second_fd,
-                group: options.group,
-                correlation: options.correlation,
-                period_ns: if idle { options.timeout_ns } else { 0 },
-                epoch,
-                ..Cold::new()
-            };
-            let key = self.cold.add(cold);
-            let slot = self.slots.at_mut(index);
-            slot.cold = key;
-            slot.state |= state::COLD;
-        }
+        self.attach_cold(index, prepared, options, &route);
         let slot = self.slots.at_mut(index);
         slot.state |= phase::BACKEND | prepared.traits & traits::KEPT;
-        self.multishots += u32::from(multishot);
+        self.multishots += u32::from(prepared.traits & traits::MULTISHOT != 0);
         if options.timeout_ns != 0 {
             self.arm_after(index, options.timeout_ns);
         }
-        if let Some(attempt) = attempt {
-            self.make_ready(index, attempt(&prepared.entry.sqe), 0);
-        } else if chained {
-            self.join_chain(index, links, barrier);
-        } else if !closes && !self.list(index) {
+        let closes = prepared.traits & traits::CLOSES != 0;
+        match route {
+            Route::Attempt(attempt) => {
+                self.make_ready(index, attempt(&prepared.entry.sqe), 0);
+            }
+            Route::Chain { links, barrier } => self.join_chain(index, links, barrier),
             // The number is being closed: to the caller it is as good as closed.
-            self.make_ready(index, Errno::EBADF.status(), 0);
-        } else if barrier && (!closes || self.mark_closing(index)) {
-            self.hold_behind_barrier(index);
-        } else if closes {
-            self.begin_close(index);
-        } else {
-            self.backend.stage(&prepared.entry);
+            _ if !closes && !self.list(index) => {
+                self.make_ready(index, Errno::EBADF.status(), 0);
+            }
+            Route::Barrier if closes && !self.mark_closing(index) => {}
+            Route::Barrier => self.hold_behind_barrier(index),
+            Route::Backend if closes => self.begin_close(index),
+            Route::Backend => self.backend.stage(&prepared.entry),
         }
         Ok(id)
+    }
+
+    /// Which way an operation goes, or why it cannot.
+    fn route(&self, prepared: &Prepared, options: &SubmitOptions) -> Result<Route, Errno> {
+        let links = options.flags & submit_flags::LINKS;
+        let barrier = options.flags & submit_flags::BARRIER != 0;
+        let is_open = self.chains.is_open();
+        let chained = links != 0 || is_open;
+        let multishot = prepared.traits & traits::MULTISHOT != 0;
+        if chained && (multishot || (barrier && is_open)) {
+            return Err(Errno::EINVAL);
+        }
+        let opcode = prepared.entry.sqe.opcode;
+        if !self.backend.supports(opcode) {
+            let attempt = op::fallback(opcode).filter(|_| !chained && !barrier);
+            return attempt.map(Route::Attempt).ok_or(Errno::EOPNOTSUPP);
+        }
+        Ok(if chained {
+            Route::Chain { links, barrier }
+        } else if barrier {
+            Route::Barrier
+        } else {
+            Route::Backend
+        })
+    }
+
+    /// Gives an operation its cold part, if it needs one.
+    fn attach_cold(
+        &mut self, index: u32, prepared: &mut Prepared, options: &SubmitOptions, route: &Route,
+    ) {
+        let idle = options.flags & submit_flags::TIMEOUT_IDLE != 0;
+        let epoch = self.barriers.note();
+        let keeps_entry = matches!(route, Route::Chain { .. } | Route::Barrier)
+            || prepared.traits & (traits::CLOSES | traits::REARMS) != 0;
+        let is_plain = !keeps_entry
+            && !idle
+            && epoch == 0
+            && prepared.copy.is_none()
+            && prepared.second_fd < 0
+            && options.group == 0
+            && options.correlation == 0;
+        if is_plain {
+            return;
+        }
+        let cold = Cold {
+            entry: prepared.entry,
+            copy: prepared.copy.take(),
+            header_out: prepared.header_out,
+            second_fd: prepared.second_fd,
+            group: options.group,
+            correlation: options.correlation,
+            period_ns: if idle { options.timeout_ns } else { 0 },
+            epoch,
+            ..Cold::new()
+        };
+        let key = self.cold.add(cold);
+        let slot = self.slots.at_mut(index);
+        slot.cold = key;
+        slot.state |= state::COLD;
     }
 
     /// A slot for an operation of any kind, its phase yet to be set.
@@ -445,9 +455,23 @@ impl Engine {
     }
 }
 
-/// An id or a status in one number.
-pub(crate) fn status_of(submitted: Result<u64, Errno>) -> i64 {
-    submitted.map_or_else(|errno| errno.status().into(), |id| id as i64)
+/// Whether an operation needs no more than its entry.
+#[inline(always)]
+fn is_plain<O: Operation>(op: &O) -> bool {
+    op.copied() == 0
+        && O::OPCODE as u8 <= NEWEST_OF_FLOOR
+        && op.traits() & traits::REARMS == 0
+        && op.second_descriptor() == NO_DESCRIPTOR
+}
+
+#[inline(always)]
+fn fill_plain<O: Operation>(slot: &mut Slot, op: &O, done: Done, now_ms: u32) {
+    slot.callback = done.callback;
+    slot.user_data = done.user_data;
+    slot.fd = op.descriptor();
+    slot.submitted_ms = now_ms;
+    let opcode = (O::OPCODE as u32) << OPCODE_SHIFT;
+    slot.state = opcode | phase::BACKEND | op.traits() & traits::KEPT;
 }
 
 /// Writes what the options say about the entry itself; refuses what the operation cannot do.

@@ -102,7 +102,7 @@ unsafe fn submit_out_of_line<O: Operation>(
         let op = make()?;
         let engine = handle.enter()?;
         if options.is_null() {
-            return Ok(engine.submit(&op, done));
+            return Ok(engine.submit(&op, done)? as aio_op_id);
         }
         // SAFETY: passed on.
         let options = unsafe { arguments::submit_options(options) }?;
