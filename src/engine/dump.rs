@@ -2,9 +2,10 @@
 
 use crate::engine::handle::{Handle, life};
 use crate::engine::slots::{Slot, phase, state};
-use crate::engine::{Engine, log_level};
+use crate::engine::{ContextOptions, Engine, log_level};
 use crate::op;
 use crate::sys::clock;
+use crate::sys::ring::OPTIONAL;
 use std::ffi::CString;
 use std::fmt::Write;
 
@@ -45,6 +46,22 @@ impl Engine {
             text.push('\n');
         }
         text
+    }
+
+    /// Says what a new context was not granted.
+    pub(crate) fn log_grants(&self, options: &ContextOptions) {
+        let granted = self.granted();
+        let wanted: u32 = OPTIONAL.iter().sum();
+        let missing = wanted & !granted.setup_flags;
+        if missing != 0 {
+            let message = format!("the kernel lacks ring set-up flags {missing:#x}: slower");
+            self.log(log_level::INFO, &message);
+        }
+        if granted.sq_entries < options.sq_entries {
+            let (got, asked) = (granted.sq_entries, options.sq_entries);
+            let message = format!("the ring has {got} entries, {asked} were asked for");
+            self.log(log_level::WARN, &message);
+        }
     }
 
     /// Calls the log callback, if there is one.

@@ -119,6 +119,7 @@ impl Handle {
             let message = format!("no backend can be had: {errno}");
             dump::log_to(options.log, log_level::ERROR, &message);
         })?;
+        engine.log_grants(options);
         Ok(Box::new(Handle {
             gate: Gate::create()?,
             mailbox,

@@ -128,6 +128,7 @@ pub(crate) struct Log {
 
 pub(crate) mod log_level {
     pub(crate) const ERROR: i32 = 1;
+    pub(crate) const WARN: i32 = 2;
     pub(crate) const INFO: i32 = 3;
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct Config {
 
 /// Flags that make a ring faster and can be done without, newest first: NO_SQARRAY is of Linux 6.6,
 /// DEFER_TASKRUN of 6.1, SINGLE_ISSUER of 6.0, SUBMIT_ALL of 5.18.
-const OPTIONAL: [u32; 4] = [
+pub(crate) const OPTIONAL: [u32; 4] = [
     IORING_SETUP_NO_SQARRAY,
     IORING_SETUP_DEFER_TASKRUN,
     IORING_SETUP_SINGLE_ISSUER,
