@@ -3,6 +3,7 @@
 //! (contract, line 12). A turn delivers a bounded number of each kind, so that a flood of
 //! completions starves neither timers nor posted functions.
 
+use crate::engine::backend::Handed;
 use crate::engine::completion::{Current, Delivery, Plain, REAP, Record};
 use crate::engine::handle::Handle;
 use crate::engine::mailbox::{Mailbox, Message};
@@ -88,9 +89,8 @@ impl Engine {
         }
     }
 
-    /// One call into the backend. Public results of a shortage are waited for, errors returned.
+    /// One call into the backend. A shortage of memory is waited out, other errors are returned.
     pub(crate) fn enter_backend(&mut self, wait: Wait) -> Result<(), Refusal> {
-        use crate::engine::backend::Handed;
         if self.backend.overflown() {
             self.tally.overflows();
         }
@@ -129,19 +129,28 @@ impl Engine {
         if wait != Wait::Poll && (self.backend.ready() > 0 || !self.may_sleep(mailbox, wait)) {
             wait = Wait::Poll;
         }
+        let has_staged = self.backend.has_staged();
         let entered = self.enter_backend(wait);
         mailbox.awake();
         entered?;
         self.take_mail(mailbox);
-        if self.tally.turns.is_multiple_of(CLOCK_TURNS) {
-            self.now_ms = clock::coarse_ms();
-        }
+        self.look_at_coarse_clock(has_staged);
         let completions = self.backend.ready();
         self.backend.offer(completions.min(COMPLETIONS_MAX));
+        self.budget.stash = 0;
         self.budget.ready = 0;
         self.budget.expired = 0;
         self.budget.posts = POSTS_MAX;
         Ok(())
+    }
+
+    /// Ages need no better: a context without timers that always has something to hand over looks at
+    /// the clock in every eighth turn.
+    #[inline(always)]
+    fn look_at_coarse_clock(&mut self, has_staged: bool) {
+        if !has_staged || self.tally.turns.is_multiple_of(CLOCK_TURNS) {
+            self.now_ms = clock::coarse_ms();
+        }
     }
 
     /// Announces that the context goes to sleep; false if something speaks against it. With nothing
@@ -152,6 +161,7 @@ impl Engine {
             && (self.slots.live() != 0 || wait != Wait::Forever || mailbox.is_held())
     }
 
+    /// The turn of a context that has more to look after than its backend.
     #[inline(never)]
     fn begin_busy_turn(&mut self, mailbox: &Mailbox, wait: Wait) -> Result<(), Refusal> {
         self.settle();
@@ -177,11 +187,7 @@ impl Engine {
         mailbox.awake();
         entered?;
         self.take_mail(mailbox);
-        // Ages need no better: a context without timers that always has something to hand over
-        // looks at the clock in every eighth turn.
-        if !has_staged || self.tally.turns.is_multiple_of(CLOCK_TURNS) {
-            self.now_ms = clock::coarse_ms();
-        }
+        self.look_at_coarse_clock(has_staged);
         if !self.wheel.is_empty() || !self.retries.is_empty() {
             self.budget.now_ns = clock::now_ns();
             self.now_ms = (self.budget.now_ns / 1_000_000) as u32;
