@@ -39,8 +39,9 @@
  *     aio_ctx_detach or aio_ctx_cancel_wait, also one passed by SCM_RIGHTS, is closed.
  *
  *  7. Close is close. aio_submit_close cancels what this context has in flight on the number, their
- *     last callbacks run, then it closes, and the peer of a socket sees the end. Other descriptors
- *     of the same socket (dup, fork, another context) keep it open: for that there is shutdown.
+ *     last callbacks run (-ECANCELED), then it closes, and the peer of a socket sees the end. Other
+ *     descriptors of the same socket (dup, fork, another context) keep it open: for that there is
+ *     shutdown.
  *
  *  8. Backpressure is not an error. A full submission queue is flushed, a full completion queue is
  *     drained, what finds no place waits in order. Only max_ops makes a submit fail: -EAGAIN.
@@ -71,19 +72,20 @@
  * 13. Destroy is total. It returns 0 after everything was cancelled and every last callback has
  *     run, and what had been posted too; from then on the kernel touches no memory of the
  *     caller's, also when a forked child is alive or kernel workers had taken operations. Once
- *     begun, submit gives -ECANCELED and post AIO_ECLOSED. Inside a callback it returns
- *     AIO_EPENDING, and the run call AIO_EDESTROYED. With destroy_grace_ns it may give up:
- *     AIO_ESTUCK, the callbacks of what is stuck never run, their buffers must never be freed, and
- *     aio_ctx_dump names them. The adopting thread destroys before it exits (other than main:
- *     before its thread-local destructors run). On another thread: AIO_EWRONGTHREAD while it
- *     lives; after it, AIO_EORPHANED: callbacks run with -ECANCELED on the caller, the context is
- *     freed, and buffers in flight must be considered lost. aio_ctx_ref keeps the handle itself
- *     valid for other threads.
+ *     begun, submit gives -ECANCELED (close descriptors with close(2) then) and post AIO_ECLOSED.
+ *     Inside a callback it returns AIO_EPENDING, and the run call AIO_EDESTROYED. With
+ *     destroy_grace_ns it may give up: AIO_ESTUCK, the callbacks of what is stuck never run, their
+ *     buffers must never be freed, and aio_ctx_dump names them. The adopting thread destroys
+ *     before it exits (other than main: before its thread-local destructors run). On another
+ *     thread: AIO_EWRONGTHREAD while it lives; after it, AIO_EORPHANED: callbacks run with
+ *     -ECANCELED on the caller, the context is freed, and buffers in flight must be considered
+ *     lost. aio_ctx_ref keeps the handle itself valid for other threads.
  *
  * 14. Nothing unwinds across the boundary. A failure inside the engine poisons the context
  *     (AIO_EPANIC; destroy then drains without callbacks). A C++ exception that leaves a callback
- *     aborts the program; in C++17 and later a callback that can throw does not compile. longjmp
- *     out of a callback is not allowed.
+ *     aborts the program; in C++17 and later a callback that can throw does not compile: declare
+ *     callbacks with AIO_NOEXCEPT at the end, which says nothing in C. longjmp out of a callback is
+ *     not allowed.
  *
  * 15. fork. The child's copy refuses every call with AIO_EFORKED; its aio_ctx_destroy frees the
  *     copy without callbacks. Between fork and exec nothing need be done. A child that was forked
@@ -146,29 +148,6 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 /* In place of a callback: the completion goes to the context's batch, see aio_ctx_reap. */
 #define AIO_CALLBACK_REAP ((aio_callback)(uintptr_t)1)
 
-/*
- * io_uring where it is allowed; `AIO_RS_BACKEND` in the environment (uring, epoll) decides first.
- */
-#define AIO_BACKEND_AUTO 0u
-/* io_uring or nothing. */
-#define AIO_BACKEND_URING 1u
-/* The fallback for where io_uring is forbidden. Not in this version: -EOPNOTSUPP. */
-#define AIO_BACKEND_EPOLL 2u
-
-/* 128-byte submission entries, for aio_submit_raw with opcodes that need them. Linux 5.19. */
-#define AIO_CTX_SQE128 1u
-/* 32-byte completion entries; the first extra word is `extra` of a record. Linux 5.19. */
-#define AIO_CTX_CQE32 2u
-
-#define AIO_LOG_ERROR 1 /* A log message's level: something failed. */
-#define AIO_LOG_WARN 2 /* A log message's level: something is not as asked for. */
-#define AIO_LOG_INFO 3 /* A log message's level: a decision. */
-
-#define AIO_FSYNC_DATASYNC 1u /* For aio_submit_fsync: fdatasync(2). */
-
-/* Stands for the file's own position where an offset is asked for. */
-#define AIO_OFFSET_CURRENT UINT64_MAX
-
 /* Not the context's thread. */
 #define AIO_EWRONGTHREAD (-5001)
 /* The context is running: not inside one of its own callbacks. */
@@ -187,6 +166,24 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 #define AIO_EFORKED (-5008)
 /* The context was destroyed, or is being destroyed. */
 #define AIO_ECLOSED (-5009)
+
+/*
+ * io_uring where it is allowed; `AIO_RS_BACKEND` in the environment (uring, epoll) decides first.
+ */
+#define AIO_BACKEND_AUTO 0u
+/* io_uring or nothing. */
+#define AIO_BACKEND_URING 1u
+/* The fallback for where io_uring is forbidden. Not in this version: -EOPNOTSUPP. */
+#define AIO_BACKEND_EPOLL 2u
+
+/* 128-byte submission entries, for aio_submit_raw with opcodes that need them. Linux 5.19. */
+#define AIO_CTX_SQE128 1u
+/* 32-byte completion entries; the first extra word is `extra` of a record. Linux 5.19. */
+#define AIO_CTX_CQE32 2u
+
+#define AIO_LOG_ERROR 1 /* A log message's level: something failed. */
+#define AIO_LOG_WARN 2 /* A log message's level: something is not as asked for. */
+#define AIO_LOG_INFO 3 /* A log message's level: a decision. */
 
 /* The next operation submitted starts when this one has succeeded. */
 #define AIO_SUBMIT_LINK 1u
@@ -220,11 +217,13 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 /* A callback's flag: destroy or a broken chain ended the operation, not the caller. */
 #define AIO_CQE_ABORTED 131072u
 
+/* Stands for the file's own position where an offset is asked for. */
+#define AIO_OFFSET_CURRENT UINT64_MAX
+
+#define AIO_FSYNC_DATASYNC 1u /* For aio_submit_fsync: fdatasync(2). */
+
 /* A context: one thread's ring, and the handle through which other threads reach it. */
 typedef struct aio_ctx aio_ctx;
-
-/* Names an operation: positive. Negative: a status, and nothing was submitted. */
-typedef int64_t aio_op_id;
 
 /* Options of aio_ctx_create; NULL stands for all defaults, and so does a zero in any field. */
 typedef struct aio_ctx_options {
@@ -259,21 +258,8 @@ typedef struct aio_completion {
     int64_t lease; /* The pool buffer that carries the data; 0: none */
 } aio_completion;
 
-/* Options of a submit call; NULL stands for all defaults. */
-typedef struct aio_submit_options {
-    uint32_t size; /* sizeof(aio_submit_options) */
-    uint32_t flags; /* AIO_SUBMIT_* */
-    uint64_t timeout_ns; /* Nanoseconds from the submit to the deadline; 0: none. */
-    uint64_t group; /* What aio_ctx_cancel_group can name; 0: none. */
-    /* Direct descriptor slot plus one. No version of this library has such tables yet: 0. */
-    uint32_t file_slot;
-    /* Registered buffer plus one. No version of this library has such tables yet: 0. */
-    uint32_t buf_index;
-    uint32_t ioprio; /* As for ioprio_set(2), for file operations. */
-    uint32_t reserved0; /* 0 */
-    uint64_t correlation; /* Yours; shown by aio_ctx_dump. */
-    uint64_t reserved[2]; /* 0 */
-} aio_submit_options;
+/* Names an operation: positive. Negative: a status, and nothing was submitted. */
+typedef int64_t aio_op_id;
 
 /* What a context was granted. */
 typedef struct aio_info {
@@ -309,63 +295,57 @@ typedef struct aio_stats {
     uint64_t rearms; /* Multishot operations started again by the engine */
 } aio_stats;
 
+/* Options of a submit call; NULL stands for all defaults. */
+typedef struct aio_submit_options {
+    uint32_t size; /* sizeof(aio_submit_options) */
+    uint32_t flags; /* AIO_SUBMIT_* */
+    uint64_t timeout_ns; /* Nanoseconds from the submit to the deadline; 0: none. */
+    uint64_t group; /* What aio_ctx_cancel_group can name; 0: none. */
+    /* Direct descriptor slot plus one. No version of this library has such tables yet: 0. */
+    uint32_t file_slot;
+    /* Registered buffer plus one. No version of this library has such tables yet: 0. */
+    uint32_t buf_index;
+    uint32_t ioprio; /* As for ioprio_set(2), for file operations. */
+    uint32_t reserved0; /* 0 */
+    uint64_t correlation; /* Yours; shown by aio_ctx_dump. */
+    uint64_t reserved[2]; /* 0 */
+} aio_submit_options;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
 
-/* ---- cancel ---------------------------------------------------------------------------------- */
+/* ---- status ---------------------------------------------------------------------------------- */
 
 /*
- * Asks an operation to end; its callback comes later, with -ECANCELED or the result that was
- * faster.
+ * The version of the library that is running: `major << 16 | minor << 8 | patch`.
  *
- * Any thread. From another thread the request is posted, and 0 means no more than that.
- * Errors, on the context's thread: -ENOENT, no such operation is in flight; -EALREADY, it was
- * asked before, or has completed and its callback is due.
+ * Any thread.
  */
-int32_t aio_ctx_cancel(aio_ctx *ctx, aio_op_id id);
+uint32_t aio_version(void);
 
 /*
- * Asks every operation on a descriptor number to end; returns how many were asked.
+ * The same as text, `"0.1.0"`; valid for ever.
  *
- * `flags`: 0. Context thread.
- * Errors: -EINVAL, a negative descriptor or unknown flags.
- * Surprise: it acts on the number in this context; operations through a dup of it go on.
+ * Any thread.
  */
-int32_t aio_ctx_cancel_fd(aio_ctx *ctx, int fd, uint32_t flags);
+const char *aio_version_string(void);
 
 /*
- * Asks every operation to end; returns how many were asked.
+ * What a status means, in a few words; never NULL, valid for ever.
  *
- * Context thread.
+ * `status`: what a function returned or a callback was given; 0 and more is success.
+ * Any thread.
  */
-int32_t aio_ctx_cancel_all(aio_ctx *ctx);
+const char *aio_strerror(int32_t status);
 
 /*
- * Asks every operation that was submitted with this `group` to end; returns how many were asked.
+ * The name of a status, `"ENOENT"` or `"AIO_ESTUCK"`; `"OK"` for 0 and more. Never NULL, valid for
+ * ever.
  *
- * Context thread. Takes time in proportion to what is in flight.
- * Errors: -EINVAL, group 0, which means none.
+ * Any thread.
  */
-int32_t aio_ctx_cancel_group(aio_ctx *ctx, uint64_t group);
-
-/*
- * Cancels an operation and waits for it alone; its callback does not run, and its memory is the
- * caller's again. For owners of memory that is going away.
- *
- * Context thread, also inside callbacks. What others complete meanwhile is delivered later.
- * Errors: -ENOENT, no such operation is in flight: it has completed, or its callback is running.
- * Surprise: waits as long as the kernel does; a disk transfer that is running cannot be stopped.
- */
-int32_t aio_ctx_cancel_wait(aio_ctx *ctx, aio_op_id id);
-
-/*
- * Cancels an operation whose callback must never run; a descriptor that it still brings is closed.
- *
- * Context thread, also inside callbacks.
- * Errors: -ENOENT; -EBUSY, it uses memory of the caller's: see aio_ctx_cancel_wait.
- */
-int32_t aio_ctx_detach(aio_ctx *ctx, aio_op_id id);
+const char *aio_error_name(int32_t status);
 
 /* ---- ctx ------------------------------------------------------------------------------------- */
 
@@ -382,7 +362,7 @@ int32_t aio_ctx_detach(aio_ctx *ctx, aio_op_id id);
 int32_t aio_ctx_create(const aio_ctx_options *options, aio_ctx **ctx_out);
 
 /*
- * Ends every operation, runs every last callback, then frees the context; see the manual, line 13.
+ * Ends every operation, runs every last callback, then frees the context; see paragraph 13.
  *
  * Context thread, or any thread if it was never used. Inside a callback of the context it is
  * accepted and done when the callback has returned.
@@ -430,6 +410,8 @@ int32_t aio_ctx_run_once(aio_ctx *ctx, int64_t timeout_ns);
  * Makes the current or the next run call return; a run call uses the request up.
  *
  * Any thread, and signal handlers.
+ * Surprise: it does not wait for what was posted before. To stop after that, post a function that
+ * calls aio_ctx_stop.
  * Errors: AIO_ECLOSED, AIO_EORPHANED, AIO_EPANIC, AIO_EFORKED.
  */
 int32_t aio_ctx_stop(aio_ctx *ctx);
@@ -511,6 +493,187 @@ void *aio_ctx_user_data(const aio_ctx *ctx);
  * Any thread.
  */
 void aio_ctx_set_user_data(aio_ctx *ctx, void *user_data);
+
+/* ---- cancel ---------------------------------------------------------------------------------- */
+
+/*
+ * Asks an operation to end; its callback comes later, with -ECANCELED or the result that was
+ * faster.
+ *
+ * Any thread. From another thread the request is posted, and 0 means no more than that.
+ * Errors, on the context's thread: -ENOENT, no such operation is in flight; -EALREADY, it was
+ * asked before, or has completed and its callback is due.
+ */
+int32_t aio_ctx_cancel(aio_ctx *ctx, aio_op_id id);
+
+/*
+ * Asks every operation on a descriptor number to end; returns how many were asked.
+ *
+ * `flags`: 0. Context thread.
+ * Errors: -EINVAL, a negative descriptor or unknown flags.
+ * Surprise: it acts on the number in this context; operations through a dup of it go on.
+ */
+int32_t aio_ctx_cancel_fd(aio_ctx *ctx, int fd, uint32_t flags);
+
+/*
+ * Asks every operation to end; returns how many were asked.
+ *
+ * Context thread.
+ */
+int32_t aio_ctx_cancel_all(aio_ctx *ctx);
+
+/*
+ * Asks every operation that was submitted with this `group` to end; returns how many were asked.
+ *
+ * Context thread. Takes time in proportion to what is in flight.
+ * Errors: -EINVAL, group 0, which means none.
+ */
+int32_t aio_ctx_cancel_group(aio_ctx *ctx, uint64_t group);
+
+/*
+ * Cancels an operation and waits for it alone; its callback does not run, and its memory is the
+ * caller's again. For owners of memory that is going away.
+ *
+ * Context thread, also inside callbacks. What others complete meanwhile is delivered later.
+ * Errors: -ENOENT, no such operation is in flight: it has completed, or its callback is running.
+ * Surprise: waits as long as the kernel does; a disk transfer that is running cannot be stopped.
+ */
+int32_t aio_ctx_cancel_wait(aio_ctx *ctx, aio_op_id id);
+
+/*
+ * Cancels an operation whose callback must never run; a descriptor that it still brings is closed.
+ *
+ * Context thread, also inside callbacks.
+ * Errors: -ENOENT; -EBUSY, it uses memory of the caller's: see aio_ctx_cancel_wait.
+ */
+int32_t aio_ctx_detach(aio_ctx *ctx, aio_op_id id);
+
+/* ---- stats ----------------------------------------------------------------------------------- */
+
+/*
+ * The operation whose callback is running; -ENOENT outside of callbacks and in posted functions.
+ *
+ * Context thread.
+ */
+aio_op_id aio_ctx_current_op(const aio_ctx *ctx);
+
+/*
+ * How many bytes the operation whose callback is running has transferred; 0 outside of callbacks.
+ *
+ * Context thread.
+ */
+uint64_t aio_ctx_current_bytes(const aio_ctx *ctx);
+
+/*
+ * What the context was granted.
+ *
+ * `out`: its `size` set by the caller; as much is written. Any thread.
+ * Errors: -EINVAL, `out` is NULL or its size below 4; AIO_EFORKED.
+ */
+int32_t aio_ctx_info(const aio_ctx *ctx, aio_info *out);
+
+/*
+ * The context's counters: exact on its own thread between turns, as of its last turn elsewhere.
+ *
+ * `out`: its `size` set by the caller; as much is written. Any thread.
+ * Errors: -EINVAL, `out` is NULL or its size below 4; AIO_EFORKED.
+ */
+int32_t aio_ctx_stats(const aio_ctx *ctx, aio_stats *out);
+
+/*
+ * Writes what is in flight as text: a line about the context, then one per operation with its id,
+ * name, descriptor, age and state. Returns the length of the whole text, as snprintf does; what
+ * does not fit is cut, and the text is always terminated when `len` is not 0. An age counts from
+ * the context's last look at the clock before the submit, at most eight turns earlier.
+ *
+ * `buf`: NULL is allowed with `len` 0. Context thread, also after AIO_ESTUCK.
+ * Errors: -EINVAL; AIO_EWRONGTHREAD; AIO_ECLOSED.
+ */
+int64_t aio_ctx_dump(const aio_ctx *ctx, char *buf, size_t len);
+
+/*
+ * How many operations have not ended.
+ *
+ * Context thread.
+ */
+int32_t aio_ctx_in_flight(const aio_ctx *ctx);
+
+/* ---- misc ------------------------------------------------------------------------------------ */
+
+/*
+ * Does nothing; completes with 0.
+ *
+ * Context thread.
+ */
+aio_op_id aio_submit_nop(aio_ctx *ctx, const aio_submit_options *options, aio_callback callback,
+        void *user_data);
+
+/*
+ * Submits an entry that the caller filled: any opcode that the running kernel has.
+ *
+ * `sqe`: copied; 64 bytes, 128 in a context with AIO_CTX_SQE128. Its user_data is ignored. What it
+ * points to belongs to the engine until the last callback.
+ * Context thread.
+ * Errors: -EINVAL, `sqe` is NULL or has IOSQE_IO_LINK, _HARDLINK, _DRAIN or _CQE_SKIP_SUCCESS set:
+ * order is asked for in `options`; -EOPNOTSUPP, the kernel does not have the opcode.
+ * Surprise: the callback's flags are AIO_CQE_* alone; a provided buffer's id does not get through.
+ */
+aio_op_id aio_submit_raw(aio_ctx *ctx, const struct io_uring_sqe *sqe,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+/*
+ * Fires once, with 0.
+ *
+ * `after_ns`: nanoseconds from now. Context thread.
+ * Errors: -EINVAL, options that make no sense for a timer: links, barrier, async.
+ */
+aio_op_id aio_submit_timer(aio_ctx *ctx, uint64_t after_ns, const aio_submit_options *options,
+        aio_callback callback, void *user_data);
+
+/*
+ * Fires once, with 0, at a time of CLOCK_MONOTONIC; at once if that has passed.
+ *
+ * `at_ns`: nanoseconds of that clock. Context thread.
+ * Errors: as aio_submit_timer.
+ */
+aio_op_id aio_submit_timer_at(aio_ctx *ctx, uint64_t at_ns, const aio_submit_options *options,
+        aio_callback callback, void *user_data);
+
+/*
+ * Fires again and again, with AIO_CQE_MORE, until cancelled. The result is the number of periods
+ * since the last callback: 1, or more when the context was late.
+ *
+ * `period_ns`: nanoseconds, not 0. The ticks do not drift. Context thread.
+ * Errors: -EINVAL, period 0; otherwise as aio_submit_timer.
+ */
+aio_op_id aio_submit_interval(aio_ctx *ctx, uint64_t period_ns, const aio_submit_options *options,
+        aio_callback callback, void *user_data);
+
+/* ---- poll ------------------------------------------------------------------------------------ */
+
+/*
+ * Waits until a descriptor is ready; the result is the events that are there, as in poll(2).
+ *
+ * `events`: POLLIN, POLLOUT and so on; POLLERR and POLLHUP are always waited for.
+ * Context thread.
+ * Errors: -EBADF.
+ * Surprise: a regular file is always ready.
+ */
+aio_op_id aio_submit_poll(aio_ctx *ctx, int fd, uint32_t events, const aio_submit_options *options,
+        aio_callback callback, void *user_data);
+
+/*
+ * The same again and again, with AIO_CQE_MORE, until cancelled.
+ *
+ * `events`: with EPOLLET a callback for each change, else for each wake-up of the descriptor.
+ * Context thread.
+ * Errors: -EBADF.
+ * Kernel: 5.13.
+ */
+aio_op_id aio_submit_poll_multishot(aio_ctx *ctx, int fd, uint32_t events,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
 
 /* ---- fs -------------------------------------------------------------------------------------- */
 
@@ -698,29 +861,6 @@ aio_op_id aio_submit_splice(aio_ctx *ctx, int fd_in, uint64_t off_in, int fd_out
         size_t len, uint32_t flags, const aio_submit_options *options, aio_callback callback,
         void *user_data);
 
-/* ---- misc ------------------------------------------------------------------------------------ */
-
-/*
- * Does nothing; completes with 0.
- *
- * Context thread.
- */
-aio_op_id aio_submit_nop(aio_ctx *ctx, const aio_submit_options *options, aio_callback callback,
-        void *user_data);
-
-/*
- * Submits an entry that the caller filled: any opcode that the running kernel has.
- *
- * `sqe`: copied; 64 bytes, 128 in a context with AIO_CTX_SQE128. Its user_data is ignored. What it
- * points to belongs to the engine until the last callback.
- * Context thread.
- * Errors: -EINVAL, `sqe` is NULL or has IOSQE_IO_LINK, _HARDLINK, _DRAIN or _CQE_SKIP_SUCCESS set:
- * order is asked for in `options`; -EOPNOTSUPP, the kernel does not have the opcode.
- * Surprise: the callback's flags are AIO_CQE_* alone; a provided buffer's id does not get through.
- */
-aio_op_id aio_submit_raw(aio_ctx *ctx, const struct io_uring_sqe *sqe,
-        const aio_submit_options *options, aio_callback callback, void *user_data);
-
 /* ---- net ------------------------------------------------------------------------------------- */
 
 /*
@@ -853,142 +993,6 @@ aio_op_id aio_submit_recvmsg(aio_ctx *ctx, int fd, struct msghdr *msg, int flags
  * Kernel: 5.11.
  */
 aio_op_id aio_submit_shutdown(aio_ctx *ctx, int fd, int how, const aio_submit_options *options,
-        aio_callback callback, void *user_data);
-
-/* ---- poll ------------------------------------------------------------------------------------ */
-
-/*
- * Waits until a descriptor is ready; the result is the events that are there, as in poll(2).
- *
- * `events`: POLLIN, POLLOUT and so on; POLLERR and POLLHUP are always waited for.
- * Context thread.
- * Errors: -EBADF.
- * Surprise: a regular file is always ready.
- */
-aio_op_id aio_submit_poll(aio_ctx *ctx, int fd, uint32_t events, const aio_submit_options *options,
-        aio_callback callback, void *user_data);
-
-/*
- * The same again and again, with AIO_CQE_MORE, until cancelled.
- *
- * `events`: with EPOLLET a callback for each change, else for each wake-up of the descriptor.
- * Context thread.
- * Errors: -EBADF.
- * Kernel: 5.13.
- */
-aio_op_id aio_submit_poll_multishot(aio_ctx *ctx, int fd, uint32_t events,
-        const aio_submit_options *options, aio_callback callback, void *user_data);
-
-/* ---- stats ----------------------------------------------------------------------------------- */
-
-/*
- * The operation whose callback is running; -ENOENT outside of callbacks and in posted functions.
- *
- * Context thread.
- */
-aio_op_id aio_ctx_current_op(const aio_ctx *ctx);
-
-/*
- * How many bytes the operation whose callback is running has transferred; 0 outside of callbacks.
- *
- * Context thread.
- */
-uint64_t aio_ctx_current_bytes(const aio_ctx *ctx);
-
-/*
- * What the context was granted.
- *
- * `out`: its `size` set by the caller; as much is written. Any thread.
- * Errors: -EINVAL, `out` is NULL or its size below 4; AIO_EFORKED.
- */
-int32_t aio_ctx_info(const aio_ctx *ctx, aio_info *out);
-
-/*
- * The context's counters: exact on its own thread between turns, as of its last turn elsewhere.
- *
- * `out`: its `size` set by the caller; as much is written. Any thread.
- * Errors: -EINVAL, `out` is NULL or its size below 4; AIO_EFORKED.
- */
-int32_t aio_ctx_stats(const aio_ctx *ctx, aio_stats *out);
-
-/*
- * Writes what is in flight as text: a line about the context, then one per operation with its id,
- * name, descriptor, age and state. Returns the length of the whole text, as snprintf does; what
- * does not fit is cut, and the text is always terminated when `len` is not 0. An age counts from
- * the context's last look at the clock before the submit, at most eight turns earlier.
- *
- * `buf`: NULL is allowed with `len` 0. Context thread, also after AIO_ESTUCK.
- * Errors: -EINVAL; AIO_EWRONGTHREAD; AIO_ECLOSED.
- */
-int64_t aio_ctx_dump(const aio_ctx *ctx, char *buf, size_t len);
-
-/*
- * How many operations have not ended.
- *
- * Context thread.
- */
-int32_t aio_ctx_in_flight(const aio_ctx *ctx);
-
-/* ---- status ---------------------------------------------------------------------------------- */
-
-/*
- * The version of the library that is running: `major << 16 | minor << 8 | patch`.
- *
- * Any thread.
- */
-uint32_t aio_version(void);
-
-/*
- * The same as text, `"0.1.0"`; valid for ever.
- *
- * Any thread.
- */
-const char *aio_version_string(void);
-
-/*
- * What a status means, in a few words; never NULL, valid for ever.
- *
- * `status`: what a function returned or a callback was given; 0 and more is success.
- * Any thread.
- */
-const char *aio_strerror(int32_t status);
-
-/*
- * The name of a status, `"ENOENT"` or `"AIO_ESTUCK"`; `"OK"` for 0 and more. Never NULL, valid for
- * ever.
- *
- * Any thread.
- */
-const char *aio_error_name(int32_t status);
-
-/* ---- time ------------------------------------------------------------------------------------ */
-
-/*
- * Fires once, with 0.
- *
- * `after_ns`: nanoseconds from now. Context thread.
- * Errors: -EINVAL, options that make no sense for a timer: links, barrier, async.
- */
-aio_op_id aio_submit_timer(aio_ctx *ctx, uint64_t after_ns, const aio_submit_options *options,
-        aio_callback callback, void *user_data);
-
-/*
- * Fires once, with 0, at a time of CLOCK_MONOTONIC; at once if that has passed.
- *
- * `at_ns`: nanoseconds of that clock. Context thread.
- * Errors: as aio_submit_timer.
- */
-aio_op_id aio_submit_timer_at(aio_ctx *ctx, uint64_t at_ns, const aio_submit_options *options,
-        aio_callback callback, void *user_data);
-
-/*
- * Fires again and again, with AIO_CQE_MORE, until cancelled. The result is the number of periods
- * since the last callback: 1, or more when the context was late.
- *
- * `period_ns`: nanoseconds, not 0. The ticks do not drift. Context thread.
- * Errors: -EINVAL, period 0; otherwise as aio_submit_timer.
- */
-aio_op_id aio_submit_interval(aio_ctx *ctx, uint64_t period_ns, const aio_submit_options *options,
         aio_callback callback, void *user_data);
 
 #ifdef __cplusplus

@@ -144,8 +144,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Ages need no better: a context without timers that always has something to hand over looks at
-    /// the clock in every eighth turn.
+    /// Ages need no better: a context without timers that always has something to hand over looks
+    /// at the clock in every eighth turn.
     #[inline(always)]
     fn look_at_coarse_clock(&mut self, has_staged: bool) {
         if !has_staged || self.tally.turns.is_multiple_of(CLOCK_TURNS) {

@@ -149,7 +149,7 @@ unsafe fn context_options(options: *const aio_ctx_options) -> Result<ContextOpti
     })
 }
 
-/// Ends every operation, runs every last callback, then frees the context; see the manual, line 13.
+/// Ends every operation, runs every last callback, then frees the context; see paragraph 13.
 ///
 /// Context thread, or any thread if it was never used. Inside a callback of the context it is
 /// accepted and done when the callback has returned.
@@ -211,6 +211,8 @@ pub unsafe extern "C" fn aio_ctx_run_once(ctx: *mut aio_ctx, timeout_ns: i64) ->
 /// Makes the current or the next run call return; a run call uses the request up.
 ///
 /// Any thread, and signal handlers.
+/// Surprise: it does not wait for what was posted before. To stop after that, post a function that
+/// calls aio_ctx_stop.
 /// Errors: AIO_ECLOSED, AIO_EORPHANED, AIO_EPANIC, AIO_EFORKED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_ctx_stop(ctx: *mut aio_ctx) -> i32 {

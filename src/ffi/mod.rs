@@ -7,16 +7,18 @@
 #![allow(clippy::missing_safety_doc, clippy::too_many_arguments)]
 
 mod arguments;
-pub mod cancel;
-pub mod ctx;
-pub mod fs;
-pub mod misc;
-pub mod net;
-pub mod poll;
-pub mod stats;
+
+// The header's sections, in this order.
 pub mod status;
+pub mod ctx;
 pub mod submit;
+pub mod cancel;
+pub mod stats;
+pub mod misc;
 pub mod time;
+pub mod poll;
+pub mod fs;
+pub mod net;
 
 use crate::engine::Refusal;
 use crate::engine::handle::Handle;
@@ -30,7 +32,7 @@ pub struct aio_ctx {
 /// Names an operation: positive. Negative: a status, and nothing was submitted.
 pub type aio_op_id = i64;
 
-/// Called with the operation's result; see the manual, line 3.
+/// Called with the operation's result; see the manual, paragraph 3.
 pub type aio_callback = Option<unsafe extern "C-unwind" fn(*mut c_void, i32, u32)>;
 
 /// A function posted to a context.
