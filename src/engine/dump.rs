@@ -13,7 +13,7 @@ impl Engine {
     /// A line about the context, then one per operation.
     pub(crate) fn dump(&self, handle: &Handle) -> String {
         let mut text = String::new();
-        let now_ms = clock::coarse_ms();
+        let now_ms = (clock::now_ns() / 1_000_000) as u32;
         let granted = self.granted();
         // Writing to a String cannot fail.
         let _ = writeln!(
