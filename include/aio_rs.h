@@ -185,7 +185,11 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 #define AIO_LOG_WARN 2 /* A log message's level: something is not as asked for. */
 #define AIO_LOG_INFO 3 /* A log message's level: a decision. */
 
-/* The next operation submitted starts when this one has succeeded. */
+/*
+ * The next operation submitted starts when this one has succeeded. Surprise: fsync, ftruncate,
+ * statx, unlinkat, mkdirat, renameat, linkat and symlinkat do not break a chain when they fail: the
+ * kernel (6.18) runs the next one all the same.
+ */
 #define AIO_SUBMIT_LINK 1u
 /* The next operation submitted starts when this one has completed, whatever its result. */
 #define AIO_SUBMIT_HARDLINK 2u

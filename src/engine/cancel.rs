@@ -101,7 +101,9 @@ impl Engine {
     /// last completion waiting.
     pub(crate) fn request_end(&mut self, index: u32, why: Why) -> Result<(), Errno> {
         let slot = self.slots.at_mut(index);
-        if slot.has(state::ENDED) || slot.phase() == phase::READY {
+        // A close that was detached goes on: nobody else would close the descriptor.
+        let is_left_alone = slot.has(state::DISCARD) && slot.has(traits::CLOSES);
+        if is_left_alone || slot.has(state::ENDED) || slot.phase() == phase::READY {
             return Err(Errno::EALREADY);
         }
         slot.state |= match why {
@@ -193,8 +195,8 @@ impl Engine {
         if slot.has(state::DISCARD) {
             return Err(Errno::ENOENT.into());
         }
-        slot.state |= state::DISCARD;
         let _ = self.request_end(index, Why::Cancelled);
+        self.slots.at_mut(index).state |= state::DISCARD;
         if self.slots.at(index).phase() == phase::HELD {
             // It is in the open chain, which stays open, without it, to fail what depends on it.
             self.member_ended(index);

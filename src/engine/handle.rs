@@ -323,6 +323,8 @@ impl Handle {
             return Err(Refusal::Reentrant);
         }
         engine.running = true;
+        // Also where the run returns at once.
+        engine.fail_open_chain();
         let outcome = {
             let _running = Running::begin(self);
             body(self)

@@ -352,7 +352,10 @@ impl Engine {
     /// has failed, if another close of it is under way.
     fn mark_closing(&mut self, index: u32) -> bool {
         let fd = self.slots.at(index).fd;
-        if fd >= 0 && !self.descriptors.begin_close(fd) {
+        if fd < 0 {
+            return true; // Nothing to hold: the kernel will say so.
+        }
+        if !self.descriptors.begin_close(fd) {
             self.make_ready(index, Errno::EBADF.status(), 0);
             return false;
         }
