@@ -187,8 +187,8 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 
 /*
  * The next operation submitted starts when this one has succeeded. Surprise: fsync, ftruncate,
- * statx, unlinkat, mkdirat, renameat, linkat and symlinkat do not break a chain when they fail: the
- * kernel (6.18) runs the next one all the same.
+ * statx, unlinkat, mkdirat, renameat, linkat and symlinkat do not break a chain when they fail:
+ * the kernel (6.18) runs the next one all the same.
  */
 #define AIO_SUBMIT_LINK 1u
 /* The next operation submitted starts when this one has completed, whatever its result. */
