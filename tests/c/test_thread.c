@@ -251,6 +251,7 @@ static void on_stop_signal(int number) {
 }
 
 TEST(a_stop_from_a_signal_handler_ends_a_sleeping_run) {
+    needs_threads_side_by_side(); /* signals are held back there as well */
     aio_ctx *ctx = stopped_by_signal = make_ctx();
     struct call timer = {0};
     ID(aio_submit_timer(ctx, HOUR, NULL, on_call, &timer));
