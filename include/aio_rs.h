@@ -278,7 +278,10 @@ typedef struct aio_info {
     int32_t fallback_status; /* Why a fallback was chosen: a status, 0 when io_uring is in use */
     uint32_t kernel_version; /* The running kernel's, `major << 16 | minor` */
     uint64_t timer_resolution_ns; /* How late a timer may fire: the tick in force */
-    uint64_t reserved[4];
+    /* The signal by which the epoll backend interrupts its pool's threads; 0: none */
+    uint32_t interrupt_signal;
+    uint32_t reserved0; /* 0 */
+    uint64_t reserved[3];
 } aio_info;
 
 /* Counters since the context was created, as of its last turn. */
@@ -289,7 +292,8 @@ typedef struct aio_stats {
     uint64_t completed; /* Operations that have ended */
     uint64_t callbacks; /* Callbacks, posted functions and records */
     uint64_t turns; /* Turns of the loop */
-    uint64_t system_calls; /* io_uring_enter calls */
+    /* System calls of the context's thread: io_uring_enter; on epoll all that it makes */
+    uint64_t system_calls;
     uint64_t overflows; /* Turns that found the completion queue overflown */
     uint64_t full_queues; /* Submits that met a full submission queue */
     uint64_t posts; /* Posted functions run */

@@ -6,6 +6,7 @@ use aio_rs::ffi::cancel::aio_ctx_cancel;
 use aio_rs::ffi::ctx::*;
 use aio_rs::ffi::misc::{aio_submit_nop, aio_submit_raw};
 use aio_rs::ffi::net::aio_submit_recv;
+use aio_rs::ffi::stats::{aio_ctx_info, aio_info};
 use aio_rs::ffi::status::*;
 use aio_rs::ffi::submit::*;
 use aio_rs::ffi::{aio_ctx, aio_op_id};
@@ -71,6 +72,9 @@ unsafe fn register(fd: i32, opcode: u32, arg: usize, count: u32) -> i32 {
     unsafe { (Calls::kernel().register)(fd, opcode, arg, count) }
 }
 
+// SAFETY: numbers alone.
+const ZERO_INFO: aio_info = unsafe { std::mem::zeroed() };
+
 /// A context on failing calls, and the turn to use them.
 struct Fixture {
     ctx: *mut aio_ctx,
@@ -96,6 +100,13 @@ impl Fixture {
         let status = unsafe { aio_ctx_create(options, &mut ctx) };
         let fixture = Fixture { ctx, _turn: turn };
         if status == 0 { Ok(fixture) } else { Err(status) }
+    }
+
+    fn info(&self) -> aio_info {
+        let mut info = aio_info { size: size_of::<aio_info>() as u32, ..ZERO_INFO };
+        // SAFETY: the context is alive, the output as large as it says.
+        assert_eq!(unsafe { aio_ctx_info(self.ctx, &mut info) }, 0);
+        info
     }
 
     fn fail_enter(&self, after: i32, times: i32, with: i32) {
@@ -215,15 +226,29 @@ fn late_freed_memory_is_waited_for_at_creation() {
 }
 
 #[test]
-fn memory_that_never_comes_is_an_error() {
-    let options = aio_ctx_options { sq_entries: 8, ..defaults() };
+fn memory_that_never_comes_is_an_error_for_who_wants_a_ring() {
+    let options = aio_ctx_options { sq_entries: 8, backend: AIO_BACKEND_URING, ..defaults() };
     let refused = Fixture::after_setup_failures(1_000, ENOMEM, Some(options));
     assert_eq!(refused.err(), Some(ENOMEM));
 }
 
 #[test]
+fn without_memory_for_a_ring_the_epoll_backend_serves() {
+    let fixture = Fixture::after_setup_failures(1_000, ENOMEM, None).expect("a context");
+    assert_eq!(fixture.info().backend, AIO_BACKEND_EPOLL);
+    assert_eq!(fixture.info().fallback_status, ENOMEM);
+    let mut outcome = Outcome::default();
+    assert!(fixture.nop(&mut outcome) > 0);
+    assert_eq!(fixture.run(), 0);
+    assert_eq!((outcome.calls, outcome.result), (1, 0));
+    assert_eq!(fixture.destroy(), 0);
+}
+
+#[test]
 fn a_refused_flag_is_dropped_and_the_ring_works() {
-    let fixture = Fixture::after_setup_failures(2, EINVAL, None).expect("a context");
+    let options = aio_ctx_options { backend: AIO_BACKEND_URING, ..defaults() };
+    let fixture = Fixture::after_setup_failures(2, EINVAL, Some(options)).expect("a context");
+    assert_eq!(fixture.info().backend, AIO_BACKEND_URING);
     let mut outcome = Outcome::default();
     assert!(fixture.nop(&mut outcome) > 0);
     assert_eq!(fixture.run(), 0);

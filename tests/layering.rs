@@ -18,7 +18,7 @@ const UNSAFE_ENGINE_FILES: [&str; 5] =
     ["slots.rs", "mailbox.rs", "handle.rs", "turn.rs", "dump.rs"];
 /// Files that may name an atomic type.
 const ATOMIC_FILES: [&str; 6] =
-    ["atomic.rs", "ring.rs", "thread.rs", "calls.rs", "mailbox.rs", "handle.rs"];
+    ["atomic.rs", "queues.rs", "thread.rs", "calls.rs", "mailbox.rs", "handle.rs"];
 const LINES_MAX: usize = 600;
 const COLUMNS_MAX: usize = 100;
 
@@ -129,7 +129,8 @@ fn unsafe_code_stays_where_pointers_are_hidden() {
 fn atomics_live_in_few_files() {
     let mut broken = Vec::new();
     for source in sources() {
-        let allowed = ATOMIC_FILES.contains(&source.name()) || source.name() == "stats.rs";
+        let allowed = ATOMIC_FILES.contains(&source.name())
+            || ["stats.rs", "uring.rs"].contains(&source.name());
         for (number, line) in source.code() {
             if !allowed && line.contains("Atomic") {
                 broken.push(source.at(number));

@@ -1,27 +1,19 @@
 //! The list of operations per descriptor number, threaded through the slots: what close and
 //! cancel_fd act on (contract, line 7). An operation between two descriptors is in two lists; the
-//! second pair of links is in its cold part. Numbers are found through pages, so that one stray
-//! large number costs a page and not a table.
+//! second pair of links is in its cold part.
 
 use crate::engine::cold::ColdTable;
+use crate::engine::pages::Pages;
 use crate::engine::slots::Slots;
-use std::collections::HashMap;
-
-const PAGE_BITS: u32 = 10;
-const PAGE: usize = 1 << PAGE_BITS;
 
 /// A link: slot index plus one, and whether the second pair of links of that slot is meant.
 const SECOND: u32 = 1 << 31;
 /// In a head: a close waits until the list is empty.
 const CLOSING: u32 = 1 << 30;
 
-/// Numbers below 2^20, the usual limit of a process, are found through a table of pages.
-const NEAR_PAGES: usize = 1 << 10;
-
 #[derive(Default)]
 pub(crate) struct Descriptors {
-    pages: Vec<Option<Box<[u32; PAGE]>>>,
-    far: HashMap<u32, Box<[u32; PAGE]>>,
+    heads: Pages<u32, 1024>,
 }
 
 /// What an unlink left behind.
@@ -42,30 +34,7 @@ impl Descriptors {
 
     #[inline(always)]
     fn head(&mut self, fd: i32) -> Option<&mut u32> {
-        let page = (fd as u32 >> PAGE_BITS) as usize;
-        let page =
-            if page < self.pages.len() { self.pages[page].as_mut()? } else { self.far_page(fd)? };
-        Some(&mut page[fd as usize & (PAGE - 1)])
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn far_page(&mut self, fd: i32) -> Option<&mut Box<[u32; PAGE]>> {
-        self.far.get_mut(&(fd as u32 >> PAGE_BITS))
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn make_page(&mut self, fd: i32) {
-        let page = (fd as u32 >> PAGE_BITS) as usize;
-        if page >= NEAR_PAGES {
-            self.far.insert(page as u32, Box::new([0; PAGE]));
-            return;
-        }
-        if self.pages.len() <= page {
-            self.pages.resize(page + 1, None);
-        }
-        self.pages[page] = Some(Box::new([0; PAGE]));
+        self.heads.get(fd)
     }
 
     /// Puts slot `index` at the front of the list of its `fd`, which is not negative. False, and
@@ -73,10 +42,7 @@ impl Descriptors {
     #[inline(always)]
     pub(crate) fn link(&mut self, slots: &mut Slots, cold: &mut ColdTable, index: u32) -> bool {
         let fd = slots.at(index).fd;
-        if self.head(fd).is_none() {
-            self.make_page(fd);
-        }
-        let Some(head) = self.head(fd) else { return false };
+        let head = self.heads.get_or_make(fd);
         let first = *head;
         if first == 0 {
             *head = index + 1;
@@ -91,14 +57,11 @@ impl Descriptors {
     pub(crate) fn link_second(
         &mut self, slots: &mut Slots, cold: &mut ColdTable, index: u32, fd: i32,
     ) -> bool {
-        if self.head(fd).is_none() {
-            self.make_page(fd);
-        }
         self.link_more(slots, cold, (index + 1) | SECOND, fd)
     }
 
     fn link_more(&mut self, slots: &mut Slots, cold: &mut ColdTable, link: u32, fd: i32) -> bool {
-        let Some(head) = self.head(fd) else { return false };
+        let head = self.heads.get_or_make(fd);
         let first = *head;
         if first & CLOSING != 0 {
             return false;
@@ -178,10 +141,7 @@ impl Descriptors {
 
     /// Marks `fd` as about to be closed; false if it is already.
     pub(crate) fn begin_close(&mut self, fd: i32) -> bool {
-        if self.head(fd).is_none() {
-            self.make_page(fd);
-        }
-        let Some(head) = self.head(fd) else { return false };
+        let head = self.heads.get_or_make(fd);
         let begins = *head & CLOSING == 0;
         *head |= CLOSING;
         begins

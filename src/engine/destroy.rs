@@ -97,6 +97,7 @@ impl Engine {
     fn begin_orphan(&mut self) {
         self.destroying = true;
         self.running = true;
+        self.backend.orphan();
         // Results that were there before the thread ended still count.
         for _ in 0..self.backend.ready() {
             let Some(cqe) = self.backend.pop() else { break };

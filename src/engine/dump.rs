@@ -18,8 +18,9 @@ impl Engine {
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "context {:p}: {}, {} in flight, {} posted, sq {} cq {} setup {:#x}",
+            "context {:p}: {}, {}, {} in flight, {} posted, sq {} cq {} setup {:#x}",
             handle,
+            if granted.emulated { "epoll" } else { "io_uring" },
             life::name(handle.life()),
             self.slots.live(),
             if self.inbox.is_empty() { "nothing" } else { "something" },
@@ -51,9 +52,13 @@ impl Engine {
     /// Says what a new context was not granted.
     pub(crate) fn log_grants(&self, options: &ContextOptions) {
         let granted = self.granted();
+        if let Some(errno) = granted.fallback {
+            let message = format!("io_uring cannot be had ({errno}): the epoll backend serves");
+            self.log(log_level::WARN, &message);
+        }
         let wanted: u32 = OPTIONAL.iter().sum();
         let missing = wanted & !granted.setup_flags;
-        if missing != 0 {
+        if missing != 0 && !granted.emulated {
             let message = format!("the kernel lacks ring set-up flags {missing:#x}: slower");
             self.log(log_level::INFO, &message);
         }
@@ -84,7 +89,7 @@ pub(crate) fn log_to(log: Option<crate::engine::Log>, level: i32, message: &str)
 
 fn phase_name(slot: &Slot) -> &'static str {
     match slot.phase() {
-        phase::BACKEND => "in the kernel",
+        phase::BACKEND => "in the backend",
         phase::WHEEL => "waiting for its time",
         phase::READY => "completed, callback due",
         phase::HELD if slot.has(state::CLOSE_WAITS) => "waiting to close",

@@ -239,8 +239,8 @@ impl Mailbox {
     }
 
     /// Called once, on the owner's thread.
-    pub(crate) fn set_foreign(&self, event_fd: EventFd) -> i32 {
-        self.foreign.get_or_init(|| event_fd).raw()
+    pub(crate) fn set_foreign(&self, event_fd: EventFd) {
+        self.foreign.get_or_init(|| event_fd);
     }
 }
 

@@ -29,6 +29,8 @@ mod destroy;
 mod dump;
 pub(crate) mod handle;
 pub(crate) mod mailbox;
+mod pages;
+mod pool;
 mod slots;
 mod stats;
 mod submission;
@@ -42,7 +44,6 @@ use crate::sys::errno::Errno;
 use crate::sys::ring::{Config, IORING_SETUP_CQE32, IORING_SETUP_SQE128};
 use arena::Arena;
 use backend::Backend;
-use backend::uring::Uring;
 use barrier::Barriers;
 use chain::Chains;
 use cold::ColdTable;
@@ -108,11 +109,12 @@ pub(crate) enum Choice {
 }
 
 impl Choice {
-    /// Settles Auto.
+    /// Lets the environment speak for Auto.
     fn settled(self) -> Result<Choice, Errno> {
         match (self, std::env::var("AIO_RS_BACKEND").as_deref()) {
             (Choice::Auto, Ok("epoll")) => Ok(Choice::Epoll),
-            (Choice::Auto, Ok("uring" | "")) | (Choice::Auto, Err(_)) => Ok(Choice::Uring),
+            (Choice::Auto, Ok("uring")) => Ok(Choice::Uring),
+            (Choice::Auto, Ok("") | Err(_)) => Ok(Choice::Auto),
             (Choice::Auto, Ok(_)) => Err(Errno::EINVAL),
             (choice, _) => Ok(choice),
         }
@@ -175,8 +177,8 @@ pub(crate) struct Engine {
     tally: stats::Tally,
     /// The mailbox's descriptor, polled by the backend.
     wake_fd: i32,
-    /// A foreign loop has asked for a descriptor.
-    foreign: bool,
+    /// The descriptor that a foreign loop has asked for.
+    foreign_fd: Option<i32>,
     /// Inside a run, reap or destroy call.
     running: bool,
     /// A callback has asked for destruction.
@@ -206,10 +208,7 @@ impl Engine {
             required: wide(options.wide_submissions, IORING_SETUP_SQE128)
                 | wide(options.wide_completions, IORING_SETUP_CQE32),
         };
-        let backend = match options.backend.settled()? {
-            Choice::Epoll => return Err(Errno::EOPNOTSUPP),
-            _ => Backend::Uring(Uring::create(config)?),
-        };
+        let backend = Backend::create(options.backend.settled()?, config)?;
         let or = |value: u32, default: u32| if value == 0 { default } else { value };
         let resolution = match options.timer_resolution_ns {
             0 => TIMER_RESOLUTION_DEFAULT_NS,
@@ -240,7 +239,7 @@ impl Engine {
             budget: turn::Budget::default(),
             tally: stats::Tally::default(),
             wake_fd,
-            foreign: false,
+            foreign_fd: None,
             running: false,
             destroy_requested: false,
             destroying: false,
@@ -265,13 +264,14 @@ impl Engine {
 
     /// The descriptor for a foreign loop, registered with the backend when it is first asked for.
     pub(crate) fn foreign_descriptor(&mut self, mailbox: &mailbox::Mailbox) -> Result<i32, Errno> {
-        if let Some(event_fd) = mailbox.foreign() {
-            return Ok(event_fd.raw());
+        if let Some(fd) = self.foreign_fd {
+            return Ok(fd);
         }
         let event_fd = EventFd::create()?;
-        self.backend.register_event_fd(event_fd.raw())?;
-        self.foreign = true;
-        Ok(mailbox.set_foreign(event_fd))
+        let fd = self.backend.register_event_fd(event_fd.raw())?;
+        mailbox.set_foreign(event_fd);
+        self.foreign_fd = Some(fd);
+        Ok(fd)
     }
 
     pub(crate) fn current(&self) -> &Current {

@@ -6,7 +6,7 @@ use crate::engine::cancel::Why;
 use crate::engine::cold::Cold;
 use crate::engine::slots::{OPCODE_SHIFT, Slot, index_of, phase, state};
 use crate::engine::{Engine, chain};
-use crate::op::{self, NO_DESCRIPTOR, Operation, traits};
+use crate::op::{self, Fallback, NO_DESCRIPTOR, Operation, traits};
 use crate::sys::entry::{Opcode, Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::message::HeaderOut;
@@ -233,8 +233,12 @@ impl Engine {
         }
         let opcode = prepared.entry.sqe.opcode;
         if !self.backend.supports(opcode) {
-            let attempt = op::fallback(opcode).filter(|_| !chained && !barrier);
-            return attempt.map(Route::Attempt).ok_or(Errno::EOPNOTSUPP);
+            return match op::fallback(opcode) {
+                Some(Fallback::Prompt(call) | Fallback::Sleeping(call)) if !chained && !barrier => {
+                    Ok(Route::Attempt(call))
+                }
+                _ => Err(Errno::EOPNOTSUPP),
+            };
         }
         Ok(if chained {
             Route::Chain { links, barrier }

@@ -115,7 +115,7 @@ impl Engine {
             | self.stash.len()
             | self.ready.len()
             | self.retries.len()
-            | usize::from(self.foreign)
+            | usize::from(self.foreign_fd.is_some())
             | usize::from(!self.inbox.is_empty());
         busy == 0 && self.wheel.is_empty()
     }
@@ -362,7 +362,7 @@ impl Engine {
         }
         self.place_timers();
         let late = self.wheel.next_ns().is_some_and(|due_ns| due_ns <= clock::now_ns());
-        if self.has_work() || self.backend.has_staged() || self.backend.overflown() || late {
+        if self.has_work() || self.backend.has_staged() || self.backend.has_more() || late {
             return Ok(true);
         }
         Ok(!mailbox.prepare_sleep(true))
@@ -371,12 +371,13 @@ impl Engine {
     /// How long a foreign loop may sleep; None: without limit.
     pub(crate) fn next_timeout_ns(&mut self) -> Option<u64> {
         self.place_timers();
-        if self.has_work() {
+        if self.has_work() || self.backend.has_more() {
             return Some(0);
         }
         let retry = self.retries.iter().map(|retry| retry.due_ns).min();
-        let due_ns = self.wheel.next_ns().into_iter().chain(retry).min()?;
-        Some(due_ns.saturating_sub(clock::now_ns()))
+        let due_ns = self.wheel.next_ns().into_iter().chain(retry).min();
+        let due = due_ns.map(|due_ns| due_ns.saturating_sub(clock::now_ns()));
+        due.into_iter().chain(self.backend.patience_ns()).min()
     }
 
     /// Moves waiting records out.

@@ -2,7 +2,7 @@
 //! runs.
 
 use crate::engine::Refusal;
-use crate::ffi::ctx::AIO_BACKEND_URING;
+use crate::ffi::ctx::{AIO_BACKEND_EPOLL, AIO_BACKEND_URING};
 use crate::ffi::{aio_ctx, aio_op_id, arguments, guard};
 use crate::sys::errno::Errno;
 use std::ffi::c_char;
@@ -31,7 +31,11 @@ pub struct aio_info {
     pub kernel_version: u32,
     /// How late a timer may fire: the tick in force
     pub timer_resolution_ns: u64,
-    pub reserved: [u64; 4],
+    /// The signal by which the epoll backend interrupts its pool's threads; 0: none
+    pub interrupt_signal: u32,
+    /// 0
+    pub reserved0: u32,
+    pub reserved: [u64; 3],
 }
 
 /// Counters since the context was created, as of its last turn.
@@ -50,7 +54,7 @@ pub struct aio_stats {
     pub callbacks: u64,
     /// Turns of the loop
     pub turns: u64,
-    /// io_uring_enter calls
+    /// System calls of the context's thread: io_uring_enter; on epoll all that it makes
     pub system_calls: u64,
     /// Turns that found the completion queue overflown
     pub overflows: u64,
@@ -107,17 +111,19 @@ pub unsafe extern "C" fn aio_ctx_info(ctx: *const aio_ctx, out: *mut aio_info) -
         let granted = handle.granted;
         let info = aio_info {
             size: 0,
-            backend: AIO_BACKEND_URING,
+            backend: if granted.emulated { AIO_BACKEND_EPOLL } else { AIO_BACKEND_URING },
             setup_flags: granted.setup_flags,
             features: granted.features,
             sq_entries: granted.sq_entries,
             cq_entries: granted.cq_entries,
             sqe_size: granted.sqe_size,
             cqe_size: granted.cqe_size,
-            fallback_status: 0,
+            fallback_status: granted.fallback.map_or(0, Errno::status),
             kernel_version: major << 16 | minor,
             timer_resolution_ns: handle.tick_ns,
-            reserved: [0; 4],
+            interrupt_signal: granted.interrupt_signal,
+            reserved0: 0,
+            reserved: [0; 3],
         };
         // SAFETY: the caller's sized structure, or NULL.
         unsafe { arguments::write_sized(out, info) }?;

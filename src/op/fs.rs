@@ -1,10 +1,12 @@
 //! Files and the name space: open, close, read, write, their vector forms, sync, metadata, names,
 //! splice. Offsets of all ones mean the file's own position.
 
-use crate::op::{Operation, clamp_length, traits};
-use crate::sys::descriptor;
+use crate::op::{Fallback, Operation, Outcome, STARTED, clamp_length, done, total, traits};
 use crate::sys::entry::{Opcode, Sqe};
+use crate::sys::errno::Errno;
 use crate::sys::message::{copy_into, flags, iovec, vector_bytes};
+use crate::sys::plain::{self, RWF_NOWAIT};
+use crate::sys::poller::events;
 use std::ffi::{CStr, c_void};
 
 /// Copies a path with its terminator to byte `at`; returns the copy's address.
@@ -34,6 +36,8 @@ impl OpenAt<'_> {
 
 impl Operation for OpenAt<'_> {
     const OPCODE: Opcode = Opcode::IORING_OP_OPENAT;
+    const FALLBACK: Fallback =
+        Fallback::Sleeping(|sqe| plain::openat(sqe.fd, sqe.addr, sqe.op_flags as i32, sqe.len));
 
     fn traits(&self) -> u32 {
         traits::GIVES_DESCRIPTOR
@@ -62,6 +66,7 @@ pub(crate) struct Close {
 
 impl Operation for Close {
     const OPCODE: Opcode = Opcode::IORING_OP_CLOSE;
+    const FALLBACK: Fallback = Fallback::Prompt(|sqe| plain::close(sqe.fd));
 
     fn traits(&self) -> u32 {
         traits::CLOSES
@@ -76,6 +81,77 @@ impl Operation for Close {
     }
 }
 
+/// Reads and writes without a ring: RWF_NOWAIT serves what is in the page cache, and streams that
+/// are ready; a thread of the pool does what has to wait for a disk.
+const fn transfer<const WRITE: bool, const VECTORED: bool>() -> Fallback {
+    Fallback::Either {
+        attempt: attempt_transfer::<WRITE, VECTORED>,
+        sleep: |sqe| total(sqe, step::<WRITE, VECTORED>(sqe, 0)),
+    }
+}
+
+/// The rest of a transfer, or as much of it as one call does.
+#[inline(always)]
+fn step<const WRITE: bool, const VECTORED: bool>(sqe: &Sqe, more_flags: i32) -> i32 {
+    let flags = sqe.op_flags as i32 | more_flags;
+    let done = done(sqe);
+    let offset = if sqe.off == plain::CURRENT { sqe.off } else { sqe.off.wrapping_add(done) };
+    if !VECTORED {
+        let len = sqe.len - done as u32;
+        return plain::transfer_one::<WRITE>(sqe.fd, sqe.addr + done, len, offset, flags);
+    }
+    if done == 0 {
+        return plain::transfer::<WRITE>(sqe.fd, sqe.addr, sqe.len, offset, flags);
+    }
+    plain::transfer_rest::<WRITE>(sqe.fd, sqe.addr, sqe.len, done, offset, flags)
+}
+
+fn attempt_transfer<const WRITE: bool, const VECTORED: bool>(sqe: &mut Sqe) -> Outcome {
+    let events = if WRITE { events::OUT } else { events::IN };
+    let may_wait = sqe.op_flags as i32 & RWF_NOWAIT == 0;
+    // Direct I/O waits for the device whatever the flag says.
+    if sqe.pad == 0 && may_wait && plain::is_direct(sqe.fd) {
+        return Outcome::Sleeps(events);
+    }
+    sqe.pad |= STARTED;
+    loop {
+        let result = step::<WRITE, VECTORED>(sqe, RWF_NOWAIT);
+        match Errno::check(result) {
+            Ok(moved) => {
+                let wanted =
+                    if VECTORED { plain::vectors_len(sqe.addr, sqe.len) } else { sqe.len.into() };
+                let all = done(sqe) + moved as u64;
+                // A file goes on behind what was cached; a stream has given what it had.
+                let is_stream = sqe.off == plain::CURRENT && !plain::has_position(sqe.fd);
+                if all == wanted || moved == 0 || is_stream {
+                    return Outcome::Done(all as i32);
+                }
+                sqe.pad += moved as u64;
+            }
+            Err(Errno::EINTR) => {}
+            // A stream has no offsets.
+            Err(Errno::ESPIPE) if sqe.off != plain::CURRENT => sqe.off = plain::CURRENT,
+            Err(Errno::EAGAIN) if may_wait => return Outcome::Unready(events),
+            // No such flag for this file. Sockets have one of their own; Linux 6.4 has it for all.
+            Err(Errno::EOPNOTSUPP) if may_wait => {
+                return transfer_on_socket::<WRITE, VECTORED>(sqe, events);
+            }
+            Err(_) => return Outcome::Done(total(sqe, result)),
+        }
+    }
+}
+
+#[cold]
+fn transfer_on_socket<const WRITE: bool, const VECTORED: bool>(sqe: &Sqe, events: u32) -> Outcome {
+    let vectors = if VECTORED { Some(sqe.len) } else { None };
+    let result = plain::transfer_on_socket::<WRITE>(sqe.fd, sqe.addr, sqe.len, vectors);
+    match Errno::check(result) {
+        Err(Errno::EAGAIN) => Outcome::Unready(events),
+        Err(Errno::ENOTSOCK) => Outcome::Sleeps(events),
+        _ => Outcome::Done(result),
+    }
+}
+
 #[derive(Clone, Copy)]
 pub(crate) struct Read {
     pub fd: i32,
@@ -86,6 +162,7 @@ pub(crate) struct Read {
 
 impl Operation for Read {
     const OPCODE: Opcode = Opcode::IORING_OP_READ;
+    const FALLBACK: Fallback = transfer::<false, false>();
 
     #[inline(always)]
     fn traits(&self) -> u32 {
@@ -116,6 +193,7 @@ pub(crate) struct Write {
 
 impl Operation for Write {
     const OPCODE: Opcode = Opcode::IORING_OP_WRITE;
+    const FALLBACK: Fallback = transfer::<true, false>();
 
     #[inline(always)]
     fn traits(&self) -> u32 {
@@ -150,6 +228,7 @@ pub(crate) type Writev<'a> = Vectored<'a, true>;
 
 impl<const WRITE: bool> Operation for Vectored<'_, WRITE> {
     const OPCODE: Opcode = if WRITE { Opcode::IORING_OP_WRITEV } else { Opcode::IORING_OP_READV };
+    const FALLBACK: Fallback = transfer::<WRITE, true>();
 
     fn traits(&self) -> u32 {
         traits::CALLER_MEMORY
@@ -173,6 +252,16 @@ impl<const WRITE: bool> Operation for Vectored<'_, WRITE> {
     }
 }
 
+/// What the kernel calls IORING_FSYNC_DATASYNC.
+const DATA_ONLY: u32 = 1;
+
+fn sync(sqe: &Sqe) -> i32 {
+    if sqe.op_flags & !DATA_ONLY != 0 {
+        return Errno::EINVAL.status();
+    }
+    plain::fsync(sqe.fd, sqe.op_flags & DATA_ONLY != 0)
+}
+
 #[derive(Clone, Copy)]
 pub(crate) struct Fsync {
     pub fd: i32,
@@ -181,6 +270,7 @@ pub(crate) struct Fsync {
 
 impl Operation for Fsync {
     const OPCODE: Opcode = Opcode::IORING_OP_FSYNC;
+    const FALLBACK: Fallback = Fallback::Sleeping(sync);
 
     fn descriptor(&self) -> i32 {
         self.fd
@@ -203,6 +293,9 @@ pub(crate) struct Statx<'a> {
 
 impl Operation for Statx<'_> {
     const OPCODE: Opcode = Opcode::IORING_OP_STATX;
+    const FALLBACK: Fallback = Fallback::Sleeping(|sqe| {
+        plain::statx(sqe.fd, sqe.addr, sqe.op_flags as i32, sqe.len, sqe.off)
+    });
 
     fn traits(&self) -> u32 {
         traits::CALLER_MEMORY
@@ -232,14 +325,9 @@ pub(crate) struct Ftruncate {
     pub length: u64,
 }
 
-impl Ftruncate {
-    pub(crate) fn attempt(sqe: &Sqe) -> i32 {
-        descriptor::ftruncate(sqe.fd, sqe.off)
-    }
-}
-
 impl Operation for Ftruncate {
     const OPCODE: Opcode = Opcode::IORING_OP_FTRUNCATE;
+    const FALLBACK: Fallback = Fallback::Sleeping(|sqe| plain::ftruncate(sqe.fd, sqe.off));
 
     fn descriptor(&self) -> i32 {
         self.fd
@@ -260,6 +348,8 @@ pub(crate) struct UnlinkAt<'a> {
 
 impl Operation for UnlinkAt<'_> {
     const OPCODE: Opcode = Opcode::IORING_OP_UNLINKAT;
+    const FALLBACK: Fallback =
+        Fallback::Sleeping(|sqe| plain::unlinkat(sqe.fd, sqe.addr, sqe.op_flags as i32));
 
     fn descriptor(&self) -> i32 {
         self.dirfd
@@ -285,6 +375,7 @@ pub(crate) struct MkdirAt<'a> {
 
 impl Operation for MkdirAt<'_> {
     const OPCODE: Opcode = Opcode::IORING_OP_MKDIRAT;
+    const FALLBACK: Fallback = Fallback::Sleeping(|sqe| plain::mkdirat(sqe.fd, sqe.addr, sqe.len));
 
     fn descriptor(&self) -> i32 {
         self.dirfd
@@ -316,6 +407,11 @@ pub(crate) type LinkAt<'a> = TwoPaths<'a, true>;
 
 impl<const LINK: bool> Operation for TwoPaths<'_, LINK> {
     const OPCODE: Opcode = if LINK { Opcode::IORING_OP_LINKAT } else { Opcode::IORING_OP_RENAMEAT };
+    const FALLBACK: Fallback = Fallback::Sleeping(|sqe| {
+        let (from, to) = ((sqe.fd, sqe.addr), (sqe.len as i32, sqe.off));
+        let call = if LINK { plain::linkat } else { plain::renameat };
+        call(from, to, sqe.op_flags)
+    });
 
     fn descriptor(&self) -> i32 {
         self.old_dirfd
@@ -347,6 +443,8 @@ pub(crate) struct SymlinkAt<'a> {
 
 impl Operation for SymlinkAt<'_> {
     const OPCODE: Opcode = Opcode::IORING_OP_SYMLINKAT;
+    const FALLBACK: Fallback =
+        Fallback::Sleeping(|sqe| plain::symlinkat(sqe.addr, sqe.fd, sqe.off));
 
     fn descriptor(&self) -> i32 {
         self.dirfd
@@ -375,6 +473,10 @@ pub(crate) struct Splice {
 
 impl Operation for Splice {
     const OPCODE: Opcode = Opcode::IORING_OP_SPLICE;
+    const FALLBACK: Fallback = Fallback::Sleeping(|sqe| {
+        let (from, to) = ((sqe.splice_fd_in, sqe.addr), (sqe.fd, sqe.off));
+        plain::splice(from, to, sqe.len, sqe.op_flags)
+    });
 
     fn descriptor(&self) -> i32 {
         self.fd_out

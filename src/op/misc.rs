@@ -1,7 +1,7 @@
 //! Operations without a family: nop, and the raw entry that a caller filled for an opcode that this
 //! library has no function for.
 
-use crate::op::{NO_DESCRIPTOR, Operation, traits};
+use crate::op::{Fallback, NO_DESCRIPTOR, Operation, traits};
 use crate::sys::entry::{Opcode, Sqe, WideSqe, sqe_flags};
 
 #[derive(Clone, Copy)]
@@ -9,6 +9,7 @@ pub(crate) struct Nop;
 
 impl Operation for Nop {
     const OPCODE: Opcode = Opcode::IORING_OP_NOP;
+    const FALLBACK: Fallback = Fallback::Prompt(|_| 0);
 
     #[inline(always)]
     fn prepare(&self, _: &mut Sqe, _: &mut [u64]) {}

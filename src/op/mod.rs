@@ -1,6 +1,6 @@
 //! What an operation is: one struct per operation, a file per family. `prepare` writes it into a
-//! submission entry; `attempt`, beside it, does the same with plain system calls where the ring
-//! cannot. A fallback starts from the entry alone, so that an entry is the one form in which an
+//! submission entry; its fallback, beside it, does the same with plain system calls where there is
+//! no ring. A fallback starts from the entry alone, so that an entry is the one form in which an
 //! operation waits, is re-armed or moves between backends. Knows nothing of slots or contexts.
 
 pub(crate) mod fs;
@@ -9,7 +9,10 @@ pub(crate) mod net;
 pub(crate) mod poll;
 
 use crate::sys::entry::{Opcode, Sqe};
-use crate::sys::message::HeaderOut;
+use crate::sys::errno::Errno;
+use crate::sys::message::{HeaderOut, flags};
+use crate::sys::plain;
+use crate::sys::poller::events;
 
 /// What the engine must know of an operation beside its entry. Bits of a slot's state, so that one
 /// store keeps them.
@@ -40,8 +43,55 @@ pub(crate) const NO_DESCRIPTOR: i32 = -1;
 /// The longest transfer that the kernel does in one call.
 pub(crate) const LENGTH_MAX: usize = 0x7fff_f000;
 
+/// What an attempt to carry an operation out at once came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    /// Its result.
+    Done(i32),
+    /// There is nothing to be done before the descriptor is ready for these events.
+    Unready(u32),
+    /// The call has no form that does not sleep: a thread of the pool makes it, once the descriptor
+    /// is ready for these events, if it can be watched at all; 0: at once.
+    Sleeps(u32),
+}
+
+/// How an operation is carried out without a ring.
+#[derive(Clone, Copy)]
+pub(crate) enum Fallback {
+    /// A call that does not sleep.
+    Prompt(fn(&Sqe) -> i32),
+    /// A call that may sleep: for a thread of the pool.
+    Sleeping(fn(&Sqe) -> i32),
+    /// A call that says when it would have to sleep.
+    Trying(fn(&mut Sqe) -> Outcome),
+    /// The same, with a form that sleeps where it cannot say.
+    Either { attempt: fn(&mut Sqe) -> Outcome, sleep: fn(&Sqe) -> i32 },
+    /// Readiness itself.
+    Readiness,
+}
+
+/// What a fallback has done so far is in the entry's last word, which rings do not use: bytes
+/// transferred, and that the first step was taken.
+const STARTED: u64 = 1 << 32;
+
+/// Bytes transferred by earlier attempts.
+pub(crate) fn done(sqe: &Sqe) -> u64 {
+    sqe.pad & (STARTED - 1)
+}
+
+/// The result of a transfer that ends with `result` after earlier attempts.
+pub(crate) fn total(sqe: &Sqe, result: i32) -> i32 {
+    match done(sqe) as i32 {
+        0 => result,
+        done => done + result.max(0),
+    }
+}
+
 pub(crate) trait Operation {
     const OPCODE: Opcode;
+
+    /// How it is done without a ring.
+    const FALLBACK: Fallback;
 
     /// Bits of [`traits`].
     fn traits(&self) -> u32 {
@@ -101,15 +151,114 @@ pub(crate) fn inherit(sqe: &mut Sqe) -> bool {
     true
 }
 
-/// What does with a plain system call what a kernel without the opcode cannot do on the ring; None
-/// where the ring of Linux 6.1, the oldest that is used, has the opcode.
-pub(crate) fn fallback(opcode: u8) -> Option<fn(&Sqe) -> i32> {
-    Some(match opcode {
-        code if code == Opcode::IORING_OP_FTRUNCATE as u8 => fs::Ftruncate::attempt,
-        code if code == Opcode::IORING_OP_BIND as u8 => net::Bind::attempt,
-        code if code == Opcode::IORING_OP_LISTEN as u8 => net::Listen::attempt,
-        _ => return None,
-    })
+/// How `opcode` is carried out without a ring; None: not at all.
+pub(crate) fn fallback(opcode: u8) -> Option<Fallback> {
+    FALLBACKS.get(usize::from(opcode)).copied().flatten()
+}
+
+/// By opcode.
+static FALLBACKS: [Option<Fallback>; NAMES.len()] = {
+    let mut table = [None; NAMES.len()];
+    macro_rules! enter {
+        ($($operation:ty),* $(,)?) => {
+            $(table[<$operation>::OPCODE as usize] = Some(<$operation>::FALLBACK);)*
+        };
+    }
+    enter!(
+        misc::Nop,
+        poll::Poll<false>,
+        fs::OpenAt,
+        fs::Close,
+        fs::Read,
+        fs::Write,
+        fs::Readv,
+        fs::Writev,
+        fs::Fsync,
+        fs::Statx,
+        fs::Ftruncate,
+        fs::UnlinkAt,
+        fs::MkdirAt,
+        fs::RenameAt,
+        fs::LinkAt,
+        fs::SymlinkAt,
+        fs::Splice,
+        net::Socket,
+        net::Bind,
+        net::Listen,
+        net::Accept,
+        net::Connect,
+        net::Send,
+        net::Recv,
+        net::SendMsg,
+        net::RecvMsg,
+        net::Shutdown,
+    );
+    table
+};
+
+/// Which readiness an operation on a descriptor waits for: `events::IN` or `OUT`.
+#[inline(always)]
+pub(crate) fn side(opcode: u8) -> u32 {
+    const OUT: u64 = 1 << Opcode::IORING_OP_WRITE as u8
+        | 1 << Opcode::IORING_OP_WRITEV as u8
+        | 1 << Opcode::IORING_OP_SEND as u8
+        | 1 << Opcode::IORING_OP_SENDMSG as u8
+        | 1 << Opcode::IORING_OP_CONNECT as u8;
+    if opcode < 64 && OUT >> opcode & 1 != 0 { events::OUT } else { events::IN }
+}
+
+/// Whether an operation waits when there is nothing to be done; else, or when what it waits for is
+/// not plain readiness, it must be tried whatever is known.
+#[inline(always)]
+pub(crate) fn may_wait(sqe: &Sqe) -> bool {
+    const READ: u8 = Opcode::IORING_OP_READ as u8;
+    const WRITE: u8 = Opcode::IORING_OP_WRITE as u8;
+    const READV: u8 = Opcode::IORING_OP_READV as u8;
+    const WRITEV: u8 = Opcode::IORING_OP_WRITEV as u8;
+    const SEND: u8 = Opcode::IORING_OP_SEND as u8;
+    const RECV: u8 = Opcode::IORING_OP_RECV as u8;
+    const SENDMSG: u8 = Opcode::IORING_OP_SENDMSG as u8;
+    const RECVMSG: u8 = Opcode::IORING_OP_RECVMSG as u8;
+    let at_once = match sqe.opcode {
+        READ | WRITE | READV | WRITEV => plain::RWF_NOWAIT,
+        SEND | RECV | SENDMSG | RECVMSG => {
+            flags::MSG_DONTWAIT | flags::MSG_OOB | flags::MSG_ERRQUEUE
+        }
+        _ => 0,
+    };
+    sqe.op_flags as i32 & at_once == 0
+}
+
+/// Whether `result` breaks a soft chain behind the operation, as rings decide it.
+pub(crate) fn breaks_chain(sqe: &Sqe, result: i32) -> bool {
+    const READ: u8 = Opcode::IORING_OP_READ as u8;
+    const WRITE: u8 = Opcode::IORING_OP_WRITE as u8;
+    const READV: u8 = Opcode::IORING_OP_READV as u8;
+    const WRITEV: u8 = Opcode::IORING_OP_WRITEV as u8;
+    const SPLICE: u8 = Opcode::IORING_OP_SPLICE as u8;
+    // Their failures are not marked as such (Linux 6.0 and later).
+    const UNMARKED: [Opcode; 9] = [
+        Opcode::IORING_OP_FSYNC,
+        Opcode::IORING_OP_FTRUNCATE,
+        Opcode::IORING_OP_STATX,
+        Opcode::IORING_OP_UNLINKAT,
+        Opcode::IORING_OP_MKDIRAT,
+        Opcode::IORING_OP_RENAMEAT,
+        Opcode::IORING_OP_LINKAT,
+        Opcode::IORING_OP_SYMLINKAT,
+        Opcode::IORING_OP_SHUTDOWN,
+    ];
+    if result < 0 {
+        // One that was cancelled before it began has failed whatever it is.
+        let unmarked = UNMARKED.iter().any(|&opcode| opcode as u8 == sqe.opcode);
+        return !unmarked || result == Errno::ECANCELED.status();
+    }
+    let moved = result as u64;
+    match sqe.opcode {
+        READ | WRITE | SPLICE => moved != u64::from(sqe.len),
+        READV | WRITEV => moved != plain::vectors_len(sqe.addr, sqe.len),
+        _ => net::falls_short(sqe, moved),
+    }
 }
 
 /// The name in dumps.

@@ -1,10 +1,12 @@
 //! Sockets. What the engine makes is close-on-exec, and sends never raise SIGPIPE, unless the
 //! caller opts out (contract, line 16).
 
-use crate::op::{Operation, clamp_length, traits};
-use crate::sys::descriptor;
+use crate::op::{Fallback, Operation, Outcome, STARTED, clamp_length, done, total, traits};
 use crate::sys::entry::{Opcode, Sqe};
+use crate::sys::errno::Errno;
 use crate::sys::message::{HeaderOut, Message, copy_into, flags};
+use crate::sys::plain;
+use crate::sys::poller::events;
 use std::ffi::c_void;
 
 /// `accept_flags` bit in `ioprio` that makes an accept multishot.
@@ -25,6 +27,8 @@ impl Socket {
 
 impl Operation for Socket {
     const OPCODE: Opcode = Opcode::IORING_OP_SOCKET;
+    const FALLBACK: Fallback =
+        Fallback::Prompt(|sqe| plain::socket(sqe.fd, sqe.off as i32, sqe.len as i32));
 
     fn traits(&self) -> u32 {
         traits::GIVES_DESCRIPTOR
@@ -51,14 +55,10 @@ pub(crate) struct Bind {
     pub address: Address,
 }
 
-impl Bind {
-    pub(crate) fn attempt(sqe: &Sqe) -> i32 {
-        descriptor::bind(sqe.fd, sqe.addr, sqe.off as u32)
-    }
-}
-
 impl Operation for Bind {
     const OPCODE: Opcode = Opcode::IORING_OP_BIND;
+    const FALLBACK: Fallback =
+        Fallback::Prompt(|sqe| plain::bind(sqe.fd, sqe.addr, sqe.off as u32));
 
     fn descriptor(&self) -> i32 {
         self.fd
@@ -80,14 +80,9 @@ pub(crate) struct Listen {
     pub backlog: i32,
 }
 
-impl Listen {
-    pub(crate) fn attempt(sqe: &Sqe) -> i32 {
-        descriptor::listen(sqe.fd, sqe.len as i32)
-    }
-}
-
 impl Operation for Listen {
     const OPCODE: Opcode = Opcode::IORING_OP_LISTEN;
+    const FALLBACK: Fallback = Fallback::Prompt(|sqe| plain::listen(sqe.fd, sqe.len as i32));
 
     fn descriptor(&self) -> i32 {
         self.fd
@@ -115,6 +110,7 @@ impl Accept {
 
 impl Operation for Accept {
     const OPCODE: Opcode = Opcode::IORING_OP_ACCEPT;
+    const FALLBACK: Fallback = Fallback::Trying(attempt_accept);
 
     fn traits(&self) -> u32 {
         let memory = if self.addr.is_null() { 0 } else { traits::CALLER_MEMORY };
@@ -142,6 +138,7 @@ pub(crate) struct AcceptMultishot {
 
 impl Operation for AcceptMultishot {
     const OPCODE: Opcode = Opcode::IORING_OP_ACCEPT;
+    const FALLBACK: Fallback = Fallback::Trying(attempt_accept);
 
     fn traits(&self) -> u32 {
         traits::GIVES_DESCRIPTOR | traits::MULTISHOT | traits::REARMS
@@ -166,6 +163,10 @@ pub(crate) struct Connect {
 
 impl Operation for Connect {
     const OPCODE: Opcode = Opcode::IORING_OP_CONNECT;
+    const FALLBACK: Fallback = Fallback::Either {
+        attempt: attempt_connect,
+        sleep: |sqe| plain::connect(sqe.fd, sqe.addr, sqe.off as u32),
+    };
 
     fn descriptor(&self) -> i32 {
         self.fd
@@ -178,6 +179,130 @@ impl Operation for Connect {
     fn prepare(&self, sqe: &mut Sqe, copy: &mut [u64]) {
         prepare_address(self.fd, self.address, sqe, copy);
     }
+}
+
+/// Makes a listening socket non-blocking, for good: there is no other way to accept without
+/// sleeping when somebody else was faster.
+fn attempt_accept(sqe: &mut Sqe) -> Outcome {
+    if sqe.pad & STARTED == 0 {
+        sqe.pad |= STARTED;
+        if plain::is_listening(sqe.fd)
+            && let Err(errno) = plain::set_nonblocking(sqe.fd)
+        {
+            return Outcome::Done(errno.status());
+        }
+    }
+    let result = plain::accept(sqe.fd, sqe.addr, sqe.off, sqe.op_flags as i32);
+    match Errno::check(result) {
+        Err(Errno::EAGAIN) => Outcome::Unready(events::IN),
+        _ => Outcome::Done(result),
+    }
+}
+
+/// Whether an accept is to go on.
+pub(crate) fn is_multishot_accept(sqe: &Sqe) -> bool {
+    sqe.opcode == Opcode::IORING_OP_ACCEPT as u8 && sqe.ioprio & ACCEPT_MULTISHOT != 0
+}
+
+/// Makes a socket non-blocking, for good. A unix socket stays as it is: a non-blocking connect to a
+/// full listener would fail, not wait.
+fn attempt_connect(sqe: &mut Sqe) -> Outcome {
+    if sqe.pad & STARTED == 0 {
+        if plain::is_unix(sqe.fd) {
+            return Outcome::Sleeps(0);
+        }
+        if plain::protocol(sqe.fd).is_some()
+            && let Err(errno) = plain::set_nonblocking(sqe.fd)
+        {
+            return Outcome::Done(errno.status());
+        }
+    }
+    let result = plain::connect(sqe.fd, sqe.addr, sqe.off as u32);
+    let again = sqe.pad & STARTED != 0;
+    match Errno::check(result) {
+        Err(Errno::EINPROGRESS) => {
+            sqe.pad |= STARTED;
+            Outcome::Unready(events::OUT)
+        }
+        Err(Errno::EALREADY) if again => Outcome::Unready(events::OUT),
+        Err(Errno::EISCONN) if again => Outcome::Done(0),
+        _ => Outcome::Done(result),
+    }
+}
+
+/// `ioprio` bit of a transfer that asks to wait for readiness first, which is no more than a hint.
+const POLL_FIRST: u16 = 1;
+
+/// Sends and receives. With MSG_WAITALL a short transfer of a stream goes on.
+fn attempt_transfer<const WRITE: bool, const MESSAGE: bool>(sqe: &mut Sqe) -> Outcome {
+    if sqe.ioprio & !POLL_FIRST != 0 {
+        return Outcome::Done(Errno::EINVAL.status()); // Multishot and bundles need a ring.
+    }
+    let asked = sqe.op_flags as i32;
+    let mut flags = asked | flags::MSG_DONTWAIT;
+    if WRITE {
+        flags |= flags::MSG_NOSIGNAL;
+    }
+    loop {
+        let done = done(sqe);
+        let result = match (MESSAGE, WRITE) {
+            (true, _) if done != 0 => plain::message_rest::<WRITE>(sqe.fd, sqe.addr, done, flags),
+            (true, true) => plain::sendmsg(sqe.fd, sqe.addr, flags),
+            (true, false) => plain::recvmsg(sqe.fd, sqe.addr, flags),
+            (false, true) => plain::send(sqe.fd, sqe.addr + done, sqe.len - done as u32, flags),
+            (false, false) => plain::recv(sqe.fd, sqe.addr + done, sqe.len - done as u32, flags),
+        };
+        match Errno::check(result) {
+            Ok(moved) => {
+                let goes_on = asked & flags::MSG_WAITALL != 0
+                    && asked & flags::MSG_PEEK == 0
+                    && moved > 0
+                    && done + (moved as u64) < capacity::<MESSAGE>(sqe)
+                    && plain::waits_for_all(sqe.fd);
+                if !goes_on {
+                    return Outcome::Done(total(sqe, moved));
+                }
+                sqe.pad += moved as u64;
+            }
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) if asked & flags::MSG_DONTWAIT == 0 => {
+                return Outcome::Unready(match WRITE {
+                    true => events::OUT,
+                    false if asked & flags::MSG_ERRQUEUE != 0 => events::ERR,
+                    false => events::IN,
+                });
+            }
+            Err(_) => return Outcome::Done(total(sqe, result)),
+        }
+    }
+}
+
+fn capacity<const MESSAGE: bool>(sqe: &Sqe) -> u64 {
+    if MESSAGE { plain::message_len(sqe.addr) } else { sqe.len.into() }
+}
+
+/// Whether a receive that brought `result` bytes has left nothing behind in a TCP socket.
+pub(crate) fn drains(sqe: &Sqe, result: i32) -> bool {
+    const SPECIAL: i32 =
+        flags::MSG_PEEK | flags::MSG_WAITALL | flags::MSG_OOB | flags::MSG_ERRQUEUE;
+    sqe.opcode == Opcode::IORING_OP_RECV as u8
+        && result > 0
+        && (result as u32) < sqe.len
+        && sqe.op_flags as i32 & SPECIAL == 0
+}
+
+/// Whether a transfer of `moved` bytes is less than its MSG_WAITALL wanted.
+pub(crate) fn falls_short(sqe: &Sqe, moved: u64) -> bool {
+    const SEND: u8 = Opcode::IORING_OP_SEND as u8;
+    const RECV: u8 = Opcode::IORING_OP_RECV as u8;
+    const SENDMSG: u8 = Opcode::IORING_OP_SENDMSG as u8;
+    const RECVMSG: u8 = Opcode::IORING_OP_RECVMSG as u8;
+    let wanted = match sqe.opcode {
+        SEND | RECV => capacity::<false>(sqe),
+        SENDMSG | RECVMSG => capacity::<true>(sqe),
+        _ => return false,
+    };
+    sqe.op_flags as i32 & flags::MSG_WAITALL != 0 && moved < wanted
 }
 
 /// bind and connect have the same entry: the address in `addr`, its length in `off`.
@@ -197,6 +322,7 @@ pub(crate) struct Send {
 
 impl Operation for Send {
     const OPCODE: Opcode = Opcode::IORING_OP_SEND;
+    const FALLBACK: Fallback = Fallback::Trying(attempt_transfer::<true, false>);
 
     #[inline(always)]
     fn traits(&self) -> u32 {
@@ -227,6 +353,7 @@ pub(crate) struct Recv {
 
 impl Operation for Recv {
     const OPCODE: Opcode = Opcode::IORING_OP_RECV;
+    const FALLBACK: Fallback = Fallback::Trying(attempt_transfer::<false, false>);
 
     #[inline(always)]
     fn traits(&self) -> u32 {
@@ -258,6 +385,7 @@ pub(crate) struct SendMsg<'a> {
 
 impl Operation for SendMsg<'_> {
     const OPCODE: Opcode = Opcode::IORING_OP_SENDMSG;
+    const FALLBACK: Fallback = Fallback::Trying(attempt_transfer::<true, true>);
 
     fn traits(&self) -> u32 {
         traits::CALLER_MEMORY | traits::SENDS
@@ -311,6 +439,7 @@ impl RecvMsg<'_> {
 
 impl Operation for RecvMsg<'_> {
     const OPCODE: Opcode = Opcode::IORING_OP_RECVMSG;
+    const FALLBACK: Fallback = Fallback::Trying(attempt_transfer::<false, true>);
 
     fn traits(&self) -> u32 {
         traits::CALLER_MEMORY | traits::HEADER_OUT
@@ -345,6 +474,7 @@ pub(crate) struct Shutdown {
 
 impl Operation for Shutdown {
     const OPCODE: Opcode = Opcode::IORING_OP_SHUTDOWN;
+    const FALLBACK: Fallback = Fallback::Prompt(|sqe| plain::shutdown(sqe.fd, sqe.len as i32));
 
     fn descriptor(&self) -> i32 {
         self.fd

@@ -73,7 +73,7 @@ unsafe fn register(fd: i32, opcode: u32, arg: usize, count: u32) -> i32 {
 /// which is a tenth of a NOP at depth 1.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn call(number: libc::c_long, args: [usize; 6]) -> i32 {
+pub(super) unsafe fn call(number: libc::c_long, args: [usize; 6]) -> i32 {
     let result: isize;
     // SAFETY: the kernel's calling convention; rcx and r11 are what `syscall` itself clobbers.
     unsafe {
@@ -89,7 +89,7 @@ unsafe fn call(number: libc::c_long, args: [usize; 6]) -> i32 {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-unsafe fn call(number: libc::c_long, args: [usize; 6]) -> i32 {
+pub(super) unsafe fn call(number: libc::c_long, args: [usize; 6]) -> i32 {
     // SAFETY: the caller's arguments are right for `number`.
     let result =
         unsafe { libc::syscall(number, args[0], args[1], args[2], args[3], args[4], args[5]) };

@@ -1,4 +1,4 @@
-//! Descriptors that the engine itself owns, and the few plain calls on descriptors of the caller's.
+//! Descriptors that the engine itself owns.
 
 use crate::sys::errno::Errno;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -39,26 +39,6 @@ impl EventFd {
 pub(crate) fn close(fd: i32) {
     // SAFETY: the kernel gave this number to an operation whose owner will never learn it.
     unsafe { libc::close(fd) };
-}
-
-fn checked(result: libc::c_int) -> i32 {
-    if result < 0 { Errno::last().status() } else { result }
-}
-
-/// bind(2) on an address that was copied to `addr`.
-pub(crate) fn bind(fd: i32, addr: u64, len: u32) -> i32 {
-    // SAFETY: `addr` is the engine's copy, `len` bytes long, alive until the operation ends.
-    checked(unsafe { libc::bind(fd, addr as *const libc::sockaddr, len) })
-}
-
-pub(crate) fn listen(fd: i32, backlog: i32) -> i32 {
-    // SAFETY: no pointers.
-    checked(unsafe { libc::listen(fd, backlog) })
-}
-
-pub(crate) fn ftruncate(fd: i32, length: u64) -> i32 {
-    // SAFETY: no pointers.
-    checked(unsafe { libc::ftruncate(fd, length as libc::off_t) })
 }
 
 /// The running kernel's version, major and minor; zeroes if uname says something unreadable.

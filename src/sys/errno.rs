@@ -30,6 +30,14 @@ errnos!(
     EALREADY,
     ECANCELED,
     EPIPE,
+    EPERM,
+    EEXIST,
+    EMFILE,
+    ENFILE,
+    ESPIPE,
+    EINPROGRESS,
+    EISCONN,
+    ENOTSOCK,
 );
 
 impl Errno {

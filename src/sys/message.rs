@@ -111,7 +111,12 @@ pub(crate) fn close_passed_descriptors(copy: &[u64]) {
 /// Open and socket flags that the operations set for the caller.
 pub(crate) mod flags {
     pub(crate) const MSG_CMSG_CLOEXEC: i32 = libc::MSG_CMSG_CLOEXEC;
+    pub(crate) const MSG_DONTWAIT: i32 = libc::MSG_DONTWAIT;
+    pub(crate) const MSG_ERRQUEUE: i32 = libc::MSG_ERRQUEUE;
     pub(crate) const MSG_NOSIGNAL: i32 = libc::MSG_NOSIGNAL;
+    pub(crate) const MSG_OOB: i32 = libc::MSG_OOB;
+    pub(crate) const MSG_PEEK: i32 = libc::MSG_PEEK;
+    pub(crate) const MSG_WAITALL: i32 = libc::MSG_WAITALL;
     pub(crate) const O_CLOEXEC: i32 = libc::O_CLOEXEC;
     pub(crate) const O_LARGEFILE: i32 = libc::O_LARGEFILE;
     pub(crate) const SOCK_CLOEXEC: i32 = libc::SOCK_CLOEXEC;

@@ -1,5 +1,5 @@
-//! What the kernel is: the ring's memory and its three system calls, clocks, the thread's identity,
-//! event descriptors and error numbers. The only layer that says `libc::`. Everything above sees
+//! What the kernel is: the ring's memory and its three system calls, epoll and the plain calls that
+//! stand in for a ring, clocks, the thread's identity, event descriptors and error numbers. The only layer that says `libc::`. Everything above sees
 //! safe types; the `unsafe` of system calls and of shared memory ends here.
 
 pub(crate) mod atomic;
@@ -10,5 +10,9 @@ pub(crate) mod entry;
 pub(crate) mod errno;
 pub(crate) mod memory;
 pub(crate) mod message;
+pub(crate) mod plain;
+pub(crate) mod poller;
+pub(crate) mod queues;
 pub(crate) mod ring;
+pub(crate) mod signal;
 pub(crate) mod thread;

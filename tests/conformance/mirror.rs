@@ -79,7 +79,9 @@ pub struct aio_info {
     pub fallback_status: i32,
     pub kernel_version: u32,
     pub timer_resolution_ns: u64,
-    pub reserved: [u64; 4],
+    pub interrupt_signal: u32,
+    pub reserved0: u32,
+    pub reserved: [u64; 3],
 }
 #[repr(C)]
 pub struct aio_stats {

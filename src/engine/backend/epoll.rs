@@ -1,0 +1,643 @@
+//! The epoll driver: carries entries out with plain system calls, where rings are forbidden. An
+//! operation is tried at once; one that would sleep waits for its descriptor (`watches.rs`) or goes
+//! to the pool (`engine/pool.rs`). Chains are run here, as the kernel runs them on a ring.
+//!
+//! Nothing is completed inside a submit: completions are queued for the next turn, like a ring's.
+
+use crate::engine::backend::Driver;
+use crate::engine::backend::waiters::{Place, Side};
+use crate::engine::backend::watches::{Changed, Watches};
+use crate::engine::pool::{Cancel, Ended, Job, Pool};
+use crate::op::{self, Fallback, Outcome};
+use crate::sys::clock;
+use crate::sys::entry::{Cqe, Opcode, Sqe, cqe_flags, sqe_flags};
+use crate::sys::errno::Errno;
+use crate::sys::poller::{BATCH, Event, Limit, events, poll_now};
+use crate::sys::queues::{Queues, Shifts};
+use crate::sys::ring::{Config, Wait};
+use crate::sys::signal;
+use std::collections::VecDeque;
+
+/// Completions of one multishot accept, per look at its listener.
+const ACCEPTS_MAX: u32 = 64;
+/// Turns with something to deliver that may pass without a look at the descriptors.
+const SKIPS_MAX: u32 = 3;
+/// How long a context idles before it checks suspects, and how long a busy one goes on.
+const IDLE_NS: u64 = 200_000;
+const BUSY_MS: u32 = 5;
+
+/// Tokens of the driver's own descriptors: no generation and number give them.
+const POOL: u64 = u64::MAX;
+const FOREIGN: u64 = u64::MAX - 1;
+
+const LINKS: u8 = sqe_flags::IO_LINK | sqe_flags::IO_HARDLINK;
+
+pub(super) struct Epoll {
+    watches: Watches,
+    pool: Pool,
+    /// Completions that found no place in the queue.
+    overflow: VecDeque<Cqe>,
+    /// Members of chains whose turn has come, and operations that must be tried anew.
+    due: VecDeque<u32>,
+    /// Descriptors that were not served to the end.
+    again: VecDeque<i32>,
+    /// The first and the last member of the chain that is being taken in.
+    chain: Option<(u32, u32)>,
+    ended: Vec<Ended>,
+    events: Box<[Event; BATCH]>,
+    skipped: u32,
+    checked_ms: u32,
+    /// A foreign loop waits on the epoll instance's own descriptor.
+    foreign: bool,
+    system_calls: u64,
+}
+
+/// What is to be done with an operation.
+enum Next {
+    End(i32),
+    Wait { side: Side, wanted: u32, sleeps: bool },
+    Sleep(fn(&Sqe) -> i32),
+}
+
+impl Epoll {
+    pub(super) fn create(config: Config) -> Result<(Driver, Queues), Errno> {
+        signal::interrupt_number()?;
+        let queues =
+            Queues::own(config.sq_entries, config.cq_entries, Shifts::of(config.required))?;
+        let watches = Watches::create()?;
+        let pool = Pool::create()?;
+        watches.poller.add(pool.descriptor(), events::IN, POOL)?;
+        let epoll = Epoll {
+            watches,
+            pool,
+            overflow: VecDeque::new(),
+            due: VecDeque::new(),
+            again: VecDeque::new(),
+            chain: None,
+            ended: Vec::new(),
+            events: Box::new([Event { events: 0, u64: 0 }; BATCH]),
+            skipped: 0,
+            checked_ms: 0,
+            foreign: false,
+            system_calls: 0,
+        };
+        Ok((Driver::Epoll(Box::new(epoll)), queues))
+    }
+
+    pub(super) fn interrupt_signal(&self) -> u32 {
+        signal::interrupt_number().map_or(0, |number| number as u32)
+    }
+
+    pub(super) fn supports(opcode: u8) -> bool {
+        op::fallback(opcode).is_some() || opcode == Opcode::IORING_OP_ASYNC_CANCEL as u8
+    }
+
+    pub(super) fn system_calls(&self) -> u64 {
+        self.system_calls + self.watches.system_calls
+    }
+
+    pub(super) fn has_more(&self) -> bool {
+        !self.due.is_empty() || !self.again.is_empty()
+    }
+
+    /// How long the pool can do without another thread.
+    pub(super) fn patience_ns(&mut self) -> Option<u64> {
+        self.pool.relieve()
+    }
+
+    fn is_suspicious(&self) -> bool {
+        self.watches.has_suspects()
+    }
+
+    /// The instance's own descriptor tells of everything, also of signals to `event_fd`.
+    pub(super) fn register_event_fd(&mut self, event_fd: i32) -> Result<i32, Errno> {
+        self.watches.poller.add(event_fd, events::IN, FOREIGN)?;
+        self.foreign = true;
+        Ok(self.watches.poller.raw())
+    }
+
+    /// Ends the pool's calls; their results are completions.
+    pub(super) fn stop(&mut self, queues: &mut Queues) {
+        self.pool.stop();
+        self.take_ended(queues);
+    }
+
+    pub(super) fn abandon(&mut self) {
+        self.pool.abandon();
+    }
+
+    /// Takes what is staged and waits for completions; `None`: does not collect.
+    pub(super) fn enter(&mut self, queues: &mut Queues, wait: Option<Wait>) -> Result<u32, Errno> {
+        self.make_room(queues);
+        let mut taken = 0;
+        while let Some(entry) = queues.take_staged() {
+            taken += 1;
+            self.begin(queues, entry);
+        }
+        self.go_on(queues);
+        let Some(wait) = wait else { return Ok(taken) };
+        self.serve_again(queues);
+        let is_busy = queues.ready() != 0 || self.has_more();
+        if is_busy && self.skipped < SKIPS_MAX && !self.foreign {
+            self.skipped += 1;
+            return Ok(taken);
+        }
+        self.skipped = 0;
+        let limit = match wait {
+            _ if is_busy => Some(0),
+            Wait::Poll => Some(0),
+            Wait::For(ns) => Some(ns),
+            Wait::Forever => None,
+        };
+        match self.collect(queues, limit) {
+            // What was taken was taken: a signal only ends the wait.
+            Err(errno) if errno != Errno::EINTR => Err(errno),
+            _ => Ok(taken),
+        }
+    }
+
+    /// Waits for descriptors and the pool.
+    fn collect(&mut self, queues: &mut Queues, limit: Limit) -> Result<(), Errno> {
+        if self.foreign && self.is_suspicious() {
+            self.check(queues, true);
+        }
+        let mut left = limit;
+        if let Some(ns) = self.pool.relieve() {
+            left = Some(left.map_or(ns, |left| left.min(ns)));
+        }
+        if self.is_suspicious() && left.is_none_or(|ns| ns > IDLE_NS) {
+            if self.wait(queues, Some(IDLE_NS))? != 0 {
+                return Ok(());
+            }
+            self.check(queues, true);
+            let is_busy = queues.ready() != 0 || self.has_more();
+            left = if is_busy { Some(0) } else { left.map(|ns| ns - IDLE_NS) };
+        }
+        self.wait(queues, left)?;
+        if self.is_suspicious() {
+            let now_ms = clock::coarse_ms();
+            if now_ms.wrapping_sub(self.checked_ms) >= BUSY_MS {
+                self.checked_ms = now_ms;
+                self.check(queues, false);
+            }
+        }
+        Ok(())
+    }
+
+    /// One wait; serves the descriptors that have events. Returns how many.
+    fn wait(&mut self, queues: &mut Queues, limit: Limit) -> Result<usize, Errno> {
+        self.system_calls += 1;
+        let count = self.watches.poller.wait(&mut self.events, limit)?;
+        for index in 0..count {
+            let event = self.events[index];
+            match event.u64 {
+                POOL => self.take_ended(queues),
+                FOREIGN => {}
+                token => self.serve_event(queues, token, event.events),
+            }
+        }
+        self.go_on(queues);
+        Ok(count)
+    }
+
+    fn check(&mut self, queues: &mut Queues, all: bool) {
+        let Changed { due } = self.watches.check(all);
+        self.due.extend(due);
+        self.go_on(queues);
+    }
+
+    // --- completions -------------------------------------------------------------------------
+
+    fn post(&mut self, queues: &mut Queues, id: u64, result: i32, flags: u32) {
+        let cqe = Cqe { user_data: id, result, flags, extra: 0 };
+        if !self.overflow.is_empty() || !queues.complete(cqe) {
+            self.overflow.push_back(cqe);
+            queues.set_overflown(true);
+        }
+    }
+
+    /// Moves completions that found no place to where there is one now.
+    fn make_room(&mut self, queues: &mut Queues) {
+        if self.overflow.is_empty() {
+            return;
+        }
+        while let Some(&cqe) = self.overflow.front() {
+            if !queues.complete(cqe) {
+                return;
+            }
+            self.overflow.pop_front();
+        }
+        queues.set_overflown(false);
+    }
+
+    /// An operation has ended.
+    #[inline(always)]
+    fn end(&mut self, queues: &mut Queues, entry: &Sqe, result: i32, follower: u32) {
+        if result >= 0 && makes_descriptor(entry.opcode) {
+            self.watches.forget(result, false);
+        }
+        self.post(queues, entry.user_data, result, 0);
+        if follower != 0 {
+            self.go_on_with_chain(queues, entry, result, follower - 1);
+        }
+    }
+
+    /// A waiting operation, in no list, has ended.
+    fn finish(&mut self, queues: &mut Queues, key: u32, result: i32) {
+        let waiter = self.watches.waiters.remove(key);
+        let interrupted = Errno::is_interruption(result);
+        let result = if interrupted { Errno::ECANCELED.status() } else { result };
+        self.end(queues, &waiter.entry, result, waiter.follower);
+    }
+
+    // --- chains ------------------------------------------------------------------------------
+
+    /// Takes an entry in; members of a chain are gathered until the last is there.
+    #[inline(always)]
+    fn begin(&mut self, queues: &mut Queues, mut entry: Sqe) {
+        entry.pad = 0;
+        let links = entry.flags & LINKS != 0;
+        if !links && self.chain.is_none() {
+            return self.start(queues, entry);
+        }
+        let key = self.watches.waiters.add(entry, Place::Behind);
+        let first = match self.chain {
+            Some((first, last)) => {
+                self.watches.waiters.at(last).follower = key + 1;
+                first
+            }
+            None => key,
+        };
+        self.chain = Some((first, key));
+        if !links {
+            self.chain = None;
+            self.make_due(first);
+        }
+    }
+
+    fn make_due(&mut self, key: u32) {
+        self.watches.waiters.at(key).place = Place::Due;
+        self.due.push_back(key);
+    }
+
+    /// The member before `next` has ended.
+    #[cold]
+    fn go_on_with_chain(&mut self, queues: &mut Queues, entry: &Sqe, result: i32, next: u32) {
+        if entry.flags & sqe_flags::IO_HARDLINK != 0 || !op::breaks_chain(entry, result) {
+            return self.make_due(next);
+        }
+        let mut next = Some(next);
+        while let Some(key) = next {
+            let waiter = self.watches.waiters.remove(key);
+            self.post(queues, waiter.entry.user_data, Errno::ECANCELED.status(), 0);
+            next = waiter.follower.checked_sub(1);
+        }
+    }
+
+    /// Starts what is due, and what becomes due by it.
+    #[inline(always)]
+    fn go_on(&mut self, queues: &mut Queues) {
+        while let Some(key) = self.due.pop_front() {
+            self.start_due(queues, key);
+        }
+    }
+
+    #[cold]
+    fn start_due(&mut self, queues: &mut Queues, key: u32) {
+        let mut entry = self.watches.waiters.at(key).entry;
+        let next = self.try_now(queues, &mut entry);
+        self.watches.waiters.at(key).entry = entry;
+        match next {
+            Next::End(result) => self.finish(queues, key, result),
+            next => self.put_off(queues, key, next),
+        }
+    }
+
+    // --- starting ----------------------------------------------------------------------------
+
+    #[inline(always)]
+    fn start(&mut self, queues: &mut Queues, mut entry: Sqe) {
+        match self.try_now(queues, &mut entry) {
+            Next::End(result) => self.end(queues, &entry, result, 0),
+            next => {
+                let key = self.watches.waiters.add(entry, Place::Due);
+                self.put_off(queues, key, next);
+            }
+        }
+    }
+
+    /// Lets an operation wait for its descriptor, or for the pool.
+    fn put_off(&mut self, queues: &mut Queues, key: u32, next: Next) {
+        let outcome = match next {
+            Next::End(result) => return self.finish(queues, key, result),
+            Next::Sleep(call) => self.hand_to_pool(key, call),
+            Next::Wait { side, wanted, sleeps } => {
+                let entry = &self.watches.waiters.at(key).entry;
+                let multishot = is_multishot(entry);
+                // A call that must not sleep in vain wants to know what is ready now; so does a
+                // multishot poll, which reports it.
+                let renews = sleeps || (side == Side::Pollers && multishot);
+                self.watches.waiters.at(key).sleeps = sleeps;
+                match self.watches.wait(key, side, wanted, renews) {
+                    Err(Errno::EPERM) => self.sleep_unwatched(key),
+                    Ok(()) if side == Side::Readers && multishot => {
+                        let fd = self.watches.waiters.at(key).entry.fd;
+                        return self.serve(queues, fd, side);
+                    }
+                    waits => waits,
+                }
+            }
+        };
+        if let Err(errno) = outcome {
+            self.finish(queues, key, errno.status());
+        }
+    }
+
+    /// A file that cannot be watched never keeps a caller waiting but for its disk.
+    fn sleep_unwatched(&mut self, key: u32) -> Result<(), Errno> {
+        let opcode = self.watches.waiters.at(key).entry.opcode;
+        match op::fallback(opcode) {
+            Some(Fallback::Either { sleep, .. }) => self.hand_to_pool(key, sleep),
+            // It is no socket, as the call will say.
+            Some(Fallback::Trying(attempt)) => {
+                match attempt(&mut self.watches.waiters.at(key).entry) {
+                    Outcome::Done(result) => Errno::check(result).map(drop),
+                    _ => Err(Errno::EPERM),
+                }
+            }
+            _ => Err(Errno::EPERM),
+        }
+    }
+
+    fn hand_to_pool(&mut self, key: u32, call: fn(&Sqe) -> i32) -> Result<(), Errno> {
+        let waiter = self.watches.waiters.at(key);
+        waiter.place = Place::Pool;
+        let entry = waiter.entry;
+        let priority = if op::has_priority(entry.opcode) { entry.ioprio } else { 0 };
+        self.pool.submit(Job { id: entry.user_data, call, entry, priority })
+    }
+
+    /// Carries an operation out as far as that goes without sleeping.
+    #[inline(always)]
+    fn try_now(&mut self, queues: &mut Queues, entry: &mut Sqe) -> Next {
+        if entry.flags & !(LINKS | sqe_flags::ASYNC) != 0 || entry.personality != 0 {
+            return Next::End(refused(entry).status());
+        }
+        match op::fallback(entry.opcode) {
+            Some(Fallback::Trying(attempt)) => self.attempt(entry, attempt, None),
+            Some(Fallback::Either { attempt, sleep }) => self.attempt(entry, attempt, Some(sleep)),
+            Some(Fallback::Prompt(call)) => {
+                if entry.opcode == Opcode::IORING_OP_CLOSE as u8 {
+                    self.watches.forget(entry.fd, true);
+                }
+                self.system_calls += 1;
+                Next::End(call(entry))
+            }
+            Some(Fallback::Sleeping(call)) => Next::Sleep(call),
+            Some(Fallback::Readiness) => self.poll(entry),
+            None => Next::End(self.answer(queues, entry)),
+        }
+    }
+
+    #[inline(always)]
+    fn attempt(
+        &mut self, entry: &mut Sqe, attempt: fn(&mut Sqe) -> Outcome,
+        sleep: Option<fn(&Sqe) -> i32>,
+    ) -> Next {
+        let side = op::side(entry.opcode);
+        let side = if side == events::IN { Side::Readers } else { Side::Writers };
+        let wait = |wanted: u32, sleeps: bool| Next::Wait { side, wanted, sleeps };
+        let may_wait = op::may_wait(entry);
+        let is_connect = entry.opcode == Opcode::IORING_OP_CONNECT as u8;
+        if may_wait && !is_connect {
+            // Asked not to run here; a socket's call never sleeps anywhere.
+            if sleep.is_some() && entry.flags & sqe_flags::ASYNC != 0 {
+                return wait(0, false);
+            }
+            if is_multishot(entry)
+                || self.watches.get(entry.fd).is_some_and(|watch| !watch.is_worth_trying(side))
+            {
+                return wait(0, false);
+            }
+        }
+        self.system_calls += 1;
+        match attempt(entry) {
+            Outcome::Done(result) => {
+                if op::net::drains(entry, result)
+                    && let Some(watch) = self.watches.get(entry.fd)
+                {
+                    watch.found_drained();
+                }
+                Next::End(result)
+            }
+            Outcome::Unready(wanted) => {
+                if wanted & (events::IN | events::OUT) != 0
+                    && let Some(watch) = self.watches.get(entry.fd)
+                {
+                    watch.found_unready(side);
+                }
+                wait(wanted, false)
+            }
+            Outcome::Sleeps(0) => match sleep {
+                Some(sleep) => Next::Sleep(sleep),
+                None => Next::End(Errno::EOPNOTSUPP.status()),
+            },
+            Outcome::Sleeps(wanted) => wait(wanted, true),
+        }
+    }
+
+    fn poll(&mut self, entry: &Sqe) -> Next {
+        let Some(wanted) = op::poll::wanted(entry) else {
+            return Next::End(Errno::EINVAL.status());
+        };
+        let wait = Next::Wait { side: Side::Pollers, wanted, sleeps: false };
+        if is_multishot(entry) {
+            return wait;
+        }
+        self.system_calls += 1;
+        match poll_now(entry.fd, wanted) {
+            Err(errno) => Next::End(errno.status()),
+            Ok(0) if entry.fd >= 0 => wait,
+            Ok(0 | events::NVAL) => Next::End(Errno::EBADF.status()),
+            Ok(ready) => Next::End(ready as i32),
+        }
+    }
+
+    /// What is left: a cancel request.
+    #[cold]
+    fn answer(&mut self, queues: &mut Queues, entry: &Sqe) -> i32 {
+        if entry.opcode != Opcode::IORING_OP_ASYNC_CANCEL as u8 {
+            return Errno::EOPNOTSUPP.status();
+        }
+        if entry.op_flags != 0 {
+            return Errno::EINVAL.status();
+        }
+        self.cancel(queues, entry.addr)
+    }
+
+    fn cancel(&mut self, queues: &mut Queues, id: u64) -> i32 {
+        let Some(key) = self.watches.waiters.find(id) else { return Errno::ENOENT.status() };
+        match self.watches.waiters.at(key).place {
+            // As on a ring: what has not started is not found; its head is.
+            Place::Behind | Place::Due => return Errno::ENOENT.status(),
+            Place::Listed(_) => self.watches.unlist(key),
+            Place::Lost => {}
+            Place::Pool => match self.pool.cancel(id) {
+                Cancel::Removed => {}
+                Cancel::Interrupted => return Errno::EALREADY.status(),
+                Cancel::Unknown => return Errno::ENOENT.status(),
+            },
+        }
+        self.finish(queues, key, Errno::ECANCELED.status());
+        0
+    }
+
+    // --- serving -----------------------------------------------------------------------------
+
+    fn take_ended(&mut self, queues: &mut Queues) {
+        let mut ended = std::mem::take(&mut self.ended);
+        self.pool.take_ended(&mut ended);
+        for Ended { id, result } in ended.drain(..) {
+            if let Some(key) = self.watches.waiters.find(id) {
+                self.finish(queues, key, result);
+            }
+        }
+        self.ended = ended;
+    }
+
+    fn serve_again(&mut self, queues: &mut Queues) {
+        for _ in 0..self.again.len() {
+            if let Some(fd) = self.again.pop_front() {
+                self.serve(queues, fd, Side::Readers);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn serve_event(&mut self, queues: &mut Queues, token: u64, seen: u32) {
+        let Some(fd) = self.watches.note_event(token, seen) else { return };
+        let ends = seen & (events::HUP | events::ERR) != 0;
+        if ends || seen & (events::IN | events::RDHUP | events::PRI) != 0 {
+            self.serve(queues, fd, Side::Readers);
+        }
+        if ends || seen & events::OUT != 0 {
+            self.serve(queues, fd, Side::Writers);
+        }
+        self.tell_pollers(queues, fd, seen);
+    }
+
+    fn first(&mut self, fd: i32, side: Side) -> Option<u32> {
+        self.watches.get(fd)?.list(side).first.checked_sub(1)
+    }
+
+    /// Tries the operations that wait on one side of a descriptor, until one finds nothing.
+    #[inline(always)]
+    fn serve(&mut self, queues: &mut Queues, fd: i32, side: Side) {
+        let mut next = self.first(fd, side);
+        while let Some(key) = next {
+            next = self.watches.waiters.next(key);
+            let waiter = self.watches.waiters.at(key);
+            if waiter.sleeps {
+                self.watches.unlist(key);
+                if let Err(errno) = self.sleep_unwatched(key) {
+                    self.finish(queues, key, errno.status());
+                }
+                continue;
+            }
+            let attempt = match op::fallback(waiter.entry.opcode) {
+                Some(Fallback::Trying(attempt) | Fallback::Either { attempt, .. }) => attempt,
+                _ => continue,
+            };
+            if is_multishot(&waiter.entry) {
+                self.accept_many(queues, key, attempt);
+                continue;
+            }
+            self.system_calls += 1;
+            match attempt(&mut waiter.entry) {
+                Outcome::Done(result) => {
+                    let drains = op::net::drains(&waiter.entry, result);
+                    self.watches.unlist(key);
+                    self.finish(queues, key, result);
+                    if drains && let Some(watch) = self.watches.get(fd) {
+                        watch.found_drained();
+                        break;
+                    }
+                }
+                Outcome::Unready(wanted) if wanted & (events::IN | events::OUT) != 0 => {
+                    if let Some(watch) = self.watches.get(fd) {
+                        watch.found_unready(side);
+                    }
+                    break;
+                }
+                Outcome::Unready(_) => {}
+                Outcome::Sleeps(_) => {
+                    self.watches.unlist(key);
+                    if let Err(errno) = self.sleep_unwatched(key) {
+                        self.finish(queues, key, errno.status());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes connections until there are no more, or the others' turn has come.
+    fn accept_many(&mut self, queues: &mut Queues, key: u32, attempt: fn(&mut Sqe) -> Outcome) {
+        let fd = self.watches.waiters.at(key).entry.fd;
+        for _ in 0..ACCEPTS_MAX {
+            let entry = &mut self.watches.waiters.at(key).entry;
+            let id = entry.user_data;
+            self.system_calls += 1;
+            match attempt(entry) {
+                Outcome::Done(accepted) if accepted >= 0 => {
+                    self.watches.forget(accepted, false);
+                    self.post(queues, id, accepted, cqe_flags::MORE);
+                }
+                Outcome::Done(failed) => {
+                    self.watches.unlist(key);
+                    return self.finish(queues, key, failed);
+                }
+                _ => return,
+            }
+        }
+        self.again.push_back(fd);
+    }
+
+    fn tell_pollers(&mut self, queues: &mut Queues, fd: i32, seen: u32) {
+        let mut next = self.first(fd, Side::Pollers);
+        while let Some(key) = next {
+            next = self.watches.waiters.next(key);
+            let entry = &self.watches.waiters.at(key).entry;
+            let wanted = op::poll::wanted(entry).unwrap_or_default();
+            let ready = (seen & (wanted | events::ERR | events::HUP)) as i32;
+            if ready == 0 {
+                continue;
+            }
+            let id = entry.user_data;
+            if is_multishot(entry) {
+                self.post(queues, id, ready, cqe_flags::MORE);
+            } else {
+                self.watches.unlist(key);
+                self.finish(queues, key, ready);
+            }
+        }
+    }
+}
+
+fn is_multishot(entry: &Sqe) -> bool {
+    op::net::is_multishot_accept(entry)
+        || (entry.opcode == Opcode::IORING_OP_POLL_ADD as u8 && op::poll::is_multishot(entry))
+}
+
+fn makes_descriptor(opcode: u8) -> bool {
+    const MAKERS: [u8; 3] = [
+        Opcode::IORING_OP_ACCEPT as u8,
+        Opcode::IORING_OP_OPENAT as u8,
+        Opcode::IORING_OP_SOCKET as u8,
+    ];
+    MAKERS.contains(&opcode)
+}
+
+/// Why an entry with flags that only a ring understands fails there without what it refers to.
+fn refused(entry: &Sqe) -> Errno {
+    if entry.flags & sqe_flags::FIXED_FILE != 0 { Errno::EBADF } else { Errno::EINVAL }
+}

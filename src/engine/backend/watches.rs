@@ -1,0 +1,338 @@
+//! Which descriptors the epoll instance watches, and who waits for them. A registration is made
+//! once, edge-triggered, and kept while the number stays open, so that waiting costs no system call.
+//!
+//! The kernel drops a registration without a word when its file is closed, and the number may name
+//! another file soon after. Closes of the engine's own and descriptors that it makes are known; for
+//! the rest, a wait that relies on a kept registration is a suspect until an event proves the
+//! registration right, or it is checked: when the context idles for a moment, or has been busy for
+//! some milliseconds. A check is a renewal, which reports readiness anew; so a wait is late by that
+//! moment at the worst, and never lost.
+
+use crate::engine::backend::waiters::{List, Place, Side, Waiters};
+use crate::engine::pages::Pages;
+use crate::sys::errno::Errno;
+use crate::sys::plain;
+use crate::sys::poller::{Poller, events};
+
+/// What is known of a watched descriptor.
+mod known {
+    /// A read may find something.
+    pub(super) const READABLE: u32 = 1 << 0;
+    /// A write may find room.
+    pub(super) const WRITABLE: u32 = 1 << 1;
+    /// Something has happened after which a short read does not mean that there is no more: the
+    /// end, an error, urgent data.
+    pub(super) const ODD: u32 = 1 << 2;
+    /// A TCP socket: a short read has left nothing.
+    pub(super) const TCP: u32 = 1 << 3;
+    /// The registration is right, as of the newest wait.
+    pub(super) const CHECKED: u32 = 1 << 4;
+    /// Whether it is a TCP socket was asked.
+    pub(super) const ASKED: u32 = 1 << 6;
+    /// In the list of suspects.
+    pub(super) const SUSPECT: u32 = 1 << 5;
+}
+
+#[derive(Clone, Default)]
+pub(super) struct Watch {
+    /// Tells the events of this registration from those of an earlier one of the number.
+    generation: u32,
+    /// Events that are watched; 0: not registered.
+    mask: u32,
+    known: u32,
+    /// How often the registration was found right.
+    checks: u32,
+    /// When the newest wait began, in rounds of checks.
+    round: u32,
+    lists: [List; 3],
+}
+
+impl Watch {
+    pub(super) fn list(&mut self, side: Side) -> &mut List {
+        &mut self.lists[side as usize]
+    }
+
+    /// Whether an attempt is worth its system call: not behind others that wait, and not when the
+    /// last one, or what it left, says that there is nothing.
+    #[inline(always)]
+    pub(super) fn is_worth_trying(&mut self, side: Side) -> bool {
+        let ready = if side == Side::Readers { known::READABLE } else { known::WRITABLE };
+        self.mask == 0 || (self.list(side).is_empty() && self.known & (ready | known::ODD) != 0)
+    }
+
+    pub(super) fn found_unready(&mut self, side: Side) {
+        self.known &= match side {
+            Side::Readers => !known::READABLE,
+            _ => !known::WRITABLE,
+        };
+    }
+
+    /// A short read of what may be a TCP socket.
+    #[inline(always)]
+    pub(super) fn found_drained(&mut self) {
+        if self.known & (known::TCP | known::ODD) == known::TCP {
+            self.known &= !known::READABLE;
+        }
+    }
+
+    fn has_waiters(&self) -> bool {
+        self.lists.iter().any(|list| !list.is_empty())
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Changed {
+    /// Operations that must be tried again: their descriptor is another kind of file.
+    pub due: Vec<u32>,
+}
+
+pub(super) struct Watches {
+    pub poller: Poller,
+    pub waiters: Waiters,
+    table: Pages<Watch, 256>,
+    suspects: Vec<i32>,
+    round: u32,
+    pub system_calls: u64,
+}
+
+/// What identifies a registration in its events.
+fn token(fd: i32, generation: u32) -> u64 {
+    u64::from(generation) << 32 | u64::from(fd as u32)
+}
+
+/// What is watched for the sake of a wait.
+fn mask_for(side: Side, wanted: u32) -> u32 {
+    match side {
+        Side::Readers => events::IN | events::RDHUP | events::PRI,
+        Side::Writers => events::OUT,
+        Side::Pollers => wanted,
+    }
+}
+
+impl Watches {
+    pub(super) fn create() -> Result<Watches, Errno> {
+        Ok(Watches {
+            poller: Poller::create()?,
+            waiters: Waiters::default(),
+            table: Pages::default(),
+            suspects: Vec::new(),
+            round: 1,
+            system_calls: 0,
+        })
+    }
+
+    #[inline(always)]
+    pub(super) fn get(&mut self, fd: i32) -> Option<&mut Watch> {
+        if fd < 0 { None } else { self.table.get(fd) }
+    }
+
+    pub(super) fn has_suspects(&self) -> bool {
+        !self.suspects.is_empty()
+    }
+
+    /// Lets operation `key` wait for its descriptor. `renews`: what is ready now must be reported,
+    /// whatever was reported before. EPERM: the descriptor cannot be watched.
+    pub(super) fn wait(
+        &mut self, key: u32, side: Side, wanted: u32, renews: bool,
+    ) -> Result<(), Errno> {
+        let fd = self.waiters.at(key).entry.fd;
+        if fd < 0 {
+            return Err(Errno::EBADF);
+        }
+        let mask = mask_for(side, wanted);
+        let watch = self.table.get_or_make(fd);
+        let checks = watch.checks;
+        let round = self.round;
+        if watch.mask == 0 || watch.mask & mask != mask || renews {
+            let mask = watch.mask | mask;
+            self.register(fd, mask)?;
+            if side == Side::Readers {
+                self.note_protocol(fd);
+            }
+        } else {
+            watch.known &= !known::CHECKED;
+            watch.round = round;
+            if watch.known & known::SUSPECT == 0 {
+                watch.known |= known::SUSPECT;
+                self.suspects.push(fd);
+            }
+        }
+        self.waiters.at(key).checks = checks;
+        self.waiters.at(key).place = Place::Listed(side);
+        let list = self.table.get_or_make(fd).list(side);
+        self.waiters.push(list, key);
+        Ok(())
+    }
+
+    /// Makes or renews the registration of `fd`.
+    fn register(&mut self, fd: i32, mask: u32) -> Result<(), Errno> {
+        let watch = self.table.get_or_make(fd);
+        let token = token(fd, watch.generation);
+        if watch.mask != 0 {
+            self.system_calls += 1;
+            match self.poller.renew(fd, mask, token) {
+                Err(Errno::ENOENT) => self.reset(fd),
+                renewed => {
+                    renewed?;
+                    self.note_checked(fd, mask);
+                    return Ok(());
+                }
+            }
+        }
+        self.add(fd, mask)
+    }
+
+    fn add(&mut self, fd: i32, mask: u32) -> Result<(), Errno> {
+        let watch = self.table.get_or_make(fd);
+        let token = token(fd, watch.generation);
+        self.system_calls += 1;
+        match self.poller.add(fd, mask, token) {
+            // Its file was watched under this number before the number was elsewhere for a while.
+            Err(Errno::EEXIST) => self.poller.renew(fd, mask, token)?,
+            added => added?,
+        }
+        self.note_checked(fd, mask);
+        Ok(())
+    }
+
+    fn note_checked(&mut self, fd: i32, mask: u32) {
+        let watch = self.table.get_or_make(fd);
+        watch.mask = mask;
+        watch.checks = watch.checks.wrapping_add(1);
+        watch.known |= known::CHECKED;
+    }
+
+    /// Learns once whether reads may be judged by their length.
+    fn note_protocol(&mut self, fd: i32) {
+        let watch = self.table.get_or_make(fd);
+        if watch.known & known::ASKED != 0 {
+            return;
+        }
+        self.system_calls += 1;
+        watch.known |= known::ASKED;
+        if plain::protocol(fd) == Some(plain::IPPROTO_TCP) {
+            watch.known |= known::TCP;
+        }
+    }
+
+    /// The number names another file than the one that is registered: those who wait for that one
+    /// wait for ever, as they would on a ring; they must not get what belongs to the other.
+    fn reset(&mut self, fd: i32) {
+        let watch = self.table.get_or_make(fd);
+        watch.generation = watch.generation.wrapping_add(1);
+        watch.mask = 0;
+        watch.known &= known::SUSPECT;
+        let checks = watch.checks;
+        for side in [Side::Readers, Side::Writers, Side::Pollers] {
+            let mut list = *self.table.get_or_make(fd).list(side);
+            let mut next = list.first.checked_sub(1);
+            while let Some(key) = next {
+                next = self.waiters.next(key);
+                // Who came after the last check came for the file that is there now.
+                if self.waiters.at(key).checks != checks {
+                    self.waiters.unlink(&mut list, key);
+                    self.waiters.at(key).place = Place::Lost;
+                }
+            }
+            *self.table.get_or_make(fd).list(side) = list;
+        }
+    }
+
+    /// The number is about to be closed by the engine, or was just given to a new descriptor.
+    pub(super) fn forget(&mut self, fd: i32, closes: bool) {
+        let Some(watch) = self.get(fd) else { return };
+        if watch.mask == 0 {
+            return;
+        }
+        // All who wait came for the old file.
+        watch.checks = watch.checks.wrapping_add(1);
+        if closes {
+            self.system_calls += 1;
+            // Else another descriptor of the file (dup, fork) would keep the registration.
+            self.poller.remove(fd);
+        }
+        self.reset(fd);
+    }
+
+    /// An operation is to be taken out of the list it is in.
+    pub(super) fn unlist(&mut self, key: u32) {
+        let waiter = self.waiters.at(key);
+        let (fd, place) = (waiter.entry.fd, waiter.place);
+        if let Place::Listed(side) = place
+            && let Some(watch) = self.table.get(fd)
+        {
+            self.waiters.unlink(watch.list(side), key);
+        }
+    }
+
+    /// Takes an event in; returns its descriptor, unless it is of an earlier file.
+    #[inline(always)]
+    pub(super) fn note_event(&mut self, token: u64, seen: u32) -> Option<i32> {
+        let fd = token as u32 as i32;
+        let watch = self.table.get(fd)?;
+        if watch.generation != (token >> 32) as u32 || watch.mask == 0 {
+            return None;
+        }
+        let ends = seen & (events::HUP | events::ERR) != 0;
+        let mut known = known::CHECKED;
+        if ends || seen & (events::IN | events::RDHUP | events::PRI) != 0 {
+            known |= known::READABLE;
+        }
+        if ends || seen & events::OUT != 0 {
+            known |= known::WRITABLE;
+        }
+        if ends || seen & (events::RDHUP | events::PRI) != 0 {
+            known |= known::ODD;
+        }
+        watch.known |= known;
+        watch.checks = watch.checks.wrapping_add(1);
+        Some(fd)
+    }
+
+    /// Checks the suspects: all, or those that have waited for a whole round.
+    pub(super) fn check(&mut self, all: bool) -> Changed {
+        let mut changed = Changed::default();
+        let round = self.round;
+        self.round = self.round.wrapping_add(1);
+        let suspects = std::mem::take(&mut self.suspects);
+        for fd in suspects {
+            let Some(watch) = self.table.get(fd) else { continue };
+            let settled = watch.known & known::CHECKED != 0 || !watch.has_waiters();
+            if !settled && !all && watch.round == round {
+                self.suspects.push(fd);
+                continue;
+            }
+            watch.known &= !known::SUSPECT;
+            if !settled {
+                self.check_one(fd, &mut changed);
+            }
+        }
+        changed
+    }
+
+    fn check_one(&mut self, fd: i32, changed: &mut Changed) {
+        let mask = self.table.get_or_make(fd).mask;
+        match self.register(fd, mask) {
+            Ok(()) => {}
+            // It cannot be watched: those who came for it find out what it is.
+            Err(Errno::EPERM) => {
+                let watch = self.table.get_or_make(fd);
+                let lists = std::mem::take(&mut watch.lists);
+                for list in lists {
+                    let mut next = list.first.checked_sub(1);
+                    while let Some(key) = next {
+                        next = self.waiters.next(key);
+                        self.waiters.at(key).place = Place::Due;
+                        changed.due.push(key);
+                    }
+                }
+            }
+            // Closed by somebody, with operations in flight.
+            Err(_) => {
+                let watch = self.table.get_or_make(fd);
+                watch.checks = watch.checks.wrapping_add(1);
+                self.reset(fd);
+            }
+        }
+    }
+}

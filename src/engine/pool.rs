@@ -1,0 +1,318 @@
+//! The blocking pool of a context: threads for calls that sleep in the kernel. It grows while calls
+//! wait and no thread is free, up to a ceiling, and shrinks when threads idle; an idle thread costs
+//! no CPU. A call that has not started can be taken back; one that sleeps is interrupted by a
+//! signal and then ends with what it has, so that the memory it uses is the caller's again only
+//! when its result is here. Belongs to one thread, which alone submits, cancels and takes results.
+
+use crate::sys::clock;
+use crate::sys::descriptor::EventFd;
+use crate::sys::entry::Sqe;
+use crate::sys::errno::Errno;
+use crate::sys::{plain, signal};
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+/// Threads at most. Calls behind that many sleeping ones wait for one of them.
+const THREADS_MAX: usize = 64;
+/// Threads that are started as soon as a call waits; more only if none has ended for `STALL_NS`:
+/// calls that compute are not helped by more threads than there are cores.
+const THREADS_EAGER: usize = 4;
+const STALL_NS: u64 = 1_000_000;
+/// A thread that finds nothing to do for so long ends.
+const IDLE: Duration = Duration::from_secs(2);
+const STACK_BYTES: usize = 128 * 1024;
+/// How long between two signals to calls that must end.
+const NUDGE: Duration = Duration::from_millis(1);
+
+/// A call to be made: what it is, and the entry that says with what.
+pub(crate) struct Job {
+    pub id: u64,
+    pub call: fn(&Sqe) -> i32,
+    pub entry: Sqe,
+    pub priority: u16,
+}
+
+/// The result of a call.
+#[derive(Clone, Copy)]
+pub(crate) struct Ended {
+    pub id: u64,
+    pub result: i32,
+}
+
+/// What became of a request to end a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Cancel {
+    /// It had not started and never will.
+    Removed,
+    /// It was told; its result comes. Ask again: the signal may have come too early.
+    Interrupted,
+    /// Its result is there, or it never was.
+    Unknown,
+}
+
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+    handles: Vec<JoinHandle<()>>,
+    /// Calls that were submitted and whose results were not taken.
+    outstanding: u32,
+    /// When the pool last made progress, as far as its owner saw.
+    progress_ns: u64,
+    /// In a forked child: the threads are the parent's.
+    abandoned: bool,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    work: Condvar,
+    /// Tells the owner that there are results.
+    ended: EventFd,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Job>,
+    running: Vec<Running>,
+    ended: Vec<Ended>,
+    idle: usize,
+    threads: usize,
+    closing: bool,
+}
+
+struct Running {
+    id: u64,
+    target: signal::Target,
+    cancelled: bool,
+}
+
+impl Shared {
+    /// Nothing that holds the lock panics, so that a poisoned one is as good as any.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pool {
+    /// A pool without threads; `descriptor` tells of results.
+    pub(crate) fn create() -> Result<Pool, Errno> {
+        let shared =
+            Shared { state: Mutex::default(), work: Condvar::new(), ended: EventFd::create()? };
+        Ok(Pool {
+            shared: Arc::new(shared),
+            handles: Vec::new(),
+            outstanding: 0,
+            progress_ns: 0,
+            abandoned: false,
+        })
+    }
+
+    /// Signalled, edge by edge, when results have come.
+    pub(crate) fn descriptor(&self) -> i32 {
+        self.shared.ended.raw()
+    }
+
+    /// Submits a call. An error, and nothing was done, if there is no thread for it and none can be
+    /// had.
+    pub(crate) fn submit(&mut self, job: Job) -> Result<(), Errno> {
+        let (threads, wakes) = {
+            let mut state = self.shared.lock();
+            state.queue.push_back(job);
+            (state.threads, state.idle >= state.queue.len())
+        };
+        self.outstanding += 1;
+        if wakes {
+            self.shared.work.notify_one();
+            return Ok(());
+        }
+        if threads < THREADS_EAGER {
+            let grown = self.grow();
+            if threads == 0 && grown.is_err() {
+                self.shared.lock().queue.pop_back();
+                self.outstanding -= 1;
+                return grown;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes results out.
+    pub(crate) fn take_ended(&mut self, out: &mut Vec<Ended>) {
+        out.append(&mut self.shared.lock().ended);
+        if !out.is_empty() {
+            self.outstanding -= out.len() as u32;
+            self.progress_ns = 0;
+        }
+    }
+
+    /// Starts another thread if calls have waited for too long; returns how long the owner may
+    /// sleep before it asks again.
+    pub(crate) fn relieve(&mut self) -> Option<u64> {
+        if self.outstanding == 0 {
+            return None;
+        }
+        let (waiting, threads) = {
+            let state = self.shared.lock();
+            (state.queue.len() > state.idle, state.threads)
+        };
+        if !waiting || threads >= THREADS_MAX {
+            return None;
+        }
+        let now_ns = clock::now_ns();
+        if self.progress_ns == 0 {
+            self.progress_ns = now_ns;
+        }
+        let stalled_ns = now_ns - self.progress_ns;
+        if stalled_ns < STALL_NS {
+            return Some(STALL_NS - stalled_ns);
+        }
+        // Doubling: many calls that sleep for ever must not hold up the one that does not.
+        for _ in 0..threads.max(1).min(THREADS_MAX - threads) {
+            if self.grow().is_err() {
+                break; // Those that there are will come to it.
+            }
+        }
+        self.progress_ns = now_ns;
+        Some(STALL_NS)
+    }
+
+    fn grow(&mut self) -> Result<(), Errno> {
+        signal::interrupt_number()?;
+        self.join_finished();
+        let shared = Arc::clone(&self.shared);
+        self.shared.lock().threads += 1;
+        let builder = Builder::new().name("aio_rs-pool".into()).stack_size(STACK_BYTES);
+        // The program's signals are for the program's threads.
+        match signal::with_all_blocked(|| builder.spawn(move || work(&shared))) {
+            Ok(handle) => {
+                self.handles.push(handle);
+                Ok(())
+            }
+            Err(_) => {
+                self.shared.lock().threads -= 1;
+                Err(Errno::EAGAIN)
+            }
+        }
+    }
+
+    fn join_finished(&mut self) {
+        let mut index = 0;
+        while index < self.handles.len() {
+            if self.handles[index].is_finished() {
+                let _ = self.handles.swap_remove(index).join();
+            } else {
+                index += 1;
+            }
+        }
+    }
+
+    /// Asks a call to end.
+    pub(crate) fn cancel(&mut self, id: u64) -> Cancel {
+        let mut state = self.shared.lock();
+        if let Some(position) = state.queue.iter().position(|job| job.id == id) {
+            state.queue.remove(position);
+            drop(state);
+            self.outstanding -= 1;
+            return Cancel::Removed;
+        }
+        // The lock keeps the thread in its call, or on its way into or out of it.
+        match state.running.iter_mut().find(|running| running.id == id) {
+            Some(running) => {
+                running.cancelled = true;
+                running.target.interrupt();
+                Cancel::Interrupted
+            }
+            None => Cancel::Unknown,
+        }
+    }
+
+    /// Ends every call and every thread, and waits for them.
+    pub(crate) fn stop(&mut self) {
+        {
+            let mut state = self.shared.lock();
+            state.closing = true;
+            state.queue.clear();
+            self.shared.work.notify_all();
+            while !state.running.is_empty() {
+                for running in &mut state.running {
+                    running.cancelled = true;
+                    running.target.interrupt();
+                }
+                let waited = self.shared.work.wait_timeout(state, NUDGE);
+                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
+        }
+        for handle in self.handles.drain(..) {
+            let _ = handle.join();
+        }
+    }
+
+    /// In a forked child, where the threads do not exist and the lock may be held by one of them.
+    pub(crate) fn abandon(&mut self) {
+        self.handles.drain(..).for_each(std::mem::forget);
+        self.abandoned = true;
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if !self.abandoned {
+            self.stop();
+        }
+    }
+}
+
+/// The life of a thread of the pool.
+fn work(shared: &Shared) {
+    signal::accept_interrupts();
+    let target = signal::Target::current();
+    let mut priority = 0;
+    let mut state = shared.lock();
+    loop {
+        if let Some(job) = state.queue.pop_front() {
+            state.running.push(Running { id: job.id, target, cancelled: false });
+            drop(state);
+            let result = perform(shared, &job, &mut priority);
+            state = shared.lock();
+            state.running.retain(|running| running.id != job.id);
+            let was_empty = state.ended.is_empty();
+            state.ended.push(Ended { id: job.id, result });
+            if was_empty {
+                shared.ended.signal();
+            }
+            continue;
+        }
+        if state.closing {
+            break;
+        }
+        state.idle += 1;
+        let waited = shared.work.wait_timeout(state, IDLE);
+        let (again, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        state = again;
+        state.idle -= 1;
+        if timeout.timed_out() && state.queue.is_empty() {
+            break;
+        }
+    }
+    state.threads -= 1;
+}
+
+/// Makes the call, again when a signal was meant for an earlier one.
+fn perform(shared: &Shared, job: &Job, priority: &mut u16) -> i32 {
+    if *priority != job.priority {
+        match plain::set_priority(job.priority) {
+            Ok(()) => *priority = job.priority,
+            Err(errno) => return errno.status(),
+        }
+    }
+    loop {
+        let result = (job.call)(&job.entry);
+        let is_cancelled = || {
+            let state = shared.lock();
+            state.running.iter().any(|running| running.id == job.id && running.cancelled)
+        };
+        if !Errno::is_interruption(result) || is_cancelled() {
+            return result;
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! The plain system calls that stand in for a ring's operations: numbers in, the kernel's answer
+//! out (a value, or a negative error number). Addresses are those of a submission entry: memory of
+//! the caller's or copies of the engine's, which both stay until the operation's last completion
+//! (contract, line 4); that is what makes every call here safe. A bad address is -EFAULT.
+
+use crate::sys::calls::call;
+use crate::sys::errno::Errno;
+use crate::sys::message::{iovec, msghdr};
+
+pub(crate) use libc::{IPPROTO_TCP, RWF_NOWAIT};
+
+/// The longest transfer of one call.
+const LENGTH_MAX: u64 = 0x7fff_f000;
+
+/// The offset that means the file's own position.
+pub(crate) const CURRENT: u64 = u64::MAX;
+
+#[inline(always)]
+fn plain(number: libc::c_long, args: [u64; 6]) -> i32 {
+    // SAFETY: as said above.
+    unsafe { call(number, args.map(|arg| arg as usize)) }
+}
+
+/// A descriptor number as the kernel reads it.
+#[inline(always)]
+fn number(fd: i32) -> u64 {
+    fd as u64
+}
+
+#[inline(always)]
+pub(crate) fn recv(fd: i32, addr: u64, len: u32, flags: i32) -> i32 {
+    plain(libc::SYS_recvfrom, [number(fd), addr, len.into(), flags as u64, 0, 0])
+}
+
+#[inline(always)]
+pub(crate) fn send(fd: i32, addr: u64, len: u32, flags: i32) -> i32 {
+    plain(libc::SYS_sendto, [number(fd), addr, len.into(), flags as u64, 0, 0])
+}
+
+pub(crate) fn recvmsg(fd: i32, header: u64, flags: i32) -> i32 {
+    plain(libc::SYS_recvmsg, [number(fd), header, flags as u64, 0, 0, 0])
+}
+
+pub(crate) fn sendmsg(fd: i32, header: u64, flags: i32) -> i32 {
+    plain(libc::SYS_sendmsg, [number(fd), header, flags as u64, 0, 0, 0])
+}
+
+pub(crate) fn accept(fd: i32, addr: u64, addr_len: u64, flags: i32) -> i32 {
+    plain(libc::SYS_accept4, [number(fd), addr, addr_len, flags as u64, 0, 0])
+}
+
+pub(crate) fn connect(fd: i32, addr: u64, len: u32) -> i32 {
+    plain(libc::SYS_connect, [number(fd), addr, len.into(), 0, 0, 0])
+}
+
+pub(crate) fn socket(domain: i32, kind: i32, protocol: i32) -> i32 {
+    plain(libc::SYS_socket, [domain as u64, kind as u64, protocol as u64, 0, 0, 0])
+}
+
+pub(crate) fn bind(fd: i32, addr: u64, len: u32) -> i32 {
+    plain(libc::SYS_bind, [number(fd), addr, len.into(), 0, 0, 0])
+}
+
+pub(crate) fn listen(fd: i32, backlog: i32) -> i32 {
+    plain(libc::SYS_listen, [number(fd), backlog as u64, 0, 0, 0, 0])
+}
+
+pub(crate) fn shutdown(fd: i32, how: i32) -> i32 {
+    plain(libc::SYS_shutdown, [number(fd), how as u64, 0, 0, 0, 0])
+}
+
+pub(crate) fn close(fd: i32) -> i32 {
+    plain(libc::SYS_close, [number(fd), 0, 0, 0, 0, 0])
+}
+
+/// preadv2 and pwritev2 of `count` vectors at `vectors`.
+#[inline(always)]
+pub(crate) fn transfer<const WRITE: bool>(
+    fd: i32, vectors: u64, count: u32, offset: u64, flags: i32,
+) -> i32 {
+    let call = if WRITE { libc::SYS_pwritev2 } else { libc::SYS_preadv2 };
+    // The offset's upper half is a register of its own, which 64-bit kernels shift out.
+    plain(call, [number(fd), vectors, count.into(), offset, 0, flags as u64])
+}
+
+/// The same with one buffer.
+#[inline(always)]
+pub(crate) fn transfer_one<const WRITE: bool>(
+    fd: i32, addr: u64, len: u32, offset: u64, flags: i32,
+) -> i32 {
+    let vector = iovec { iov_base: addr as *mut libc::c_void, iov_len: len as usize };
+    transfer::<WRITE>(fd, &raw const vector as u64, 1, offset, flags)
+}
+
+/// A transfer of a socket that does not sleep: of `len` bytes at `addr`, or of as many vectors.
+pub(crate) fn transfer_on_socket<const WRITE: bool>(
+    fd: i32, addr: u64, len: u32, vectors: Option<u32>,
+) -> i32 {
+    let flags = libc::MSG_DONTWAIT;
+    let Some(count) = vectors else {
+        return if WRITE { send(fd, addr, len, flags) } else { recv(fd, addr, len, flags) };
+    };
+    // SAFETY: zeroes are a valid header.
+    let mut header = unsafe { std::mem::zeroed::<msghdr>() };
+    (header.msg_iov, header.msg_iovlen) = (addr as *mut iovec, count as usize);
+    let header = &raw mut header as u64;
+    if WRITE { sendmsg(fd, header, flags) } else { recvmsg(fd, header, flags) }
+}
+
+pub(crate) fn openat(dirfd: i32, path: u64, flags: i32, mode: u32) -> i32 {
+    plain(libc::SYS_openat, [number(dirfd), path, flags as u64, mode.into(), 0, 0])
+}
+
+pub(crate) fn statx(dirfd: i32, path: u64, flags: i32, mask: u32, out: u64) -> i32 {
+    plain(libc::SYS_statx, [number(dirfd), path, flags as u64, mask.into(), out, 0])
+}
+
+pub(crate) fn fsync(fd: i32, data_only: bool) -> i32 {
+    let call = if data_only { libc::SYS_fdatasync } else { libc::SYS_fsync };
+    plain(call, [number(fd), 0, 0, 0, 0, 0])
+}
+
+pub(crate) fn ftruncate(fd: i32, length: u64) -> i32 {
+    plain(libc::SYS_ftruncate, [number(fd), length, 0, 0, 0, 0])
+}
+
+pub(crate) fn unlinkat(dirfd: i32, path: u64, flags: i32) -> i32 {
+    plain(libc::SYS_unlinkat, [number(dirfd), path, flags as u64, 0, 0, 0])
+}
+
+pub(crate) fn mkdirat(dirfd: i32, path: u64, mode: u32) -> i32 {
+    plain(libc::SYS_mkdirat, [number(dirfd), path, mode.into(), 0, 0, 0])
+}
+
+pub(crate) fn symlinkat(target: u64, dirfd: i32, path: u64) -> i32 {
+    plain(libc::SYS_symlinkat, [target, number(dirfd), path, 0, 0, 0])
+}
+
+pub(crate) fn renameat(from: (i32, u64), to: (i32, u64), flags: u32) -> i32 {
+    plain(libc::SYS_renameat2, [number(from.0), from.1, number(to.0), to.1, flags.into(), 0])
+}
+
+pub(crate) fn linkat(from: (i32, u64), to: (i32, u64), flags: u32) -> i32 {
+    plain(libc::SYS_linkat, [number(from.0), from.1, number(to.0), to.1, flags.into(), 0])
+}
+
+/// splice(2); `CURRENT` for the position of a descriptor.
+pub(crate) fn splice(from: (i32, u64), to: (i32, u64), len: u32, flags: u32) -> i32 {
+    let (from_at, to_at) = (from.1, to.1);
+    let pointer = |at: &u64| if *at == CURRENT { 0 } else { std::ptr::from_ref(at) as u64 };
+    let (from_at, to_at) = (pointer(&from_at), pointer(&to_at));
+    plain(
+        libc::SYS_splice,
+        [number(from.0), from_at, number(to.0), to_at, len.into(), flags.into()],
+    )
+}
+
+/// Sets O_NONBLOCK for good.
+pub(crate) fn set_nonblocking(fd: i32) -> Result<(), Errno> {
+    let flags = file_flags(fd)?;
+    if flags & libc::O_NONBLOCK != 0 {
+        return Ok(());
+    }
+    let flags = (flags | libc::O_NONBLOCK) as u64;
+    let set = plain(libc::SYS_fcntl, [number(fd), libc::F_SETFL as u64, flags, 0, 0, 0]);
+    Errno::check(set).map(drop)
+}
+
+/// Whether reads of `fd` go past the page cache.
+#[inline(always)]
+pub(crate) fn is_direct(fd: i32) -> bool {
+    file_flags(fd).is_ok_and(|flags| flags & libc::O_DIRECT != 0)
+}
+
+#[inline(always)]
+fn file_flags(fd: i32) -> Result<i32, Errno> {
+    let got = plain(libc::SYS_fcntl, [number(fd), libc::F_GETFL as u64, 0, 0, 0, 0]);
+    Errno::check(got)
+}
+
+/// Whether `fd` has a position, as files have and streams have not.
+pub(crate) fn has_position(fd: i32) -> bool {
+    plain(libc::SYS_lseek, [number(fd), 0, libc::SEEK_CUR as u64, 0, 0, 0]) != -libc::ESPIPE
+}
+
+fn socket_option(fd: i32, name: i32) -> Option<i32> {
+    let mut value = 0i32;
+    let mut len = size_of_val(&value) as u32;
+    let args = [
+        number(fd),
+        libc::SOL_SOCKET as u64,
+        name as u64,
+        &raw mut value as u64,
+        &raw mut len as u64,
+        0,
+    ];
+    (plain(libc::SYS_getsockopt, args) == 0).then_some(value)
+}
+
+/// The protocol of a socket; None for anything else.
+pub(crate) fn protocol(fd: i32) -> Option<i32> {
+    socket_option(fd, libc::SO_PROTOCOL)
+}
+
+/// Whether a short transfer of a socket with MSG_WAITALL is to be continued.
+pub(crate) fn waits_for_all(fd: i32) -> bool {
+    matches!(socket_option(fd, libc::SO_TYPE), Some(libc::SOCK_STREAM | libc::SOCK_SEQPACKET))
+}
+
+/// Whether `fd` is a socket that connections come to.
+pub(crate) fn is_listening(fd: i32) -> bool {
+    socket_option(fd, libc::SO_ACCEPTCONN) == Some(1)
+}
+
+/// Whether `fd` is a unix socket.
+pub(crate) fn is_unix(fd: i32) -> bool {
+    socket_option(fd, libc::SO_DOMAIN) == Some(libc::AF_UNIX)
+}
+
+/// The vectors at `vectors`. Only after the kernel has read them, so that they are known to be
+/// there.
+fn vectors_at<'a>(vectors: u64, count: u64) -> &'a [iovec] {
+    if count == 0 {
+        return &[];
+    }
+    // SAFETY: as said: an array of `count` vectors, unchanged until the last completion.
+    unsafe { std::slice::from_raw_parts(vectors as *const iovec, count as usize) }
+}
+
+fn header_at<'a>(header: u64) -> &'a msghdr {
+    // SAFETY: as for vectors.
+    unsafe { &*(header as *const msghdr) }
+}
+
+/// What is left of `vectors` behind the first `done` bytes.
+fn rest_of(vectors: &[iovec], mut done: usize) -> Vec<iovec> {
+    let mut rest = Vec::with_capacity(vectors.len());
+    for vector in vectors {
+        let skipped = done.min(vector.iov_len);
+        done -= skipped;
+        if skipped < vector.iov_len {
+            let iov_base = vector.iov_base.wrapping_byte_add(skipped);
+            rest.push(iovec { iov_base, iov_len: vector.iov_len - skipped });
+        }
+    }
+    rest
+}
+
+fn sum_of(vectors: &[iovec]) -> u64 {
+    vectors.iter().map(|vector| vector.iov_len as u64).fold(0, u64::saturating_add)
+}
+
+/// How many bytes `count` vectors ask for, as far as one transfer goes.
+pub(crate) fn vectors_len(vectors: u64, count: u32) -> u64 {
+    sum_of(vectors_at(vectors, count.into())).min(LENGTH_MAX)
+}
+
+/// How many bytes the buffers of a message have.
+pub(crate) fn message_len(header: u64) -> u64 {
+    let header = header_at(header);
+    sum_of(vectors_at(header.msg_iov as u64, header.msg_iovlen as u64))
+}
+
+/// `transfer` behind the first `done` bytes.
+pub(crate) fn transfer_rest<const WRITE: bool>(
+    fd: i32, vectors: u64, count: u32, done: u64, offset: u64, flags: i32,
+) -> i32 {
+    let rest = rest_of(vectors_at(vectors, count.into()), done as usize);
+    transfer::<WRITE>(fd, rest.as_ptr() as u64, rest.len() as u32, offset, flags)
+}
+
+/// Carries on with the buffers of a message behind the first `done` bytes. Its name and control
+/// data belonged to the first call.
+pub(crate) fn message_rest<const WRITE: bool>(fd: i32, header: u64, done: u64, flags: i32) -> i32 {
+    let whole = header_at(header);
+    let mut vectors =
+        rest_of(vectors_at(whole.msg_iov as u64, whole.msg_iovlen as u64), done as usize);
+    // SAFETY: zeroes are a valid header.
+    let mut rest = unsafe { std::mem::zeroed::<msghdr>() };
+    (rest.msg_iov, rest.msg_iovlen) = (vectors.as_mut_ptr(), vectors.len());
+    let rest = &raw mut rest as u64;
+    if WRITE { sendmsg(fd, rest, flags) } else { recvmsg(fd, rest, flags) }
+}
+
+/// The I/O priority of the calling thread, 0 for none of its own; as ioprio_set(2) takes it.
+pub(crate) fn set_priority(priority: u16) -> Result<(), Errno> {
+    const WHO_PROCESS: u64 = 1;
+    let set = plain(libc::SYS_ioprio_set, [WHO_PROCESS, 0, priority.into(), 0, 0, 0]);
+    Errno::check(set).map(drop)
+}

@@ -1,0 +1,367 @@
+//! The two queues between the engine and what carries its operations out: submission entries go in,
+//! completion entries come out. A ring shares them with the kernel; the epoll backend has them in
+//! memory of its own and stands where the kernel stands, so that everything above, and every
+//! instruction of the common path, is the same. Hides where the queues lie, how wide their entries
+//! are, and which memory order pairs with the kernel's.
+
+use crate::sys::atomic::{AtomicU32, Ordering};
+use crate::sys::entry::{Cqe, Sqe, WideSqe};
+use crate::sys::errno::Errno;
+use crate::sys::memory::{Mapping, Region};
+use linux_raw_sys::io_uring as abi;
+
+pub(crate) struct Queues {
+    /// Sum of the submission entries handed out; published by `publish`.
+    sq_tail: u32,
+    /// The tail at which the plain path must stop: the queue is full, or `blocked`.
+    sq_limit: u32,
+    /// What of it the consumer has taken.
+    sq_taken: u32,
+    blocked: bool,
+    sq_mask: u32,
+    sq_entries: u32,
+    sqe_shift: u32,
+    sqes: *mut u8,
+    sq_tail_shared: *const AtomicU32,
+    sq_flags: *const AtomicU32,
+    cq_head: u32,
+    /// The producer's tail as last seen.
+    cq_tail: u32,
+    /// Where `peek` stops.
+    cq_limit: u32,
+    cq_mask: u32,
+    cqe_shift: u32,
+    cqes: *mut u8,
+    cq_head_shared: *const AtomicU32,
+    cq_tail_shared: *const AtomicU32,
+    pub(crate) cq_entries: u32,
+    memory: Option<Memory>,
+}
+
+/// What the queues lie in.
+enum Memory {
+    /// Shared with the kernel.
+    Shared { _queues: Mapping, _entries: Mapping },
+    /// Our own.
+    Own(Region),
+}
+
+/// The words that a ring's mapping begins with, for queues of our own.
+#[repr(C)]
+struct Words {
+    sq_tail: AtomicU32,
+    sq_flags: AtomicU32,
+    cq_head: AtomicU32,
+    cq_tail: AtomicU32,
+}
+
+/// Sizes as io_uring_setup clamps them.
+const SQ_ENTRIES_MAX: u32 = 32_768;
+/// Where the entries begin in memory of our own.
+const ENTRIES_AT: usize = 128;
+
+/// How many bytes entries have, as powers of two.
+#[derive(Clone, Copy)]
+pub(crate) struct Shifts {
+    pub sqe: u32,
+    pub cqe: u32,
+}
+
+impl Shifts {
+    pub(crate) fn of(setup_flags: u32) -> Shifts {
+        Shifts {
+            sqe: if setup_flags & abi::IORING_SETUP_SQE128 != 0 { 7 } else { 6 },
+            cqe: if setup_flags & abi::IORING_SETUP_CQE32 != 0 { 5 } else { 4 },
+        }
+    }
+}
+
+impl Queues {
+    /// Those of a ring.
+    pub(crate) fn of_ring(fd: i32, params: &abi::io_uring_params) -> Result<Queues, Errno> {
+        let shifts = Shifts::of(params.flags);
+        let (sq, cq) = (&params.sq_off, &params.cq_off);
+        let cq_end = cq.cqes as usize + ((params.cq_entries as usize) << shifts.cqe);
+        let sq_end = if params.flags & abi::IORING_SETUP_NO_SQARRAY == 0 {
+            sq.array as usize + params.sq_entries as usize * size_of::<u32>()
+        } else {
+            0
+        };
+        let queues = Mapping::of_ring(fd, cq_end.max(sq_end), abi::IORING_OFF_SQ_RING.into())?;
+        let entries_len = (params.sq_entries as usize) << shifts.sqe;
+        let entries = Mapping::of_ring(fd, entries_len, abi::IORING_OFF_SQES.into())?;
+        if params.flags & abi::IORING_SETUP_NO_SQARRAY == 0 {
+            for index in 0..params.sq_entries {
+                // SAFETY: inside the mapping (`at` asserts); the kernel reads it only in enter.
+                unsafe { queues.at::<u32>(sq.array + index * 4).write(index) };
+            }
+        }
+        Ok(Queues {
+            sq_tail: 0,
+            sq_limit: params.sq_entries,
+            sq_taken: 0,
+            blocked: false,
+            sq_mask: params.sq_entries - 1,
+            sq_entries: params.sq_entries,
+            sqe_shift: shifts.sqe,
+            sqes: entries.at(0),
+            sq_tail_shared: queues.at(sq.tail),
+            sq_flags: queues.at(sq.flags),
+            cq_head: 0,
+            cq_tail: 0,
+            cq_limit: 0,
+            cq_mask: params.cq_entries - 1,
+            cqe_shift: shifts.cqe,
+            cqes: queues.at(cq.cqes),
+            cq_head_shared: queues.at(cq.head),
+            cq_tail_shared: queues.at(cq.tail),
+            cq_entries: params.cq_entries,
+            memory: Some(Memory::Shared { _queues: queues, _entries: entries }),
+        })
+    }
+
+    /// Queues without a ring. Sizes are rounded and clamped as a ring's are.
+    pub(crate) fn own(sq: u32, cq: u32, shifts: Shifts) -> Result<Queues, Errno> {
+        let sq_entries = sq.clamp(1, SQ_ENTRIES_MAX).next_power_of_two();
+        let cq_entries = cq.clamp(sq_entries, 2 * SQ_ENTRIES_MAX).next_power_of_two();
+        let sqes_len = (sq_entries as usize) << shifts.sqe;
+        let len = ENTRIES_AT + sqes_len + ((cq_entries as usize) << shifts.cqe);
+        let region = Region::create(len.next_power_of_two().max(4096), false)?;
+        let base = region.base::<u8>().as_ptr();
+        // SAFETY: the region holds the words, then the entries of both queues; it is aligned to its
+        // size, so that all of them are aligned.
+        let (words, sqes, cqes) = unsafe {
+            (&*base.cast::<Words>(), base.add(ENTRIES_AT), base.add(ENTRIES_AT + sqes_len))
+        };
+        Ok(Queues {
+            sq_tail: 0,
+            sq_limit: sq_entries,
+            sq_taken: 0,
+            blocked: false,
+            sq_mask: sq_entries - 1,
+            sq_entries,
+            sqe_shift: shifts.sqe,
+            sqes,
+            sq_tail_shared: &raw const words.sq_tail,
+            sq_flags: &raw const words.sq_flags,
+            cq_head: 0,
+            cq_tail: 0,
+            cq_limit: 0,
+            cq_mask: cq_entries - 1,
+            cqe_shift: shifts.cqe,
+            cqes,
+            cq_head_shared: &raw const words.cq_head,
+            cq_tail_shared: &raw const words.cq_tail,
+            cq_entries,
+            memory: Some(Memory::Own(region)),
+        })
+    }
+
+    pub(crate) fn sq_entries(&self) -> u32 {
+        self.sq_entries
+    }
+
+    pub(crate) fn sqe_size(&self) -> u32 {
+        1 << self.sqe_shift
+    }
+
+    pub(crate) fn cqe_size(&self) -> u32 {
+        1 << self.cqe_shift
+    }
+
+    /// Entries handed out that the kernel has not taken.
+    #[inline(always)]
+    pub(crate) fn staged(&self) -> u32 {
+        self.sq_tail.wrapping_sub(self.sq_taken)
+    }
+
+    #[inline(always)]
+    pub(crate) fn space(&self) -> u32 {
+        self.sq_entries - self.staged()
+    }
+
+    /// Whether the plain path may `claim` an entry.
+    #[inline(always)]
+    pub(crate) fn has_room(&self) -> bool {
+        self.sq_tail != self.sq_limit
+    }
+
+    /// Makes `has_room` say no, whatever there is.
+    pub(crate) fn block(&mut self, blocked: bool) {
+        self.blocked = blocked;
+        self.set_limit();
+    }
+
+    #[inline(always)]
+    fn set_limit(&mut self) {
+        let full = self.sq_taken.wrapping_add(self.sq_entries);
+        self.sq_limit = if self.blocked { self.sq_tail } else { full };
+    }
+
+    /// The next submission entry, zeroed; there must be space. It counts as staged at once; the
+    /// kernel does not look before `enter`.
+    #[inline(always)]
+    pub(crate) fn claim(&mut self) -> &mut Sqe {
+        debug_assert!(self.space() > 0);
+        let offset = ((self.sq_tail & self.sq_mask) as usize) << self.sqe_shift;
+        self.sq_tail = self.sq_tail.wrapping_add(1);
+        // SAFETY: the masked offset is inside the mapping of entries, which lives as long as self;
+        // between `staged` entries nobody else reads or writes this one.
+        unsafe {
+            let entry = self.sqes.add(offset).cast::<Sqe>();
+            entry.write(Sqe::default());
+            &mut *entry
+        }
+    }
+
+    /// Stages a copy of `wide`, with its second half where entries have one; there must be space.
+    pub(crate) fn push(&mut self, wide: &WideSqe) {
+        let is_wide = self.sqe_shift == 7;
+        let entry = self.claim();
+        *entry = wide.sqe;
+        if is_wide {
+            // SAFETY: with a shift of 7 the entry is followed by its other 64 bytes.
+            unsafe { std::ptr::from_mut(entry).add(1).cast::<[u64; 8]>().write(wide.tail) };
+        }
+        self.set_limit();
+    }
+
+    /// Shows the other side what was staged and what was taken.
+    #[inline(always)]
+    pub(crate) fn publish(&self) {
+        // SAFETY: both words are in the mapping. Release pairs with the kernel's acquire of the
+        // tail (the entries are written before it) and of the head (our reads are done).
+        unsafe {
+            (*self.sq_tail_shared).store(self.sq_tail, Ordering::Release);
+            (*self.cq_head_shared).store(self.cq_head, Ordering::Release);
+        }
+    }
+
+    /// The other side has taken `count` of the staged entries.
+    #[inline(always)]
+    pub(crate) fn taken(&mut self, count: u32) {
+        self.sq_taken = self.sq_taken.wrapping_add(count);
+        self.set_limit();
+    }
+
+    /// Completions that are there; looks at the producer's tail.
+    #[inline(always)]
+    pub(crate) fn ready(&mut self) -> u32 {
+        // SAFETY: in the mapping. Acquire pairs with the kernel's release of the tail, so that the
+        // entries before it are complete.
+        self.cq_tail = unsafe { (*self.cq_tail_shared).load(Ordering::Acquire) };
+        self.cq_tail.wrapping_sub(self.cq_head)
+    }
+
+    /// Lets `peek` see as many as `count` of those that `ready` counted.
+    pub(crate) fn offer(&mut self, count: u32) {
+        self.cq_limit = self.cq_head.wrapping_add(count);
+    }
+
+    /// The oldest completion that was offered; `advance` takes it. Its `extra` is not read.
+    #[inline(always)]
+    pub(crate) fn peek(&self) -> Option<Cqe> {
+        (self.cq_head != self.cq_limit).then(|| self.read(false))
+    }
+
+    #[inline(always)]
+    pub(crate) fn advance(&mut self) {
+        self.cq_head = self.cq_head.wrapping_add(1);
+    }
+
+    /// Takes the oldest completion that was offered.
+    pub(crate) fn pop_offered(&mut self) -> Option<Cqe> {
+        if self.cq_head == self.cq_limit { None } else { self.pop() }
+    }
+
+    /// Takes the oldest completion of those that the last `ready` counted.
+    pub(crate) fn pop(&mut self) -> Option<Cqe> {
+        if self.cq_head == self.cq_tail {
+            return None;
+        }
+        let cqe = self.read(self.cqe_shift == 5);
+        self.advance();
+        Some(cqe)
+    }
+
+    #[inline(always)]
+    fn read(&self, with_extra: bool) -> Cqe {
+        let offset = ((self.cq_head & self.cq_mask) as usize) << self.cqe_shift;
+        // SAFETY: the masked offset is inside the mapping, and the entry is before the tail that
+        // was read with acquire; the kernel does not reuse it before the head is stored.
+        unsafe {
+            let entry = self.cqes.add(offset).cast::<u64>();
+            let word = entry.add(1).read();
+            let extra = if with_extra { entry.add(2).read() } else { 0 };
+            Cqe {
+                user_data: entry.read(),
+                result: word as u32 as i32,
+                flags: (word >> 32) as u32,
+                extra,
+            }
+        }
+    }
+
+    /// Whether completions wait outside the queue for the next enter with get-events.
+    #[inline(always)]
+    pub(crate) fn overflown(&self) -> bool {
+        // SAFETY: in the mapping. Relaxed: a hint; the enter that it leads to synchronises.
+        let flags = unsafe { (*self.sq_flags).load(Ordering::Relaxed) };
+        flags & abi::IORING_SQ_CQ_OVERFLOW != 0
+    }
+
+    /// For queues of our own: takes the oldest staged entry.
+    #[inline(always)]
+    pub(crate) fn take_staged(&mut self) -> Option<Sqe> {
+        if self.staged() == 0 {
+            return None;
+        }
+        let offset = ((self.sq_taken & self.sq_mask) as usize) << self.sqe_shift;
+        // SAFETY: the masked offset is inside the memory of entries, and this entry was staged.
+        let entry = unsafe { self.sqes.add(offset).cast::<Sqe>().read() };
+        self.taken(1);
+        Some(entry)
+    }
+
+    /// For queues of our own: adds a completion; false if there is no room.
+    #[inline(always)]
+    pub(crate) fn complete(&mut self, cqe: Cqe) -> bool {
+        // SAFETY: in our memory, which only this thread uses.
+        let tail = unsafe { (*self.cq_tail_shared).load(Ordering::Relaxed) };
+        if tail.wrapping_sub(self.cq_head) == self.cq_entries {
+            return false;
+        }
+        let offset = ((tail & self.cq_mask) as usize) << self.cqe_shift;
+        // SAFETY: the masked offset is inside the memory of entries, and this one is free.
+        unsafe {
+            let entry = self.cqes.add(offset).cast::<u64>();
+            entry.write(cqe.user_data);
+            entry.add(1).write(u64::from(cqe.flags) << 32 | u64::from(cqe.result as u32));
+            if self.cqe_shift == 5 {
+                entry.add(2).write(cqe.extra);
+                entry.add(3).write(0);
+            }
+            (*self.cq_tail_shared).store(tail.wrapping_add(1), Ordering::Relaxed);
+        }
+        true
+    }
+
+    /// For queues of our own: says whether completions wait for room.
+    pub(crate) fn set_overflown(&mut self, overflown: bool) {
+        let flags = if overflown { abi::IORING_SQ_CQ_OVERFLOW } else { 0 };
+        // SAFETY: in our memory.
+        unsafe { (*self.sq_flags).store(flags, Ordering::Relaxed) };
+    }
+
+    /// For a forked child's copy: the mappings do not exist here.
+    pub(crate) fn abandon(&mut self) {
+        match self.memory.take() {
+            Some(Memory::Shared { _queues, _entries }) => {
+                _queues.forget();
+                _entries.forget();
+            }
+            Some(Memory::Own(region)) => drop(region),
+            None => {}
+        }
+    }
+}

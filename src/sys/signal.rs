@@ -1,0 +1,83 @@
+//! The signal that ends a sleeping call on a thread of the engine's own. Which one is settled once
+//! per process: the highest real-time signal below SIGRTMAX - 1 that nobody has a handler for. Its
+//! handler does nothing and has no SA_RESTART, so that the call returns -EINTR. Threads of the
+//! program never get it: it is sent to the engine's threads by name.
+
+use crate::sys::errno::Errno;
+use std::sync::OnceLock;
+
+/// The highest real-time signals are left to debuggers and valgrind.
+const LEFT_ALONE: i32 = 2;
+
+static CHOSEN: OnceLock<Result<i32, Errno>> = OnceLock::new();
+
+/// The signal's number; installs its handler when first called. EBUSY: every one is in use.
+pub(crate) fn interrupt_number() -> Result<i32, Errno> {
+    *CHOSEN.get_or_init(choose)
+}
+
+fn choose() -> Result<i32, Errno> {
+    let numbers = (libc::SIGRTMIN()..=libc::SIGRTMAX() - LEFT_ALONE).rev();
+    for number in numbers {
+        // SAFETY: valid structures; only a signal that nobody handles gets our handler.
+        unsafe {
+            let mut present: libc::sigaction = std::mem::zeroed();
+            let asked = libc::sigaction(number, std::ptr::null(), &mut present);
+            if asked != 0 || present.sa_sigaction != libc::SIG_DFL {
+                continue;
+            }
+            let mut ours: libc::sigaction = std::mem::zeroed();
+            ours.sa_sigaction = on_interrupt as extern "C" fn(libc::c_int) as usize;
+            if libc::sigaction(number, &ours, std::ptr::null_mut()) == 0 {
+                return Ok(number);
+            }
+        }
+    }
+    Err(Errno::EBUSY)
+}
+
+extern "C" fn on_interrupt(_: libc::c_int) {}
+
+/// Runs `body` with every signal held back; threads that it starts hold them back for good.
+pub(crate) fn with_all_blocked<T>(body: impl FnOnce() -> T) -> T {
+    // SAFETY: valid sets; the mask is put back as it was.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        let mut before: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+        let value = body();
+        libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
+        value
+    }
+}
+
+/// Lets the calling thread, which holds every signal back, be interrupted.
+pub(crate) fn accept_interrupts() {
+    let Ok(number) = interrupt_number() else { return };
+    // SAFETY: a valid set.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, number);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
+    }
+}
+
+/// A thread that can be interrupted. Only while the thread is known to live.
+#[derive(Clone, Copy)]
+pub(crate) struct Target(libc::pid_t);
+
+impl Target {
+    pub(crate) fn current() -> Target {
+        // SAFETY: no arguments, no failure.
+        Target(unsafe { libc::gettid() })
+    }
+
+    /// Ends the call that the thread sleeps in; nothing if it sleeps in none.
+    pub(crate) fn interrupt(self) {
+        let Ok(number) = interrupt_number() else { return };
+        // SAFETY: a signal to a thread of this process, which ignores it but for the -EINTR.
+        unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), self.0, number) };
+    }
+}
