@@ -1,6 +1,7 @@
-//! What the kernel is: the ring's memory and its three system calls, epoll and the plain calls that
-//! stand in for a ring, clocks, the thread's identity, event descriptors and error numbers. The only layer that says `libc::`. Everything above sees
-//! safe types; the `unsafe` of system calls and of shared memory ends here.
+//! What the kernel is: the ring's memory and its three system calls, epoll and the plain calls
+//! that stand in for a ring, clocks, the thread's identity, event descriptors and error numbers.
+//! The only layer that says `libc::`. Everything above sees safe types; the `unsafe` of system
+//! calls and of shared memory ends here.
 
 pub(crate) mod atomic;
 pub(crate) mod calls;

@@ -6,8 +6,6 @@
 
 pub(crate) mod epoll;
 pub(crate) mod uring;
-mod waiters;
-mod watches;
 
 use crate::engine::Choice;
 use crate::sys::entry::{Cqe, Sqe, WideSqe, sqe_flags};

@@ -1,5 +1,6 @@
 //! Which descriptors the epoll instance watches, and who waits for them. A registration is made
-//! once, edge-triggered, and kept while the number stays open, so that waiting costs no system call.
+//! once, edge-triggered, and kept while the number stays open, so that waiting costs no system
+//! call.
 //!
 //! The kernel drops a registration without a word when its file is closed, and the number may name
 //! another file soon after. Closes of the engine's own and descriptors that it makes are known; for
@@ -8,7 +9,7 @@
 //! some milliseconds. A check is a renewal, which reports readiness anew; so a wait is late by that
 //! moment at the worst, and never lost.
 
-use crate::engine::backend::waiters::{List, Place, Side, Waiters};
+use crate::engine::backend::epoll::waiters::{List, Place, Side, Waiters};
 use crate::engine::pages::Pages;
 use crate::sys::errno::Errno;
 use crate::sys::plain;

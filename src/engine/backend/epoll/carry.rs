@@ -1,0 +1,298 @@
+//! Carrying operations out without a ring: which are tried at once, what they wait for when they
+//! would sleep, and who is tried again when a descriptor is ready.
+
+use crate::engine::backend::epoll::waiters::{Place, Side};
+use crate::engine::backend::epoll::{Epoll, LINKS};
+use crate::engine::pool::Job;
+use crate::op::{self, Fallback, Outcome};
+use crate::sys::entry::{Opcode, Sqe, cqe_flags, sqe_flags};
+use crate::sys::errno::Errno;
+use crate::sys::poller::{events, poll_now};
+use crate::sys::queues::Queues;
+
+/// Completions of one multishot accept, per look at its listener.
+const ACCEPTS_MAX: u32 = 64;
+
+/// What is to be done with an operation.
+pub(super) enum Next {
+    End(i32),
+    Wait { side: Side, wanted: u32, sleeps: bool },
+    Sleep(fn(&Sqe) -> i32),
+}
+
+impl Epoll {
+    #[inline(always)]
+    pub(super) fn start(&mut self, queues: &mut Queues, mut entry: Sqe) {
+        match self.try_now(queues, &mut entry) {
+            Next::End(result) => self.end(queues, &entry, result, 0),
+            next => {
+                let key = self.watches.waiters.add(entry, Place::Due);
+                self.put_off(queues, key, next);
+            }
+        }
+    }
+
+    /// Lets an operation wait for its descriptor, or for the pool.
+    pub(super) fn put_off(&mut self, queues: &mut Queues, key: u32, next: Next) {
+        let outcome = match next {
+            Next::End(result) => return self.finish(queues, key, result),
+            Next::Sleep(call) => self.hand_to_pool(key, call),
+            Next::Wait { side, wanted, sleeps } => {
+                let entry = &self.watches.waiters.at(key).entry;
+                let multishot = is_multishot(entry);
+                // A call that must not sleep in vain wants to know what is ready now; so does a
+                // multishot poll, which reports it.
+                let renews = sleeps || (side == Side::Pollers && multishot);
+                self.watches.waiters.at(key).sleeps = sleeps;
+                match self.watches.wait(key, side, wanted, renews) {
+                    Err(Errno::EPERM) => self.sleep_unwatched(key),
+                    Ok(()) if side == Side::Readers && multishot => {
+                        let fd = self.watches.waiters.at(key).entry.fd;
+                        return self.serve(queues, fd, side);
+                    }
+                    waits => waits,
+                }
+            }
+        };
+        if let Err(errno) = outcome {
+            self.finish(queues, key, errno.status());
+        }
+    }
+
+    /// A file that cannot be watched never keeps a caller waiting but for its disk.
+    fn sleep_unwatched(&mut self, key: u32) -> Result<(), Errno> {
+        let opcode = self.watches.waiters.at(key).entry.opcode;
+        match op::fallback(opcode) {
+            Some(Fallback::Either { sleep, .. }) => self.hand_to_pool(key, sleep),
+            // It is no socket, as the call will say.
+            Some(Fallback::Trying(attempt)) => {
+                match attempt(&mut self.watches.waiters.at(key).entry) {
+                    Outcome::Done(result) => Errno::check(result).map(drop),
+                    _ => Err(Errno::EPERM),
+                }
+            }
+            _ => Err(Errno::EPERM),
+        }
+    }
+
+    fn hand_to_pool(&mut self, key: u32, call: fn(&Sqe) -> i32) -> Result<(), Errno> {
+        let waiter = self.watches.waiters.at(key);
+        waiter.place = Place::Pool;
+        let entry = waiter.entry;
+        let priority = if op::has_priority(entry.opcode) { entry.ioprio } else { 0 };
+        self.pool.submit(Job { id: entry.user_data, call, entry, priority })
+    }
+
+    /// Carries an operation out as far as that goes without sleeping.
+    #[inline(always)]
+    pub(super) fn try_now(&mut self, queues: &mut Queues, entry: &mut Sqe) -> Next {
+        if entry.flags & !(LINKS | sqe_flags::ASYNC) != 0 || entry.personality != 0 {
+            return Next::End(refused(entry).status());
+        }
+        match op::fallback(entry.opcode) {
+            Some(Fallback::Trying(attempt)) => self.attempt(entry, attempt, None),
+            Some(Fallback::Either { attempt, sleep }) => self.attempt(entry, attempt, Some(sleep)),
+            Some(Fallback::Prompt(call)) => {
+                if entry.opcode == Opcode::IORING_OP_CLOSE as u8 {
+                    self.watches.forget(entry.fd, true);
+                }
+                self.system_calls += 1;
+                Next::End(call(entry))
+            }
+            Some(Fallback::Sleeping(call)) => Next::Sleep(call),
+            Some(Fallback::Readiness) => self.poll(entry),
+            None => Next::End(self.answer(queues, entry)),
+        }
+    }
+
+    #[inline(always)]
+    fn attempt(
+        &mut self, entry: &mut Sqe, attempt: fn(&mut Sqe) -> Outcome,
+        sleep: Option<fn(&Sqe) -> i32>,
+    ) -> Next {
+        let side = op::side(entry.opcode);
+        let side = if side == events::IN { Side::Readers } else { Side::Writers };
+        let wait = |wanted: u32, sleeps: bool| Next::Wait { side, wanted, sleeps };
+        let may_wait = op::may_wait(entry);
+        let is_connect = entry.opcode == Opcode::IORING_OP_CONNECT as u8;
+        if may_wait && !is_connect {
+            // Asked not to run here; a socket's call never sleeps anywhere.
+            if sleep.is_some() && entry.flags & sqe_flags::ASYNC != 0 {
+                return wait(0, false);
+            }
+            if is_multishot(entry)
+                || self.watches.get(entry.fd).is_some_and(|watch| !watch.is_worth_trying(side))
+            {
+                return wait(0, false);
+            }
+        }
+        self.system_calls += 1;
+        match attempt(entry) {
+            Outcome::Done(result) => {
+                if op::net::drains(entry, result)
+                    && let Some(watch) = self.watches.get(entry.fd)
+                {
+                    watch.found_drained();
+                }
+                Next::End(result)
+            }
+            Outcome::Unready(wanted) => {
+                if wanted & (events::IN | events::OUT) != 0
+                    && let Some(watch) = self.watches.get(entry.fd)
+                {
+                    watch.found_unready(side);
+                }
+                wait(wanted, false)
+            }
+            Outcome::Sleeps(0) => match sleep {
+                Some(sleep) => Next::Sleep(sleep),
+                None => Next::End(Errno::EOPNOTSUPP.status()),
+            },
+            Outcome::Sleeps(wanted) => wait(wanted, true),
+        }
+    }
+
+    fn poll(&mut self, entry: &Sqe) -> Next {
+        let Some(wanted) = op::poll::wanted(entry) else {
+            return Next::End(Errno::EINVAL.status());
+        };
+        let wait = Next::Wait { side: Side::Pollers, wanted, sleeps: false };
+        if is_multishot(entry) {
+            return wait;
+        }
+        self.system_calls += 1;
+        match poll_now(entry.fd, wanted) {
+            Err(errno) => Next::End(errno.status()),
+            Ok(0) if entry.fd >= 0 => wait,
+            Ok(0 | events::NVAL) => Next::End(Errno::EBADF.status()),
+            Ok(ready) => Next::End(ready as i32),
+        }
+    }
+
+    pub(super) fn serve_again(&mut self, queues: &mut Queues) {
+        for _ in 0..self.again.len() {
+            if let Some(fd) = self.again.pop_front() {
+                self.serve(queues, fd, Side::Readers);
+            }
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn serve_event(&mut self, queues: &mut Queues, token: u64, seen: u32) {
+        let Some(fd) = self.watches.note_event(token, seen) else { return };
+        let ends = seen & (events::HUP | events::ERR) != 0;
+        if ends || seen & (events::IN | events::RDHUP | events::PRI) != 0 {
+            self.serve(queues, fd, Side::Readers);
+        }
+        if ends || seen & events::OUT != 0 {
+            self.serve(queues, fd, Side::Writers);
+        }
+        self.tell_pollers(queues, fd, seen);
+    }
+
+    fn first(&mut self, fd: i32, side: Side) -> Option<u32> {
+        self.watches.get(fd)?.list(side).first.checked_sub(1)
+    }
+
+    /// Tries the operations that wait on one side of a descriptor, until one finds nothing.
+    #[inline(always)]
+    fn serve(&mut self, queues: &mut Queues, fd: i32, side: Side) {
+        let mut next = self.first(fd, side);
+        while let Some(key) = next {
+            next = self.watches.waiters.next(key);
+            let waiter = self.watches.waiters.at(key);
+            if waiter.sleeps {
+                self.watches.unlist(key);
+                if let Err(errno) = self.sleep_unwatched(key) {
+                    self.finish(queues, key, errno.status());
+                }
+                continue;
+            }
+            let attempt = match op::fallback(waiter.entry.opcode) {
+                Some(Fallback::Trying(attempt) | Fallback::Either { attempt, .. }) => attempt,
+                _ => continue,
+            };
+            if is_multishot(&waiter.entry) {
+                self.accept_many(queues, key, attempt);
+                continue;
+            }
+            self.system_calls += 1;
+            match attempt(&mut waiter.entry) {
+                Outcome::Done(result) => {
+                    let drains = op::net::drains(&waiter.entry, result);
+                    self.watches.unlist(key);
+                    self.finish(queues, key, result);
+                    if drains && let Some(watch) = self.watches.get(fd) {
+                        watch.found_drained();
+                        break;
+                    }
+                }
+                Outcome::Unready(wanted) if wanted & (events::IN | events::OUT) != 0 => {
+                    if let Some(watch) = self.watches.get(fd) {
+                        watch.found_unready(side);
+                    }
+                    break;
+                }
+                Outcome::Unready(_) => {}
+                Outcome::Sleeps(_) => {
+                    self.watches.unlist(key);
+                    if let Err(errno) = self.sleep_unwatched(key) {
+                        self.finish(queues, key, errno.status());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes connections until there are no more, or the others' turn has come.
+    fn accept_many(&mut self, queues: &mut Queues, key: u32, attempt: fn(&mut Sqe) -> Outcome) {
+        let fd = self.watches.waiters.at(key).entry.fd;
+        for _ in 0..ACCEPTS_MAX {
+            let entry = &mut self.watches.waiters.at(key).entry;
+            let id = entry.user_data;
+            self.system_calls += 1;
+            match attempt(entry) {
+                Outcome::Done(accepted) if accepted >= 0 => {
+                    self.watches.forget(accepted, false);
+                    self.post(queues, id, accepted, cqe_flags::MORE);
+                }
+                Outcome::Done(failed) => {
+                    self.watches.unlist(key);
+                    return self.finish(queues, key, failed);
+                }
+                _ => return,
+            }
+        }
+        self.again.push_back(fd);
+    }
+
+    fn tell_pollers(&mut self, queues: &mut Queues, fd: i32, seen: u32) {
+        let mut next = self.first(fd, Side::Pollers);
+        while let Some(key) = next {
+            next = self.watches.waiters.next(key);
+            let entry = &self.watches.waiters.at(key).entry;
+            let wanted = op::poll::wanted(entry).unwrap_or_default();
+            let ready = (seen & (wanted | events::ERR | events::HUP)) as i32;
+            if ready == 0 {
+                continue;
+            }
+            let id = entry.user_data;
+            if is_multishot(entry) {
+                self.post(queues, id, ready, cqe_flags::MORE);
+            } else {
+                self.watches.unlist(key);
+                self.finish(queues, key, ready);
+            }
+        }
+    }
+}
+
+fn is_multishot(entry: &Sqe) -> bool {
+    op::net::is_multishot_accept(entry)
+        || (entry.opcode == Opcode::IORING_OP_POLL_ADD as u8 && op::poll::is_multishot(entry))
+}
+
+/// Why an entry with flags that only a ring understands fails there without what it refers to.
+fn refused(entry: &Sqe) -> Errno {
+    if entry.flags & sqe_flags::FIXED_FILE != 0 { Errno::EBADF } else { Errno::EINVAL }
+}
