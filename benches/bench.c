@@ -7,17 +7,24 @@
 #include <inttypes.h>
 #include <linux/perf_event.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 /* A reference that differs from itself by more than this makes wall-clock ratios worthless. */
 static const double REPEAT_MAX = 0.05;
-enum { RESAMPLES = 2000 };
+enum {
+    RESAMPLES = 2000,
+    QUIESCE_US = 2000, /* what a process that has nothing left to do takes until all of it sleeps */
+};
 
 void bench_die(const char *format, ...) {
     va_list args;
@@ -74,7 +81,7 @@ uint64_t bench_clock_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
 
 uint64_t bench_thread_cpu_ns(void) { return clock_ns(CLOCK_THREAD_CPUTIME_ID); }
 
-uint64_t bench_process_cpu_ns(int pid) {
+uint64_t bench_process_cpu_ns(pid_t pid) {
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/task", pid);
     DIR *tasks = opendir(path);
@@ -112,7 +119,7 @@ uint64_t bench_random(uint64_t *state) {
     return z ^ (z >> 31);
 }
 
-int bench_count_system_calls(int pid) {
+int bench_count_system_calls(pid_t pid) {
     FILE *id = fopen("/sys/kernel/tracing/events/raw_syscalls/sys_enter/id", "r");
     if (!id)
         id = fopen("/sys/kernel/debug/tracing/events/raw_syscalls/sys_enter/id", "r");
@@ -137,6 +144,66 @@ uint64_t bench_counter(int fd) {
     return value;
 }
 
+void bench_child_start(struct bench_child *child, void (*body)(int channel, void *arg), void *arg,
+                       bool count_system_calls) {
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+        bench_die("socketpair: %s", strerror(errno));
+    pid_t parent = getpid();
+    fflush(NULL);
+    *child = (struct bench_child){.pid = fork(), .channel = ends[0], .counter = -1};
+    if (child->pid < 0)
+        bench_die("fork: %s", strerror(errno));
+    if (child->pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent)
+            _exit(1);
+        close(ends[0]);
+        /* So that the counter is there before the first thread is, and is inherited by all. */
+        bench_child_stop(ends[1]);
+        body(ends[1], arg);
+        _exit(0);
+    }
+    close(ends[1]);
+    bench_child_await(child);
+    if (count_system_calls)
+        child->counter = bench_count_system_calls(child->pid);
+    if (count_system_calls && child->counter < 0)
+        bench_die("system calls cannot be counted: %s", strerror(errno));
+    bench_child_go_on(child);
+}
+
+void bench_child_stop(int channel) {
+    char byte = 0;
+    if (send(channel, &byte, 1, MSG_NOSIGNAL) != 1 || read(channel, &byte, 1) != 1)
+        bench_die("the parent is gone");
+}
+
+void bench_child_await(const struct bench_child *child) {
+    char byte;
+    if (read(child->channel, &byte, 1) != 1)
+        bench_die("the process that is measured has ended");
+    usleep(QUIESCE_US);
+}
+
+void bench_child_go_on(const struct bench_child *child) {
+    if (send(child->channel, "", 1, MSG_NOSIGNAL) != 1)
+        bench_die("the process that is measured: %s", strerror(errno));
+}
+
+uint64_t bench_child_spent(const struct bench_child *child) {
+    return child->counter < 0 ? bench_process_cpu_ns(child->pid) : bench_counter(child->counter);
+}
+
+void bench_child_end(const struct bench_child *child) {
+    int status;
+    if (waitpid(child->pid, &status, 0) != child->pid || status != 0)
+        bench_die("the process that is measured ended with %#x", status);
+    close(child->channel);
+    if (child->counter >= 0)
+        close(child->counter);
+}
+
 static int by_value(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
@@ -148,7 +215,7 @@ static double median(double *values, size_t count) {
     return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 
-static void ratio_interval(const double *ratios, size_t count, double *low, double *high) {
+static void ratio_interval(const double *ratios, size_t count, struct bench_ratio *ratio) {
     static double medians[RESAMPLES], resample[BENCH_ROUNDS_MAX];
     uint64_t seed = 1;
     for (size_t i = 0; i < RESAMPLES; i++) {
@@ -157,13 +224,37 @@ static void ratio_interval(const double *ratios, size_t count, double *low, doub
         medians[i] = median(resample, count);
     }
     qsort(medians, RESAMPLES, sizeof *medians, by_value);
-    *low = medians[RESAMPLES / 40];
-    *high = medians[RESAMPLES - 1 - RESAMPLES / 40];
+    ratio->low = medians[RESAMPLES / 40];
+    ratio->high = medians[RESAMPLES - 1 - RESAMPLES / 40];
 }
 
-void bench_compare(const struct bench_engine *engines, size_t count, size_t references,
-                   uint64_t rounds, void *arg, struct bench_figure *figures) {
-    static double samples[BENCH_ENGINES_MAX][BENCH_ROUNDS_MAX][2];
+/* Of the last bench_compare: forwards and backwards. */
+static double samples[BENCH_ENGINES_MAX][BENCH_ROUNDS_MAX][2];
+static size_t rounds_sampled;
+
+size_t bench_choose(const struct bench_engine *all, size_t count, const char *names,
+                    struct bench_engine *chosen) {
+    bool wanted[BENCH_ENGINES_MAX] = {false};
+    size_t chosen_count = 0;
+    for (size_t length; names && *names; names += length + (names[length] == ',')) {
+        length = strcspn(names, ",");
+        size_t e = 0;
+        while (e < count && (strlen(all[e].name) != length || strncmp(all[e].name, names, length)))
+            e++;
+        if (e == count)
+            bench_die("there is no engine %.*s", (int)length, names);
+        wanted[e] = true;
+    }
+    for (size_t e = 0; e < count; e++)
+        if (!names || wanted[e])
+            chosen[chosen_count++] = all[e];
+    if (!chosen_count)
+        bench_die("no engine was chosen");
+    return chosen_count;
+}
+
+void bench_compare(const struct bench_engine *engines, size_t count, uint64_t rounds, void *arg,
+                   struct bench_figure *figures) {
     static double scratch[2 * BENCH_ROUNDS_MAX];
     if (rounds < 1 || rounds > BENCH_ROUNDS_MAX || count > BENCH_ENGINES_MAX)
         bench_die("1 to %d rounds", BENCH_ROUNDS_MAX);
@@ -175,7 +266,7 @@ void bench_compare(const struct bench_engine *engines, size_t count, size_t refe
         for (size_t e = count; e-- > 0;)
             samples[e][r][1] = engines[e].sample(arg);
     }
-    size_t reference = 0;
+    rounds_sampled = rounds;
     for (size_t e = 0; e < count; e++) {
         struct bench_figure *figure = &figures[e];
         for (size_t r = 0; r < rounds; r++) {
@@ -188,18 +279,18 @@ void bench_compare(const struct bench_engine *engines, size_t count, size_t refe
         figure->median = median(scratch, 2 * rounds);
         figure->low = scratch[0];
         figure->high = scratch[2 * rounds - 1];
-        if (e < references && figure->median < figures[reference].median)
-            reference = e;
     }
-    for (size_t e = 0; e < count; e++) {
-        struct bench_figure *figure = &figures[e];
-        for (size_t r = 0; r < rounds; r++)
-            scratch[r] = (samples[e][r][0] + samples[e][r][1]) /
-                         (samples[reference][r][0] + samples[reference][r][1]);
-        ratio_interval(scratch, rounds, &figure->ratio_low, &figure->ratio_high);
-        figure->ratio = median(scratch, rounds);
-        figure->reference = e == reference;
-    }
+}
+
+struct bench_ratio bench_ratio(size_t engine, size_t to) {
+    static double ratios[BENCH_ROUNDS_MAX];
+    struct bench_ratio ratio;
+    for (size_t r = 0; r < rounds_sampled; r++)
+        ratios[r] = (samples[engine][r][0] + samples[engine][r][1]) /
+                    (samples[to][r][0] + samples[to][r][1]);
+    ratio_interval(ratios, rounds_sampled, &ratio);
+    ratio.median = median(ratios, rounds_sampled);
+    return ratio;
 }
 
 static void report_row(struct bench_report *report, const char *format, ...)
@@ -220,7 +311,7 @@ void bench_report_open(struct bench_report *report, const char *title, const cha
                        uint64_t rounds, const char *json) {
     *report = (struct bench_report){.unit = unit, .first = true};
     printf("%s, %s, %" PRIu64 " rounds\n", title, unit, rounds);
-    printf("  %-30s %-16s %9s %9s %9s  %s\n", "case", "engine", "median", "low", "high",
+    printf("  %-26s %-15s %9s %9s %9s  %s\n", "case", "engine", "median", "low", "high",
            "ratio [95 % interval]");
     if (!json)
         return;
@@ -235,48 +326,122 @@ void bench_report_open(struct bench_report *report, const char *title, const cha
             title, unit, rounds, machine.release);
 }
 
+static size_t engine_named(const char *name, const struct bench_engine *engines, size_t count) {
+    size_t e = 0;
+    while (e < count && strcmp(engines[e].name, name))
+        e++;
+    return e;
+}
+
+void bench_report_limits(struct bench_report *report, const char *limits,
+                         const struct bench_engine *engines, size_t count) {
+    while (limits && *limits) {
+        struct bench_limit *limit = &report->limit[report->limits++];
+        int read = 0;
+        if (report->limits > BENCH_LIMITS_MAX ||
+            sscanf(limits, "%31[^/]/%31[^=]=%lf%n", limit->engine, limit->to, &limit->most,
+                   &read) != 3 ||
+            (limits[read] != ',' && limits[read]))
+            bench_die("at most %d limits such as aio-epoll/libuv=1.0", BENCH_LIMITS_MAX);
+        if (engine_named(limit->engine, engines, count) == count ||
+            engine_named(limit->to, engines, count) == count)
+            bench_die("%s/%s cannot be judged: both must run", limit->engine, limit->to);
+        limits += read + (limits[read] == ',');
+    }
+}
+
+/* The place of the fastest engine with a role; `count` if there is none. */
+static size_t fastest(enum bench_role role, const struct bench_engine *engines,
+                      const struct bench_figure *figures, size_t count) {
+    size_t best = count;
+    for (size_t e = 0; e < count; e++)
+        if (engines[e].role == role && (best == count || figures[e].median < figures[best].median))
+            best = e;
+    return best;
+}
+
+/* A ratio in the table and in the row of JSON. */
+static void report_ratio(struct bench_report *report, const char *key, struct bench_ratio ratio) {
+    printf("  %.3f [%.3f, %.3f]", ratio.median, ratio.low, ratio.high);
+    if (report->json)
+        fprintf(report->json, ", \"%s\": %.4f, \"%s_low\": %.4f, \"%s_high\": %.4f", key,
+                ratio.median, key, ratio.low, key, ratio.high);
+}
+
+/* Where the denominator does not repeat, the whole interval must be on one side of the limit. */
+static void judge(struct bench_report *report, const char *name, const struct bench_limit *limit,
+                  const struct bench_engine *engines, const struct bench_figure *figures,
+                  size_t count) {
+    size_t to = engine_named(limit->to, engines, count);
+    struct bench_ratio ratio = bench_ratio(engine_named(limit->engine, engines, count), to);
+    bool repeats = figures[to].repeat <= REPEAT_MAX;
+    const char *verdict = "cannot be judged: repeat the run on a quieter machine";
+    if ((repeats ? ratio.median : ratio.high) <= limit->most)
+        verdict = "holds";
+    else if ((repeats ? ratio.median : ratio.low) > limit->most)
+        verdict = "over the limit";
+    report->failed |= strcmp(verdict, "holds") != 0;
+    printf("  %-26s %s/%s  %.3f [%.3f, %.3f], limit %.3f: %s\n", name, limit->engine, limit->to,
+           ratio.median, ratio.low, ratio.high, limit->most, verdict);
+    report_row(report,
+               "{\"case\": \"%s\", \"engine\": \"%s\", \"to\": \"%s\", \"ratio\": %.4f, "
+               "\"ratio_low\": %.4f, \"ratio_high\": %.4f, \"limit\": %.4f, \"verdict\": \"%s\"}",
+               name, limit->engine, limit->to, ratio.median, ratio.low, ratio.high, limit->most,
+               verdict);
+}
+
 void bench_report_case(struct bench_report *report, const char *name,
                        const struct bench_engine *engines, const struct bench_figure *figures,
                        size_t count) {
-    double repeat = 0;
-    for (size_t e = 0; e < count; e++)
-        if (figures[e].reference)
-            repeat = figures[e].repeat;
+    size_t reference = fastest(BENCH_LIMIT, engines, figures, count);
+    size_t peer = fastest(BENCH_PEER, engines, figures, count);
+    if (reference == count)
+        reference = 0;
     for (size_t e = 0; e < count; e++) {
         const struct bench_figure *figure = &figures[e];
-        printf("  %-30s %-16s %9.1f %9.1f %9.1f", name, engines[e].name, figure->median,
+        printf("  %-26s %-15s %9.1f %9.1f %9.1f", name, engines[e].name, figure->median,
                figure->low, figure->high);
-        if (figure->reference)
-            printf("  reference, repeats within %.1f %%\n", 100 * repeat);
-        else if (repeat <= REPEAT_MAX)
-            printf("  %.3f [%.3f, %.3f]\n", figure->ratio, figure->ratio_low, figure->ratio_high);
-        else
-            puts("  no ratio");
         report_row(report,
                    "{\"case\": \"%s\", \"engine\": \"%s\", \"median\": %.3f, \"low\": %.3f, "
-                   "\"high\": %.3f, \"ratio\": %.4f, \"ratio_low\": %.4f, \"ratio_high\": %.4f, "
-                   "\"reference\": %s, \"repeats\": %s}",
-                   name, engines[e].name, figure->median, figure->low, figure->high, figure->ratio,
-                   figure->ratio_low, figure->ratio_high, figure->reference ? "true" : "false",
-                   repeat <= REPEAT_MAX ? "true" : "false");
+                   "\"high\": %.3f, \"repeats_within\": %.4f, \"reference\": %s",
+                   name, engines[e].name, figure->median, figure->low, figure->high, figure->repeat,
+                   e == reference ? "true" : "false");
+        if (e == reference)
+            printf("  %-20s", "reference");
+        else if (figures[reference].repeat > REPEAT_MAX)
+            printf("  %-20s", "no ratio");
+        else
+            report_ratio(report, "ratio", bench_ratio(e, reference));
+        if (peer < count && e != peer) {
+            printf("; to %s", engines[peer].name);
+            report_ratio(report, "peer_ratio", bench_ratio(e, peer));
+        }
+        putchar('\n');
+        if (report->json)
+            putc('}', report->json);
     }
-    if (repeat > REPEAT_MAX)
-        printf("  %-30s the reference does not repeat within 5 %%: read no ratio from this run\n",
+    printf("  %-26s %s repeats within %.1f %%\n", name, engines[reference].name,
+           100 * figures[reference].repeat);
+    if (figures[reference].repeat > REPEAT_MAX)
+        printf("  %-26s the reference does not repeat within 5 %%: read no ratio from this run\n",
                name);
+    for (size_t i = 0; i < report->limits; i++)
+        judge(report, name, &report->limit[i], engines, figures, count);
     fflush(stdout);
 }
 
 void bench_report_exact(struct bench_report *report, const char *name, const char *engine,
                         const char *unit, double value) {
-    printf("  %-30s %-16s %9.3f %s\n", name, engine, value, unit);
+    printf("  %-26s %-15s %9.3f %s\n", name, engine, value, unit);
     report_row(report, "{\"case\": \"%s\", \"engine\": \"%s\", \"unit\": \"%s\", \"exact\": %.4f}",
                name, engine, unit, value);
 }
 
-void bench_report_close(struct bench_report *report) {
-    if (!report->json)
-        return;
-    fputs("\n ]}\n", report->json);
-    if (fclose(report->json) != 0)
-        bench_die("JSON: %s", strerror(errno));
+int bench_report_close(struct bench_report *report) {
+    if (report->json) {
+        fputs("\n ]}\n", report->json);
+        if (fclose(report->json) != 0)
+            bench_die("JSON: %s", strerror(errno));
+    }
+    return report->failed;
 }

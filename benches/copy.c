@@ -84,7 +84,10 @@ int main(int argc, char **argv) {
     if (access(work.target, F_OK) == 0)
         bench_die("%s exists", work.target);
 
-    const struct bench_engine engines[] = {{"cp -a", cp_sample}, {"copy_tree", aio_sample}};
+    const struct bench_engine engines[] = {
+        {"cp -a", cp_sample, BENCH_LIMIT},
+        {"copy_tree", aio_sample, BENCH_ENGINE},
+    };
     struct bench_figure figures[2];
     struct bench_report out;
     bench_report_open(&out, "Copy of a tree", "ms of wall time", rounds, json);
@@ -93,9 +96,8 @@ int main(int argc, char **argv) {
         if (calls > 0)
             bench_report_exact(&out, work.source, engines[e].name, "system calls", calls);
     }
-    bench_compare(engines, 2, 1, rounds, &work, figures);
+    bench_compare(engines, 2, rounds, &work, figures);
     bench_report_case(&out, work.source, engines, figures, 2);
-    bench_report_close(&out);
     clear_target(&work);
-    return 0;
+    return bench_report_close(&out);
 }

@@ -101,7 +101,10 @@ static double aio_sample(void *arg) {
     return ns;
 }
 
-static const struct bench_engine engines[] = {{"bare", bare_sample}, {"aio", aio_sample}};
+static const struct bench_engine engines[] = {
+    {"bare", bare_sample, BENCH_LIMIT},
+    {"aio", aio_sample, BENCH_ENGINE},
+};
 enum { ENGINES = sizeof engines / sizeof engines[0] };
 
 static int run_alone(const char *name, struct workload *load) {
@@ -144,9 +147,8 @@ int main(int argc, char **argv) {
         if (!depth)
             load.depth = depths[i];
         snprintf(name, sizeof name, "depth %" PRIu64, load.depth);
-        bench_compare(engines, ENGINES, 1, rounds, &load, figures);
+        bench_compare(engines, ENGINES, rounds, &load, figures);
         bench_report_case(&report, name, engines, figures, ENGINES);
     }
-    bench_report_close(&report);
-    return 0;
+    return bench_report_close(&report);
 }

@@ -143,9 +143,9 @@ static void check_early(struct workload *work) {
 }
 
 static void report(struct bench_report *out, struct workload *work, uint64_t rounds) {
-    const struct bench_engine pairs = {"aio arm+cancel", sample_pairs};
-    const struct bench_engine arms = {"aio arm", sample_arm};
-    const struct bench_engine fires = {"aio fire", sample_fire};
+    const struct bench_engine pairs = {"aio arm+cancel", sample_pairs, BENCH_ENGINE};
+    const struct bench_engine arms = {"aio arm", sample_arm, BENCH_ENGINE};
+    const struct bench_engine fires = {"aio fire", sample_fire, BENCH_ENGINE};
     struct bench_figure figure;
     char name[32];
     snprintf(name, sizeof name, "%" PRIu64 " outstanding", work->outstanding);
@@ -153,16 +153,16 @@ static void report(struct bench_report *out, struct workload *work, uint64_t rou
     start(work);
     for (uint64_t i = 0; i < work->outstanding; i++)
         work->ids[i] = arm(work, HOUR_US, HOUR_US);
-    bench_compare(&pairs, 1, 1, rounds, work, &figure);
+    bench_compare(&pairs, 1, rounds, work, &figure);
     bench_report_case(out, name, &pairs, &figure, 1);
     uint64_t cancelled = work->cancelled;
     bench_check(aio_ctx_cancel_all(work->ctx), "aio_ctx_cancel_all");
     bench_check(aio_ctx_run(work->ctx), "aio_ctx_run");
     finish(work, 0, cancelled + work->outstanding);
 
-    bench_compare(&arms, 1, 1, rounds, work, &figure);
+    bench_compare(&arms, 1, rounds, work, &figure);
     bench_report_case(out, name, &arms, &figure, 1);
-    bench_compare(&fires, 1, 1, rounds, work, &figure);
+    bench_compare(&fires, 1, rounds, work, &figure);
     bench_report_case(out, name, &fires, &figure, 1);
     check_early(work);
 }
@@ -194,8 +194,7 @@ int main(int argc, char **argv) {
     for (work.outstanding = outstanding ? outstanding : 1000; work.outstanding <= most;
          work.outstanding *= 10)
         report(&out, &work, rounds);
-    bench_report_close(&out);
     free(work.ids);
     free(work.due_ns);
-    return 0;
+    return bench_report_close(&out);
 }

@@ -9,7 +9,13 @@ need() {
     command -v "$1" >/dev/null || missing+=("${@:2}")
 }
 
-# Installs what `need` noted.
+# need_header HEADER PACKAGE...: the same for a header of C, which the compiler looks for if there is
+# one yet.
+need_header() {
+    gcc -E -include "$1" -x c /dev/null >/dev/null 2>&1 || missing+=("${@:2}")
+}
+
+# Installs what `need` and `need_header` noted.
 install_missing() {
     ((${#missing[@]})) || return 0
     local sudo=()

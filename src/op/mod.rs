@@ -207,6 +207,11 @@ pub(crate) fn side(opcode: u8) -> u32 {
     if opcode < 64 && OUT >> opcode & 1 != 0 { events::OUT } else { events::IN }
 }
 
+/// A write as write(2) does it.
+pub(crate) fn is_write(opcode: u8) -> bool {
+    opcode == Opcode::IORING_OP_WRITE as u8 || opcode == Opcode::IORING_OP_WRITEV as u8
+}
+
 /// Whether an operation waits when there is nothing to be done; else, or when what it waits for is
 /// not plain readiness, it must be tried whatever is known.
 #[inline(always)]

@@ -21,6 +21,7 @@ use crate::sys::poller::{BATCH, Event, Limit, events};
 use crate::sys::queues::{Queues, Shifts};
 use crate::sys::ring::{Config, Wait};
 use crate::sys::signal;
+use crate::sys::thread;
 use std::collections::VecDeque;
 
 /// Turns with something to deliver that may pass without a look at the descriptors.
@@ -345,6 +346,11 @@ impl Epoll {
         self.pool.take_ended(&mut ended);
         for Ended { id, result } in ended.drain(..) {
             if let Some(key) = self.watches.waiters.find(id) {
+                let opcode = self.watches.waiters.at(key).entry.opcode;
+                if result == Errno::EPIPE.status() && op::is_write(opcode) {
+                    // The pool's threads hold back what write(2) would have raised.
+                    thread::raise_sigpipe();
+                }
                 self.finish(queues, key, result);
             }
         }

@@ -4,10 +4,10 @@
 //!
 //! The kernel drops a registration without a word when its file is closed, and the number may name
 //! another file soon after. Closes of the engine's own and descriptors that it makes are known; for
-//! the rest, a wait that relies on a kept registration is a suspect until an event proves the
-//! registration right, or it is checked: when the context idles for a moment, or has been busy for
-//! some milliseconds. A check is a renewal, which reports readiness anew; so a wait is late by that
-//! moment at the worst, and never lost.
+//! the rest, a wait that relies on a kept registration is a suspect until it has ended or was
+//! checked: when the context idles for a moment, or has been busy for some milliseconds. (An event
+//! proves nothing: the old file may live on under another number.) A check is a renewal, which
+//! reports readiness anew; so a wait is late by that moment at the worst, and never lost.
 
 use crate::engine::backend::epoll::waiters::{List, Place, Side, Waiters};
 use crate::engine::pages::Pages;
@@ -57,8 +57,12 @@ impl Watch {
     /// last one, or what it left, says that there is nothing.
     #[inline(always)]
     pub(super) fn is_worth_trying(&mut self, side: Side) -> bool {
-        let ready = if side == Side::Readers { known::READABLE } else { known::WRITABLE };
-        self.mask == 0 || (self.list(side).is_empty() && self.known & (ready | known::ODD) != 0)
+        let (watched, ready) = match side {
+            Side::Readers => (events::IN, known::READABLE | known::ODD),
+            _ => (events::OUT, known::WRITABLE | known::ODD),
+        };
+        // What is not watched is not known.
+        (self.mask & watched == 0 || self.known & ready != 0) && self.list(side).is_empty()
     }
 
     pub(super) fn found_unready(&mut self, side: Side) {
@@ -275,7 +279,7 @@ impl Watches {
             return None;
         }
         let ends = seen & (events::HUP | events::ERR) != 0;
-        let mut known = known::CHECKED;
+        let mut known = 0;
         if ends || seen & (events::IN | events::RDHUP | events::PRI) != 0 {
             known |= known::READABLE;
         }
@@ -286,7 +290,6 @@ impl Watches {
             known |= known::ODD;
         }
         watch.known |= known;
-        watch.checks = watch.checks.wrapping_add(1);
         Some(fd)
     }
 
