@@ -104,6 +104,17 @@
  *     a non-zero tail: -E2BIG. Every structure begins with `size`, set by the caller; zero in any
  *     other field is the default.
  *
+ * Without io_uring. Where the kernel refuses it (a container's seccomp profile, the sysctl
+ * kernel.io_uring_disabled, Linux before 6.1, no memory to lock) a context made with
+ * AIO_BACKEND_AUTO uses epoll instead; aio_ctx_info and the log tell why. The same calls do the
+ * same, with these differences: accept and connect leave O_NONBLOCK set on their socket (a unix
+ * socket's connect does not). Calls that sleep in the kernel run on threads that belong to the
+ * context, 64 at most, in the order of their submission; more of them than that wait for one of the
+ * first to end. These threads block all signals but one real-time signal, by which a sleeping call
+ * is interrupted when its operation is cancelled; aio_ctx_info names it, and the program must leave
+ * it alone. A descriptor that was closed with close(2) and whose number is used again is found out,
+ * at the latest 5 ms after an operation waits for it; aio_submit_close knows at once.
+ *
  * The flags of a callback: ignore bits that you do not know.
  */
 
@@ -168,12 +179,13 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 #define AIO_ECLOSED (-5009)
 
 /*
- * io_uring where it is allowed; `AIO_RS_BACKEND` in the environment (uring, epoll) decides first.
+ * io_uring where it is allowed, else epoll; `AIO_RS_BACKEND` in the environment (uring, epoll)
+ * decides first.
  */
 #define AIO_BACKEND_AUTO 0u
 /* io_uring or nothing. */
 #define AIO_BACKEND_URING 1u
-/* The fallback for where io_uring is forbidden. Not in this version: -EOPNOTSUPP. */
+/* epoll and a pool of threads, also where io_uring is allowed. */
 #define AIO_BACKEND_EPOLL 2u
 
 /* 128-byte submission entries, for aio_submit_raw with opcodes that need them. Linux 5.19. */
@@ -275,7 +287,8 @@ typedef struct aio_info {
     uint32_t cq_entries;
     uint32_t sqe_size; /* Bytes of an entry: 64 or 128 */
     uint32_t cqe_size; /* Bytes of an entry: 16 or 32 */
-    int32_t fallback_status; /* Why a fallback was chosen: a status, 0 when io_uring is in use */
+    /* Why AIO_BACKEND_AUTO does without io_uring: a status; 0: it does not, or was not asked to */
+    int32_t fallback_status;
     uint32_t kernel_version; /* The running kernel's, `major << 16 | minor` */
     uint64_t timer_resolution_ns; /* How late a timer may fire: the tick in force */
     /* The signal by which the epoll backend interrupts its pool's threads; 0: none */
@@ -363,9 +376,12 @@ const char *aio_error_name(int32_t status);
  * `options`: NULL for the defaults. `ctx_out`: receives the context; destroy it with
  * aio_ctx_destroy.
  * Any thread.
- * Errors: -EINVAL and -E2BIG for bad options; -EOPNOTSUPP, a backend that is not there; -ENOMEM,
- * -EMFILE, -EPERM, -ENOSYS from io_uring_setup(2).
- * Kernel: 6.1 for the flags that make it fast, 5.19 at least.
+ * Errors: -EINVAL and -E2BIG for bad options; -EMFILE and -ENFILE, no descriptors; -ENOMEM. With
+ * AIO_BACKEND_URING also what io_uring_setup(2) and io_uring_register(2) are refused with: -EPERM,
+ * -EACCES, -ENOSYS, -ENOMEM. On epoll -EBUSY, the program handles every real-time signal.
+ * Kernel: 6.1 for a ring, and 5.19 when one is asked for; any for epoll.
+ * Surprise: memory for a ring may be late, because the kernel frees closed ones late: this waits
+ * for it, 127 ms at most, before it makes a smaller ring or does without.
  */
 int32_t aio_ctx_create(const aio_ctx_options *options, aio_ctx **ctx_out);
 

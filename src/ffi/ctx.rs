@@ -7,11 +7,12 @@ use crate::ffi::{aio_ctx, aio_log_fn, aio_post_fn, arguments, guard};
 use crate::sys::errno::Errno;
 use std::ffi::{c_int, c_void};
 
-/// io_uring where it is allowed; `AIO_RS_BACKEND` in the environment (uring, epoll) decides first.
+/// io_uring where it is allowed, else epoll; `AIO_RS_BACKEND` in the environment (uring, epoll)
+/// decides first.
 pub const AIO_BACKEND_AUTO: u32 = 0;
 /// io_uring or nothing.
 pub const AIO_BACKEND_URING: u32 = 1;
-/// The fallback for where io_uring is forbidden. Not in this version: -EOPNOTSUPP.
+/// epoll and a pool of threads, also where io_uring is allowed.
 pub const AIO_BACKEND_EPOLL: u32 = 2;
 
 /// 128-byte submission entries, for aio_submit_raw with opcodes that need them. Linux 5.19.
@@ -80,9 +81,12 @@ pub struct aio_completion {
 /// `options`: NULL for the defaults. `ctx_out`: receives the context; destroy it with
 /// aio_ctx_destroy.
 /// Any thread.
-/// Errors: -EINVAL and -E2BIG for bad options; -EOPNOTSUPP, a backend that is not there; -ENOMEM,
-/// -EMFILE, -EPERM, -ENOSYS from io_uring_setup(2).
-/// Kernel: 6.1 for the flags that make it fast, 5.19 at least.
+/// Errors: -EINVAL and -E2BIG for bad options; -EMFILE and -ENFILE, no descriptors; -ENOMEM. With
+/// AIO_BACKEND_URING also what io_uring_setup(2) and io_uring_register(2) are refused with: -EPERM,
+/// -EACCES, -ENOSYS, -ENOMEM. On epoll -EBUSY, the program handles every real-time signal.
+/// Kernel: 6.1 for a ring, and 5.19 when one is asked for; any for epoll.
+/// Surprise: memory for a ring may be late, because the kernel frees closed ones late: this waits
+/// for it, 127 ms at most, before it makes a smaller ring or does without.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_ctx_create(
     options: *const aio_ctx_options, ctx_out: *mut *mut aio_ctx,

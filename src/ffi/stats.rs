@@ -25,7 +25,7 @@ pub struct aio_info {
     pub sqe_size: u32,
     /// Bytes of an entry: 16 or 32
     pub cqe_size: u32,
-    /// Why a fallback was chosen: a status, 0 when io_uring is in use
+    /// Why AIO_BACKEND_AUTO does without io_uring: a status; 0: it does not, or was not asked to
     pub fallback_status: i32,
     /// The running kernel's, `major << 16 | minor`
     pub kernel_version: u32,
