@@ -488,9 +488,12 @@ pub(crate) fn run_once(handle: &Handle, timeout_ns: i64) -> Result<u32, Refusal>
                 if until_ns <= now_ns { Wait::Poll } else { Wait::For(until_ns - now_ns) }
             }
         };
+        let was_empty = borrow(handle).slots.live() == 0;
         let delivered = turn(handle, wait)?;
-        let ends = borrow(handle).is_ending();
-        if delivered != 0 || ends || wait == Wait::Poll {
+        let engine = borrow(handle);
+        // The last one may have ended without a word: quietly, or detached.
+        let is_emptied = !was_empty && engine.slots.live() == 0;
+        if delivered != 0 || is_emptied || engine.is_ending() || wait == Wait::Poll {
             return Ok(delivered);
         }
     }

@@ -198,8 +198,8 @@ pub unsafe extern "C" fn aio_ctx_run(ctx: *mut aio_ctx) -> i32 {
 }
 
 /// Waits for something to deliver, delivers what is there, and returns the number of callbacks,
-/// posted functions and records; 0 when the time was up, on a stop, or when there is nothing to
-/// wait for.
+/// posted functions and records; 0 when the time was up, on a stop, when the last operation has
+/// ended without a callback, or when there is nothing to wait for.
 ///
 /// `timeout_ns`: nanoseconds; 0: do not wait; negative: no limit, but an idle context returns.
 /// Context thread, not inside a callback.

@@ -74,6 +74,11 @@ pub(crate) enum Fallback {
 /// transferred, and that the first step was taken.
 const STARTED: u64 = 1 << 32;
 
+/// Says that what an operation looks at before its first step is known to be as it should.
+pub(crate) fn mark_started(sqe: &mut Sqe) {
+    sqe.pad |= STARTED;
+}
+
 /// Bytes transferred by earlier attempts.
 pub(crate) fn done(sqe: &Sqe) -> u64 {
     sqe.pad & (STARTED - 1)
@@ -205,6 +210,16 @@ pub(crate) fn side(opcode: u8) -> u32 {
         | 1 << Opcode::IORING_OP_SENDMSG as u8
         | 1 << Opcode::IORING_OP_CONNECT as u8;
     if opcode < 64 && OUT >> opcode & 1 != 0 { events::OUT } else { events::IN }
+}
+
+/// A read or write that may be of a file.
+#[inline(always)]
+pub(crate) fn is_file_transfer(opcode: u8) -> bool {
+    const SET: u64 = 1 << Opcode::IORING_OP_READ as u8
+        | 1 << Opcode::IORING_OP_WRITE as u8
+        | 1 << Opcode::IORING_OP_READV as u8
+        | 1 << Opcode::IORING_OP_WRITEV as u8;
+    opcode < 64 && SET >> opcode & 1 != 0
 }
 
 /// A write as write(2) does it.

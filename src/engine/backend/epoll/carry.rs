@@ -126,6 +126,9 @@ impl Epoll {
                 return wait(0, false);
             }
         }
+        if op::is_file_transfer(entry.opcode) && may_wait && self.watches.is_buffered(entry.fd) {
+            op::mark_started(entry);
+        }
         self.system_calls += 1;
         match attempt(entry) {
             Outcome::Done(result) => {

@@ -34,6 +34,9 @@ mod known {
     pub(super) const SUSPECT: u32 = 1 << 5;
 }
 
+/// Transfers between two looks at whether a file is open for direct I/O.
+const BUFFERED_FOR: u32 = 16;
+
 #[derive(Clone, Default)]
 pub(super) struct Watch {
     /// Tells the events of this registration from those of an earlier one of the number.
@@ -45,6 +48,8 @@ pub(super) struct Watch {
     checks: u32,
     /// When the newest wait began, in rounds of checks.
     round: u32,
+    /// For how many more transfers the file counts as one of the page cache.
+    buffered: u32,
     lists: [List; 3],
 }
 
@@ -124,6 +129,23 @@ impl Watches {
             round: 1,
             system_calls: 0,
         })
+    }
+
+    /// Whether transfers of `fd` go through the page cache, as far as was seen not long ago: a
+    /// number that names another file since is found out soon, and cost no more than time.
+    #[inline(always)]
+    pub(super) fn is_buffered(&mut self, fd: i32) -> bool {
+        if fd < 0 {
+            return false;
+        }
+        let watch = self.table.get_or_make(fd);
+        if watch.buffered == 0 {
+            self.system_calls += 1;
+            watch.buffered = if plain::is_direct(fd) { 0 } else { BUFFERED_FOR };
+        }
+        let buffered = watch.buffered != 0;
+        watch.buffered = watch.buffered.saturating_sub(1);
+        buffered
     }
 
     #[inline(always)]
@@ -246,6 +268,7 @@ impl Watches {
     /// The number is about to be closed by the engine, or was just given to a new descriptor.
     pub(super) fn forget(&mut self, fd: i32, closes: bool) {
         let Some(watch) = self.get(fd) else { return };
+        watch.buffered = 0;
         if watch.mask == 0 {
             return;
         }
