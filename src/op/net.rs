@@ -277,6 +277,29 @@ fn attempt_transfer<const WRITE: bool, const MESSAGE: bool>(sqe: &mut Sqe) -> Ou
     }
 }
 
+/// The whole of a send or receive in the common case, where one call decides: its result, -EAGAIN
+/// to wait. None: it is another operation, or not so simple.
+#[inline(always)]
+pub(crate) fn quick(sqe: &Sqe) -> Option<i32> {
+    let simple = sqe.op_flags as i32 & !flags::MSG_NOSIGNAL == 0 && sqe.ioprio == 0;
+    let sends = sqe.opcode == Opcode::IORING_OP_SEND as u8;
+    if !simple || sqe.pad != 0 || !(sends || sqe.opcode == Opcode::IORING_OP_RECV as u8) {
+        return None;
+    }
+    let result = if sends {
+        plain::send(sqe.fd, sqe.addr, sqe.len, flags::MSG_DONTWAIT | flags::MSG_NOSIGNAL)
+    } else {
+        plain::recv(sqe.fd, sqe.addr, sqe.len, flags::MSG_DONTWAIT)
+    };
+    (result != Errno::EINTR.status()).then_some(result)
+}
+
+/// Whether `quick` may have an answer.
+#[inline(always)]
+pub(crate) fn is_quick(sqe: &Sqe) -> bool {
+    sqe.opcode == Opcode::IORING_OP_SEND as u8 || sqe.opcode == Opcode::IORING_OP_RECV as u8
+}
+
 fn capacity<const MESSAGE: bool>(sqe: &Sqe) -> u64 {
     if MESSAGE { plain::message_len(sqe.addr) } else { sqe.len.into() }
 }

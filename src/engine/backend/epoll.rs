@@ -131,6 +131,7 @@ impl Epoll {
             taken += 1;
             self.begin(queues, entry);
         }
+        queues.rewind();
         self.go_on(queues);
         let Some(wait) = wait else { return Ok(taken) };
         self.serve_again(queues);
@@ -205,12 +206,18 @@ impl Epoll {
 
     // --- completions -------------------------------------------------------------------------
 
+    #[inline(always)]
     fn post(&mut self, queues: &mut Queues, id: u64, result: i32, flags: u32) {
         let cqe = Cqe { user_data: id, result, flags, extra: 0 };
         if !self.overflow.is_empty() || !queues.complete(cqe) {
-            self.overflow.push_back(cqe);
-            queues.set_overflown(true);
+            self.keep(queues, cqe);
         }
+    }
+
+    #[cold]
+    fn keep(&mut self, queues: &mut Queues, cqe: Cqe) {
+        self.overflow.push_back(cqe);
+        queues.set_overflown(true);
     }
 
     /// Moves completions that found no place to where there is one now.
@@ -228,7 +235,6 @@ impl Epoll {
     }
 
     /// An operation has ended.
-    #[inline(always)]
     fn end(&mut self, queues: &mut Queues, entry: &Sqe, result: i32, follower: u32) {
         if result >= 0 && makes_descriptor(entry.opcode) {
             self.watches.forget(result, false);
@@ -241,10 +247,12 @@ impl Epoll {
 
     /// A waiting operation, in no list, has ended.
     fn finish(&mut self, queues: &mut Queues, key: u32, result: i32) {
-        let waiter = self.watches.waiters.remove(key);
+        let waiter = self.watches.waiters.at(key);
+        waiter.place = Place::Nowhere;
         let interrupted = Errno::is_interruption(result);
         let result = if interrupted { Errno::ECANCELED.status() } else { result };
-        self.end(queues, &waiter.entry, result, waiter.follower);
+        let (entry, follower) = (waiter.entry, waiter.follower);
+        self.end(queues, &entry, result, follower);
     }
 
     // --- chains ------------------------------------------------------------------------------
@@ -253,10 +261,19 @@ impl Epoll {
     #[inline(always)]
     fn begin(&mut self, queues: &mut Queues, mut entry: Sqe) {
         entry.pad = 0;
-        let links = entry.flags & LINKS != 0;
-        if !links && self.chain.is_none() {
-            return self.start(queues, entry);
+        if entry.flags & LINKS != 0 || self.chain.is_some() {
+            self.join_chain(&entry);
+        } else if entry.flags != 0
+            || entry.personality != 0
+            || !self.start_quickly(queues, &entry)
+        {
+            self.start(queues, &mut entry);
         }
+    }
+
+    #[cold]
+    fn join_chain(&mut self, entry: &Sqe) {
+        let links = entry.flags & LINKS != 0;
         let key = self.watches.waiters.add(entry, Place::Behind);
         let first = match self.chain {
             Some((first, last)) => {
@@ -285,9 +302,11 @@ impl Epoll {
         }
         let mut next = Some(next);
         while let Some(key) = next {
-            let waiter = self.watches.waiters.remove(key);
-            self.post(queues, waiter.entry.user_data, Errno::ECANCELED.status(), 0);
-            next = waiter.follower.checked_sub(1);
+            let waiter = self.watches.waiters.at(key);
+            waiter.place = Place::Nowhere;
+            let (id, follower) = (waiter.entry.user_data, waiter.follower);
+            self.post(queues, id, Errno::ECANCELED.status(), 0);
+            next = follower.checked_sub(1);
         }
     }
 
@@ -328,7 +347,7 @@ impl Epoll {
         let Some(key) = self.watches.waiters.find(id) else { return Errno::ENOENT.status() };
         match self.watches.waiters.at(key).place {
             // As on a ring: what has not started is not found; its head is.
-            Place::Behind | Place::Due => return Errno::ENOENT.status(),
+            Place::Nowhere | Place::Behind | Place::Due => return Errno::ENOENT.status(),
             Place::Listed(_) => self.watches.unlist(key),
             Place::Lost => {}
             Place::Pool => match self.pool.cancel(id) {

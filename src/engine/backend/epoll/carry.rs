@@ -2,6 +2,7 @@
 //! would sleep, and who is tried again when a descriptor is ready.
 
 use crate::engine::backend::epoll::waiters::{Place, Side};
+use crate::engine::backend::epoll::watches::Served;
 use crate::engine::backend::epoll::{Epoll, LINKS};
 use crate::engine::pool::Job;
 use crate::op::{self, Fallback, Outcome};
@@ -21,10 +22,49 @@ pub(super) enum Next {
 }
 
 impl Epoll {
+    /// Carries out a send or receive that is nothing else; false: there is more to it. What lies
+    /// between two system calls here runs from caches that the kernel has just used up.
     #[inline(always)]
-    pub(super) fn start(&mut self, queues: &mut Queues, mut entry: Sqe) {
-        match self.try_now(queues, &mut entry) {
-            Next::End(result) => self.end(queues, &entry, result, 0),
+    pub(super) fn start_quickly(&mut self, queues: &mut Queues, entry: &Sqe) -> bool {
+        if !op::net::is_quick(entry) {
+            return false;
+        }
+        let side = if op::side(entry.opcode) == events::IN { Side::Readers } else { Side::Writers };
+        if let Some(watch) = self.watches.get(entry.fd)
+            && !watch.is_worth_trying(side)
+            && op::may_wait(entry)
+        {
+            return self.watches.wait_kept(entry, side);
+        }
+        let Some(result) = op::net::quick(entry) else { return false };
+        self.system_calls += 1;
+        if result == Errno::EAGAIN.status() {
+            self.found_unready(queues, entry, side);
+            return true;
+        }
+        if op::net::drains(entry, result)
+            && let Some(watch) = self.watches.get(entry.fd)
+        {
+            watch.found_drained();
+        }
+        self.post(queues, entry.user_data, result, 0);
+        true
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn found_unready(&mut self, queues: &mut Queues, entry: &Sqe, side: Side) {
+        if let Some(watch) = self.watches.get(entry.fd) {
+            watch.found_unready(side);
+        }
+        let key = self.watches.waiters.add(entry, Place::Due);
+        self.put_off(queues, key, Next::Wait { side, wanted: 0, sleeps: false });
+    }
+
+    #[inline(never)]
+    pub(super) fn start(&mut self, queues: &mut Queues, entry: &mut Sqe) {
+        match self.try_now(queues, entry) {
+            Next::End(result) => self.end(queues, entry, result, 0),
             next => {
                 let key = self.watches.waiters.add(entry, Place::Due);
                 self.put_off(queues, key, next);
@@ -45,7 +85,7 @@ impl Epoll {
                 let renews = sleeps || (side == Side::Pollers && multishot);
                 self.watches.waiters.at(key).sleeps = sleeps;
                 match self.watches.wait(key, side, wanted, renews) {
-                    Err(Errno::EPERM) => self.sleep_unwatched(key),
+                    Err(Errno::EPERM) => return self.sleep_unwatched(queues, key),
                     Ok(()) if side == Side::Readers && multishot => {
                         let fd = self.watches.waiters.at(key).entry.fd;
                         return self.serve(queues, fd, side);
@@ -60,19 +100,21 @@ impl Epoll {
     }
 
     /// A file that cannot be watched never keeps a caller waiting but for its disk.
-    fn sleep_unwatched(&mut self, key: u32) -> Result<(), Errno> {
-        let opcode = self.watches.waiters.at(key).entry.opcode;
-        match op::fallback(opcode) {
-            Some(Fallback::Either { sleep, .. }) => self.hand_to_pool(key, sleep),
+    fn sleep_unwatched(&mut self, queues: &mut Queues, key: u32) {
+        let entry = &mut self.watches.waiters.at(key).entry;
+        let result = match op::fallback(entry.opcode) {
+            Some(Fallback::Either { sleep, .. }) => match self.hand_to_pool(key, sleep) {
+                Ok(()) => return,
+                Err(errno) => errno.status(),
+            },
             // It is no socket, as the call will say.
-            Some(Fallback::Trying(attempt)) => {
-                match attempt(&mut self.watches.waiters.at(key).entry) {
-                    Outcome::Done(result) => Errno::check(result).map(drop),
-                    _ => Err(Errno::EPERM),
-                }
-            }
-            _ => Err(Errno::EPERM),
-        }
+            Some(Fallback::Trying(attempt)) => match attempt(entry) {
+                Outcome::Done(result) => result,
+                _ => Errno::EPERM.status(),
+            },
+            _ => Errno::EPERM.status(),
+        };
+        self.finish(queues, key, result);
     }
 
     fn hand_to_pool(&mut self, key: u32, call: fn(&Sqe) -> i32) -> Result<(), Errno> {
@@ -182,6 +224,18 @@ impl Epoll {
 
     #[inline(always)]
     pub(super) fn serve_event(&mut self, queues: &mut Queues, token: u64, seen: u32) {
+        match self.watches.serve_only_reader(token, seen) {
+            Some(Served::Ended(id, result)) => {
+                self.system_calls += 1;
+                self.post(queues, id, result, 0);
+            }
+            Some(Served::Nothing) => self.system_calls += 1,
+            None => self.serve_all(queues, token, seen),
+        }
+    }
+
+    #[inline(never)]
+    fn serve_all(&mut self, queues: &mut Queues, token: u64, seen: u32) {
         let Some(fd) = self.watches.note_event(token, seen) else { return };
         let ends = seen & (events::HUP | events::ERR) != 0;
         if ends || seen & (events::IN | events::RDHUP | events::PRI) != 0 {
@@ -194,11 +248,10 @@ impl Epoll {
     }
 
     fn first(&mut self, fd: i32, side: Side) -> Option<u32> {
-        self.watches.get(fd)?.list(side).first.checked_sub(1)
+        self.watches.get(fd)?.list(side).first()
     }
 
     /// Tries the operations that wait on one side of a descriptor, until one finds nothing.
-    #[inline(always)]
     fn serve(&mut self, queues: &mut Queues, fd: i32, side: Side) {
         let mut next = self.first(fd, side);
         while let Some(key) = next {
@@ -206,9 +259,7 @@ impl Epoll {
             let waiter = self.watches.waiters.at(key);
             if waiter.sleeps {
                 self.watches.unlist(key);
-                if let Err(errno) = self.sleep_unwatched(key) {
-                    self.finish(queues, key, errno.status());
-                }
+                self.sleep_unwatched(queues, key);
                 continue;
             }
             let attempt = match op::fallback(waiter.entry.opcode) {
@@ -239,9 +290,7 @@ impl Epoll {
                 Outcome::Unready(_) => {}
                 Outcome::Sleeps(_) => {
                     self.watches.unlist(key);
-                    if let Err(errno) = self.sleep_unwatched(key) {
-                        self.finish(queues, key, errno.status());
-                    }
+                    self.sleep_unwatched(queues, key);
                 }
             }
         }

@@ -1,14 +1,16 @@
 //! Operations that the epoll backend has begun and not ended: waiting for a descriptor, with a
-//! thread of the pool, or behind another of their chain. Found by id through their slot's index;
+//! thread of the pool, or behind another of their chain. Each has the place of its slot's index;
 //! those of a descriptor are in lists, first come, first served.
 
 use crate::engine::slots::index_of;
 use crate::sys::entry::Sqe;
-use slab::Slab;
 
 /// Where an operation is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) enum Place {
+    /// It has ended, or not begun.
+    #[default]
+    Nowhere,
     /// In the list of its descriptor.
     Listed(Side),
     /// With the pool.
@@ -32,108 +34,117 @@ pub(super) enum Side {
 /// First and last of a list, as keys plus one.
 #[derive(Clone, Copy, Default)]
 pub(super) struct List {
-    pub first: u32,
+    first: u32,
     last: u32,
 }
 
 impl List {
+    #[inline(always)]
     pub(super) fn is_empty(self) -> bool {
         self.first == 0
     }
+
+    #[inline(always)]
+    pub(super) fn first(self) -> Option<u32> {
+        self.first.checked_sub(1)
+    }
+
+    /// The only one in it.
+    #[inline(always)]
+    pub(super) fn only(self) -> Option<u32> {
+        if self.first == self.last { self.first.checked_sub(1) } else { None }
+    }
 }
 
+#[derive(Clone, Copy, Default)]
 pub(super) struct Waiter {
     pub entry: Sqe,
-    pub place: Place,
-    /// Ends with a call that sleeps, on the pool, once its descriptor is ready.
-    pub sleeps: bool,
     /// How often its descriptor's number had been checked when it came.
     pub checks: u32,
     /// The next of its chain, as key plus one.
     pub follower: u32,
     next: u32,
     prev: u32,
+    pub place: Place,
+    /// Ends with a call that sleeps, on the pool, once its descriptor is ready.
+    pub sleeps: bool,
 }
 
+/// By key: 0 is the engine's own poll of its wake-up descriptor, the others are slot indices plus
+/// one.
 #[derive(Default)]
-pub(super) struct Waiters {
-    waiters: Slab<Waiter>,
-    /// By slot index: key plus one.
-    by_slot: Vec<u32>,
-}
+pub(super) struct Waiters(Vec<Waiter>);
 
-/// Ids of the engine's own entries are negative as numbers; one of them waits at a time.
-fn has_slot(id: u64) -> bool {
-    id as i64 > 0
+/// Ids of the engine's own entries are negative as numbers.
+#[inline(always)]
+fn key_of(id: u64) -> u32 {
+    if id as i64 > 0 { index_of(id) + 1 } else { 0 }
 }
 
 impl Waiters {
-    pub(super) fn add(&mut self, entry: Sqe, place: Place) -> u32 {
-        let id = entry.user_data;
-        let waiter =
-            Waiter { entry, place, sleeps: false, checks: 0, follower: 0, next: 0, prev: 0 };
-        let key = self.waiters.insert(waiter) as u32;
-        if has_slot(id) {
-            let index = index_of(id) as usize;
-            if self.by_slot.len() <= index {
-                self.by_slot.resize((index + 1).next_power_of_two(), 0);
-            }
-            self.by_slot[index] = key + 1;
+    #[inline(always)]
+    pub(super) fn add(&mut self, entry: &Sqe, place: Place) -> u32 {
+        let key = key_of(entry.user_data);
+        if self.0.len() <= key as usize {
+            self.grow(key);
         }
+        let waiter = &mut self.0[key as usize];
+        waiter.entry = *entry;
+        waiter.place = place;
+        waiter.follower = 0;
+        waiter.sleeps = false;
         key
     }
 
+    #[cold]
+    fn grow(&mut self, key: u32) {
+        let len = (key as usize + 1).next_power_of_two().max(64);
+        self.0.resize(len, Waiter::default());
+    }
+
+    #[inline(always)]
     pub(super) fn at(&mut self, key: u32) -> &mut Waiter {
-        &mut self.waiters[key as usize]
+        &mut self.0[key as usize]
     }
 
     /// The operation that `id` names.
     pub(super) fn find(&self, id: u64) -> Option<u32> {
-        let key = self.by_slot.get(index_of(id) as usize)?.checked_sub(1)?;
-        let waiter = self.waiters.get(key as usize)?;
-        (waiter.entry.user_data == id).then_some(key)
-    }
-
-    /// Forgets an operation that is in no list.
-    pub(super) fn remove(&mut self, key: u32) -> Waiter {
-        let waiter = self.waiters.remove(key as usize);
-        let id = waiter.entry.user_data;
-        if has_slot(id) {
-            self.by_slot[index_of(id) as usize] = 0;
-        }
-        waiter
+        let key = key_of(id);
+        let waiter = self.0.get(key as usize)?;
+        (waiter.place != Place::Nowhere && waiter.entry.user_data == id).then_some(key)
     }
 
     /// Puts an operation at the end of a list.
+    #[inline(always)]
     pub(super) fn push(&mut self, list: &mut List, key: u32) {
-        let waiter = &mut self.waiters[key as usize];
-        waiter.next = 0;
-        waiter.prev = list.last;
-        match list.last {
-            0 => list.first = key + 1,
-            last => self.waiters[last as usize - 1].next = key + 1,
+        let last = list.last;
+        if last == 0 {
+            list.first = key + 1;
+        } else {
+            self.0[last as usize - 1].next = key + 1;
         }
         list.last = key + 1;
+        let waiter = &mut self.0[key as usize];
+        waiter.next = 0;
+        waiter.prev = last;
     }
 
     /// Takes an operation out of its list.
     pub(super) fn unlink(&mut self, list: &mut List, key: u32) {
-        let (next, prev) = {
-            let waiter = &self.waiters[key as usize];
-            (waiter.next, waiter.prev)
-        };
+        let Waiter { next, prev, .. } = self.0[key as usize];
         match prev {
             0 => list.first = next,
-            prev => self.waiters[prev as usize - 1].next = next,
+            prev => self.0[prev as usize - 1].next = next,
         }
         match next {
             0 => list.last = prev,
-            next => self.waiters[next as usize - 1].prev = prev,
+            next => self.0[next as usize - 1].prev = prev,
         }
     }
 
     /// The key behind `key` in its list.
+    #[inline(always)]
     pub(super) fn next(&self, key: u32) -> Option<u32> {
-        self.waiters[key as usize].next.checked_sub(1)
+        self.0[key as usize].next.checked_sub(1)
     }
 }

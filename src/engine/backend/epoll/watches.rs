@@ -11,6 +11,8 @@
 
 use crate::engine::backend::epoll::waiters::{List, Place, Side, Waiters};
 use crate::engine::pages::Pages;
+use crate::op;
+use crate::sys::entry::Sqe;
 use crate::sys::errno::Errno;
 use crate::sys::plain;
 use crate::sys::poller::{Poller, events};
@@ -54,6 +56,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
+    #[inline(always)]
     pub(super) fn list(&mut self, side: Side) -> &mut List {
         &mut self.lists[side as usize]
     }
@@ -85,9 +88,31 @@ impl Watch {
         }
     }
 
+    #[inline(always)]
+    fn note(&mut self, seen: u32) {
+        let ends = seen & (events::HUP | events::ERR) != 0;
+        if ends || seen & (events::IN | events::RDHUP | events::PRI) != 0 {
+            self.known |= known::READABLE;
+        }
+        if ends || seen & events::OUT != 0 {
+            self.known |= known::WRITABLE;
+        }
+        if ends || seen & (events::RDHUP | events::PRI) != 0 {
+            self.known |= known::ODD;
+        }
+    }
+
     fn has_waiters(&self) -> bool {
         self.lists.iter().any(|list| !list.is_empty())
     }
+}
+
+/// What became of the only one who waits.
+pub(super) enum Served {
+    /// It goes on waiting.
+    Nothing,
+    /// Its id and its result.
+    Ended(u64, i32),
 }
 
 #[derive(Default)]
@@ -155,6 +180,59 @@ impl Watches {
 
     pub(super) fn has_suspects(&self) -> bool {
         !self.suspects.is_empty()
+    }
+
+    /// Lets an operation wait where a registration that is kept covers it; false: it does not.
+    #[inline(always)]
+    pub(super) fn wait_kept(&mut self, entry: &Sqe, side: Side) -> bool {
+        let Some(watch) = self.table.get(entry.fd) else { return false };
+        let mask = mask_for(side, 0);
+        if watch.mask & mask != mask {
+            return false;
+        }
+        let key = self.waiters.add(entry, Place::Listed(side));
+        self.waiters.at(key).checks = watch.checks;
+        self.waiters.push(watch.list(side), key);
+        watch.known &= !known::CHECKED;
+        watch.round = self.round;
+        if watch.known & known::SUSPECT == 0 {
+            watch.known |= known::SUSPECT;
+            self.suspects.push(entry.fd);
+        }
+        true
+    }
+
+    /// Takes an event in where nobody waits but one receive, which is tried. None: somebody else
+    /// waits, or it is no such receive.
+    #[inline(always)]
+    pub(super) fn serve_only_reader(&mut self, token: u64, seen: u32) -> Option<Served> {
+        let fd = token as u32 as i32;
+        let watch = self.table.get(fd)?;
+        if watch.generation != (token >> 32) as u32
+            || seen & !(events::IN | events::OUT) != 0
+            || seen & events::IN == 0
+            || !watch.lists[Side::Writers as usize].is_empty()
+            || !watch.lists[Side::Pollers as usize].is_empty()
+        {
+            return None;
+        }
+        let key = watch.lists[Side::Readers as usize].only()?;
+        let waiter = self.waiters.at(key);
+        if waiter.follower != 0 {
+            return None;
+        }
+        let result = op::net::quick(&waiter.entry)?;
+        watch.note(seen);
+        if result == Errno::EAGAIN.status() {
+            watch.found_unready(Side::Readers);
+            return Some(Served::Nothing);
+        }
+        waiter.place = Place::Nowhere;
+        *watch.list(Side::Readers) = List::default();
+        if op::net::drains(&waiter.entry, result) {
+            watch.found_drained();
+        }
+        Some(Served::Ended(waiter.entry.user_data, result))
     }
 
     /// Lets operation `key` wait for its descriptor. `renews`: what is ready now must be reported,
@@ -252,7 +330,7 @@ impl Watches {
         let checks = watch.checks;
         for side in [Side::Readers, Side::Writers, Side::Pollers] {
             let mut list = *self.table.get_or_make(fd).list(side);
-            let mut next = list.first.checked_sub(1);
+            let mut next = list.first();
             while let Some(key) = next {
                 next = self.waiters.next(key);
                 // Who came after the last check came for the file that is there now.
@@ -301,18 +379,7 @@ impl Watches {
         if watch.generation != (token >> 32) as u32 || watch.mask == 0 {
             return None;
         }
-        let ends = seen & (events::HUP | events::ERR) != 0;
-        let mut known = 0;
-        if ends || seen & (events::IN | events::RDHUP | events::PRI) != 0 {
-            known |= known::READABLE;
-        }
-        if ends || seen & events::OUT != 0 {
-            known |= known::WRITABLE;
-        }
-        if ends || seen & (events::RDHUP | events::PRI) != 0 {
-            known |= known::ODD;
-        }
-        watch.known |= known;
+        watch.note(seen);
         Some(fd)
     }
 
@@ -346,7 +413,7 @@ impl Watches {
                 let watch = self.table.get_or_make(fd);
                 let lists = std::mem::take(&mut watch.lists);
                 for list in lists {
-                    let mut next = list.first.checked_sub(1);
+                    let mut next = list.first();
                     while let Some(key) = next {
                         next = self.waiters.next(key);
                         self.waiters.at(key).place = Place::Due;
