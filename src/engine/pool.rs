@@ -75,7 +75,9 @@ struct State {
     queue: VecDeque<Job>,
     running: Vec<Running>,
     ended: Vec<Ended>,
+    /// Threads that wait for a call, and those that were started and have not looked yet.
     idle: usize,
+    starting: usize,
     threads: usize,
     closing: bool,
 }
@@ -118,7 +120,7 @@ impl Pool {
         let (threads, wakes) = {
             let mut state = self.shared.lock();
             state.queue.push_back(job);
-            (state.threads, state.idle >= state.queue.len())
+            (state.threads, state.idle + state.starting >= state.queue.len())
         };
         self.outstanding += 1;
         if wakes {
@@ -153,7 +155,7 @@ impl Pool {
         }
         let (waiting, threads) = {
             let state = self.shared.lock();
-            (state.queue.len() > state.idle, state.threads)
+            (state.queue.len() > state.idle + state.starting, state.threads)
         };
         if !waiting || threads >= THREADS_MAX {
             return None;
@@ -180,7 +182,11 @@ impl Pool {
         signal::interrupt_number()?;
         self.join_finished();
         let shared = Arc::clone(&self.shared);
-        self.shared.lock().threads += 1;
+        {
+            let mut state = self.shared.lock();
+            state.threads += 1;
+            state.starting += 1;
+        }
         let builder = Builder::new().name("aio_rs-pool".into()).stack_size(STACK_BYTES);
         // The program's signals are for the program's threads.
         match signal::with_all_blocked(|| builder.spawn(move || work(&shared))) {
@@ -189,7 +195,9 @@ impl Pool {
                 Ok(())
             }
             Err(_) => {
-                self.shared.lock().threads -= 1;
+                let mut state = self.shared.lock();
+                state.threads -= 1;
+                state.starting -= 1;
                 Err(Errno::EAGAIN)
             }
         }
@@ -268,6 +276,7 @@ fn work(shared: &Shared) {
     let target = signal::Target::current();
     let mut priority = 0;
     let mut state = shared.lock();
+    state.starting -= 1;
     loop {
         if let Some(job) = state.queue.pop_front() {
             state.running.push(Running { id: job.id, target, cancelled: false });

@@ -323,21 +323,6 @@ impl Queues {
         Some(entry)
     }
 
-    /// For queues of our own: begins again at the front of what is empty, where the caches are
-    /// warm. Nothing may have been offered that was not taken.
-    #[inline(always)]
-    pub(crate) fn rewind(&mut self) {
-        if self.staged() == 0 {
-            (self.sq_tail, self.sq_taken) = (0, 0);
-            self.set_limit();
-        }
-        if self.ready() == 0 {
-            (self.cq_head, self.cq_tail, self.cq_limit) = (0, 0, 0);
-            // SAFETY: in our memory, which only this thread uses.
-            unsafe { (*self.cq_tail_shared).store(0, Ordering::Relaxed) };
-        }
-    }
-
     /// For queues of our own: adds a completion; false if there is no room.
     #[inline(always)]
     pub(crate) fn complete(&mut self, cqe: Cqe) -> bool {

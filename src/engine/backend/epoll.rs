@@ -131,7 +131,6 @@ impl Epoll {
             taken += 1;
             self.begin(queues, entry);
         }
-        queues.rewind();
         self.go_on(queues);
         let Some(wait) = wait else { return Ok(taken) };
         self.serve_again(queues);
@@ -263,9 +262,7 @@ impl Epoll {
         entry.pad = 0;
         if entry.flags & LINKS != 0 || self.chain.is_some() {
             self.join_chain(&entry);
-        } else if entry.flags != 0
-            || entry.personality != 0
-            || !self.start_quickly(queues, &entry)
+        } else if entry.flags != 0 || entry.personality != 0 || !self.start_quickly(queues, &entry)
         {
             self.start(queues, &mut entry);
         }
