@@ -113,7 +113,7 @@
  * first to end. These threads block all signals but one real-time signal, by which a sleeping call
  * is interrupted when its operation is cancelled; aio_ctx_info names it, and the program must leave
  * it alone. A descriptor that was closed with close(2) and whose number is used again is found out,
- * at the latest 5 ms after an operation waits for it; aio_submit_close knows at once.
+ * at the latest 10 ms after an operation waits for it; aio_submit_close knows at once.
  *
  * The flags of a callback: ignore bits that you do not know.
  */

@@ -177,7 +177,7 @@ impl Engine {
         if wait != Wait::Poll && !self.may_sleep(mailbox, wait) {
             wait = Wait::Poll;
         }
-        let in_backend = self.slots.live() != self.local;
+        let in_backend = self.slots.live() != self.local || self.backend.must_look();
         let has_staged = self.backend.has_staged();
         let entered = if wait != Wait::Poll || in_backend || has_staged {
             self.enter_backend(wait)
@@ -357,7 +357,8 @@ impl Engine {
         self.settle();
         // Also collects what the kernel has deferred to this thread, which no descriptor tells of
         // again.
-        if self.backend.has_staged() || self.slots.live() != self.local {
+        let in_backend = self.slots.live() != self.local || self.backend.must_look();
+        if in_backend || self.backend.has_staged() {
             self.enter_backend(Wait::Poll)?;
         }
         self.place_timers();

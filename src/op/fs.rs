@@ -121,9 +121,8 @@ fn attempt_transfer<const WRITE: bool, const VECTORED: bool>(sqe: &mut Sqe) -> O
                 let wanted =
                     if VECTORED { plain::vectors_len(sqe.addr, sqe.len) } else { sqe.len.into() };
                 let all = done(sqe) + moved as u64;
-                // A file goes on behind what was cached; a stream has given what it had.
-                let is_stream = sqe.off == plain::CURRENT && !plain::has_position(sqe.fd);
-                if all == wanted || moved == 0 || is_stream {
+                // A file goes on behind what was cached; anything else has given what it had.
+                if all == wanted || moved == 0 || !plain::is_storage(sqe.fd) {
                     return Outcome::Done(all as i32);
                 }
                 sqe.pad += moved as u64;

@@ -178,9 +178,14 @@ fn file_flags(fd: i32) -> Result<i32, Errno> {
     Errno::check(got)
 }
 
-/// Whether `fd` has a position, as files have and streams have not.
-pub(crate) fn has_position(fd: i32) -> bool {
-    plain(libc::SYS_lseek, [number(fd), 0, libc::SEEK_CUR as u64, 0, 0, 0]) != -libc::ESPIPE
+/// Whether a short transfer of `fd` is to be continued: of regular files and block devices.
+pub(crate) fn is_storage(fd: i32) -> bool {
+    // SAFETY: zeroes are a valid structure, and it is valid for the call.
+    let mode = unsafe {
+        let mut stat: libc::stat = std::mem::zeroed();
+        if libc::fstat(fd, &mut stat) == 0 { stat.st_mode } else { 0 }
+    };
+    matches!(mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFBLK)
 }
 
 fn socket_option(fd: i32, name: i32) -> Option<i32> {

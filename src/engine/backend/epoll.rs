@@ -26,9 +26,9 @@ use std::collections::VecDeque;
 
 /// Turns with something to deliver that may pass without a look at the descriptors.
 const SKIPS_MAX: u32 = 3;
-/// How long a context idles before it checks suspects, and how long a busy one goes on.
-const IDLE_NS: u64 = 200_000;
-const BUSY_MS: u32 = 5;
+/// How long a context idles, or goes on when it is busy, before it checks suspects. Longer than a
+/// scheduler tick, as a rule: a wait that is limited to less makes the kernel program the timer.
+const SUSPICION_NS: u64 = 5_000_000;
 
 /// Tokens of the driver's own descriptors: no generation and number give them.
 const POOL: u64 = u64::MAX;
@@ -97,6 +97,12 @@ impl Epoll {
         !self.due.is_empty() || !self.again.is_empty()
     }
 
+    /// Whether a foreign loop waits on the instance's own descriptor, which is ready until all events
+    /// are taken.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.foreign
+    }
+
     /// How long the pool can do without another thread.
     pub(super) fn patience_ns(&mut self) -> Option<u64> {
         self.pool.relieve()
@@ -155,6 +161,7 @@ impl Epoll {
 
     /// Waits for descriptors and the pool.
     fn collect(&mut self, queues: &mut Queues, limit: Limit) -> Result<(), Errno> {
+        // A foreign loop may sleep as long as it likes.
         if self.foreign && self.is_suspicious() {
             self.check(queues, true);
         }
@@ -162,23 +169,32 @@ impl Epoll {
         if let Some(ns) = self.pool.relieve() {
             left = Some(left.map_or(ns, |left| left.min(ns)));
         }
-        if self.is_suspicious() && left.is_none_or(|ns| ns > IDLE_NS) {
-            if self.wait(queues, Some(IDLE_NS))? != 0 {
-                return Ok(());
+        if self.is_suspicious() && left.is_none_or(|ns| ns > SUSPICION_NS) {
+            let waited = self.wait(queues, Some(SUSPICION_NS));
+            if waited != Ok(0) {
+                self.check_now_and_then(queues);
+                return waited.map(drop);
             }
             self.check(queues, true);
             let is_busy = queues.ready() != 0 || self.has_more();
-            left = if is_busy { Some(0) } else { left.map(|ns| ns - IDLE_NS) };
+            left = if is_busy { Some(0) } else { left.map(|ns| ns - SUSPICION_NS) };
         }
-        self.wait(queues, left)?;
-        if self.is_suspicious() {
-            let now_ms = clock::coarse_ms();
-            if now_ms.wrapping_sub(self.checked_ms) >= BUSY_MS {
-                self.checked_ms = now_ms;
-                self.check(queues, false);
-            }
+        let waited = self.wait(queues, left);
+        self.check_now_and_then(queues);
+        waited.map(drop)
+    }
+
+    /// Checks, on a busy context, those who have been suspects for a while.
+    #[inline(always)]
+    fn check_now_and_then(&mut self, queues: &mut Queues) {
+        if !self.is_suspicious() {
+            return;
         }
-        Ok(())
+        let now_ms = clock::coarse_ms();
+        if now_ms.wrapping_sub(self.checked_ms) >= (SUSPICION_NS / 1_000_000) as u32 {
+            self.checked_ms = now_ms;
+            self.check(queues, false);
+        }
     }
 
     /// One wait; serves the descriptors that have events. Returns how many.
@@ -345,7 +361,11 @@ impl Epoll {
         match self.watches.waiters.at(key).place {
             // As on a ring: what has not started is not found; its head is.
             Place::Nowhere | Place::Behind | Place::Due => return Errno::ENOENT.status(),
-            Place::Listed(_) => self.watches.unlist(key),
+            Place::Listed(_) => {
+                let fd = self.watches.waiters.at(key).entry.fd;
+                self.watches.unlist(key);
+                self.watches.doubt(fd);
+            }
             Place::Lost => {}
             Place::Pool => match self.pool.cancel(id) {
                 Cancel::Removed => {}

@@ -184,6 +184,15 @@ impl Backend {
         driven || self.overflown()
     }
 
+    /// Whether even a turn with nothing in flight must look at the descriptors.
+    #[inline(always)]
+    pub(crate) fn must_look(&self) -> bool {
+        match &self.driver {
+            Driver::Uring(_) => false,
+            Driver::Epoll(epoll) => epoll.is_foreign(),
+        }
+    }
+
     /// How long the context may sleep before the backend wants to look after something; None: for
     /// ever.
     pub(crate) fn patience_ns(&mut self) -> Option<u64> {

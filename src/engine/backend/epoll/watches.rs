@@ -5,9 +5,10 @@
 //! The kernel drops a registration without a word when its file is closed, and the number may name
 //! another file soon after. Closes of the engine's own and descriptors that it makes are known; for
 //! the rest, a wait that relies on a kept registration is a suspect until it has ended or was
-//! checked: when the context idles for a moment, or has been busy for some milliseconds. (An event
-//! proves nothing: the old file may live on under another number.) A check is a renewal, which
-//! reports readiness anew; so a wait is late by that moment at the worst, and never lost.
+//! checked, some milliseconds later. (An event proves nothing: the old file may live on under
+//! another number.) A check is a renewal, which reports readiness anew; so a wait is late by that
+//! time at the worst, and never lost. After the end of a stream, or an error, when the program
+//! probably closes, no wait relies on the registration.
 
 use crate::engine::backend::epoll::waiters::{List, Place, Side, Waiters};
 use crate::engine::pages::Pages;
@@ -30,6 +31,8 @@ mod known {
     pub(super) const TCP: u32 = 1 << 3;
     /// The registration is right, as of the newest wait.
     pub(super) const CHECKED: u32 = 1 << 4;
+    /// The kernel has the registration, as far as is known.
+    pub(super) const REGISTERED: u32 = 1 << 7;
     /// Whether it is a TCP socket was asked.
     pub(super) const ASKED: u32 = 1 << 6;
     /// In the list of suspects.
@@ -43,7 +46,7 @@ const BUFFERED_FOR: u32 = 16;
 pub(super) struct Watch {
     /// Tells the events of this registration from those of an earlier one of the number.
     generation: u32,
-    /// Events that are watched; 0: not registered.
+    /// Events that are watched, or that those who wait need.
     mask: u32,
     known: u32,
     /// How often the registration was found right.
@@ -70,7 +73,30 @@ impl Watch {
             _ => (events::OUT, known::WRITABLE | known::ODD),
         };
         // What is not watched is not known.
-        (self.mask & watched == 0 || self.known & ready != 0) && self.list(side).is_empty()
+        (!self.covers(watched) || self.known & ready != 0) && self.list(side).is_empty()
+    }
+
+    #[inline(always)]
+    fn covers(&self, mask: u32) -> bool {
+        self.known & known::REGISTERED != 0 && self.mask & mask == mask
+    }
+
+    /// Whether a wait may rely on the registration as it is.
+    #[inline(always)]
+    fn is_relied_on(&self, mask: u32) -> bool {
+        self.covers(mask) && self.known & known::ODD == 0
+    }
+
+    /// Somebody begins to wait and relies on the registration; true: it is a new suspect.
+    #[inline(always)]
+    fn suspect(&mut self, round: u32) -> bool {
+        // Others who wait unproven must not wait for longer because of this one.
+        if self.known & known::CHECKED != 0 || !self.has_waiters() {
+            self.round = round;
+        }
+        let is_new = self.known & known::SUSPECT == 0;
+        self.known = self.known & !known::CHECKED | known::SUSPECT;
+        is_new
     }
 
     pub(super) fn found_unready(&mut self, side: Side) {
@@ -102,6 +128,7 @@ impl Watch {
         }
     }
 
+    #[inline(always)]
     fn has_waiters(&self) -> bool {
         self.lists.iter().any(|list| !list.is_empty())
     }
@@ -186,19 +213,15 @@ impl Watches {
     #[inline(always)]
     pub(super) fn wait_kept(&mut self, entry: &Sqe, side: Side) -> bool {
         let Some(watch) = self.table.get(entry.fd) else { return false };
-        let mask = mask_for(side, 0);
-        if watch.mask & mask != mask {
+        if !watch.is_relied_on(mask_for(side, 0)) {
             return false;
+        }
+        if watch.suspect(self.round) {
+            self.suspects.push(entry.fd);
         }
         let key = self.waiters.add(entry, Place::Listed(side));
         self.waiters.at(key).checks = watch.checks;
         self.waiters.push(watch.list(side), key);
-        watch.known &= !known::CHECKED;
-        watch.round = self.round;
-        if watch.known & known::SUSPECT == 0 {
-            watch.known |= known::SUSPECT;
-            self.suspects.push(entry.fd);
-        }
         true
     }
 
@@ -247,20 +270,14 @@ impl Watches {
         let mask = mask_for(side, wanted);
         let watch = self.table.get_or_make(fd);
         let checks = watch.checks;
-        let round = self.round;
-        if watch.mask == 0 || watch.mask & mask != mask || renews {
+        if renews || !watch.is_relied_on(mask) {
             let mask = watch.mask | mask;
             self.register(fd, mask)?;
             if side == Side::Readers {
                 self.note_protocol(fd);
             }
-        } else {
-            watch.known &= !known::CHECKED;
-            watch.round = round;
-            if watch.known & known::SUSPECT == 0 {
-                watch.known |= known::SUSPECT;
-                self.suspects.push(fd);
-            }
+        } else if watch.suspect(self.round) {
+            self.suspects.push(fd);
         }
         self.waiters.at(key).checks = checks;
         self.waiters.at(key).place = Place::Listed(side);
@@ -272,19 +289,20 @@ impl Watches {
     /// Makes or renews the registration of `fd`.
     fn register(&mut self, fd: i32, mask: u32) -> Result<(), Errno> {
         let watch = self.table.get_or_make(fd);
-        let token = token(fd, watch.generation);
-        if watch.mask != 0 {
-            self.system_calls += 1;
-            match self.poller.renew(fd, mask, token) {
-                Err(Errno::ENOENT) => self.reset(fd),
-                renewed => {
-                    renewed?;
-                    self.note_checked(fd, mask);
-                    return Ok(());
-                }
+        if watch.known & known::REGISTERED == 0 {
+            return self.add(fd, mask);
+        }
+        self.system_calls += 1;
+        match self.poller.renew(fd, mask, token(fd, watch.generation)) {
+            Ok(()) => {
+                self.note_checked(fd, mask);
+                Ok(())
+            }
+            Err(errno) => {
+                self.reset(fd);
+                if errno == Errno::ENOENT { self.add(fd, mask) } else { Err(errno) }
             }
         }
-        self.add(fd, mask)
     }
 
     fn add(&mut self, fd: i32, mask: u32) -> Result<(), Errno> {
@@ -304,7 +322,7 @@ impl Watches {
         let watch = self.table.get_or_make(fd);
         watch.mask = mask;
         watch.checks = watch.checks.wrapping_add(1);
-        watch.known |= known::CHECKED;
+        watch.known |= known::CHECKED | known::REGISTERED;
     }
 
     /// Learns once whether reads may be judged by their length.
@@ -325,7 +343,6 @@ impl Watches {
     fn reset(&mut self, fd: i32) {
         let watch = self.table.get_or_make(fd);
         watch.generation = watch.generation.wrapping_add(1);
-        watch.mask = 0;
         watch.known &= known::SUSPECT;
         let checks = watch.checks;
         for side in [Side::Readers, Side::Writers, Side::Pollers] {
@@ -347,7 +364,7 @@ impl Watches {
     pub(super) fn forget(&mut self, fd: i32, closes: bool) {
         let Some(watch) = self.get(fd) else { return };
         watch.buffered = 0;
-        if watch.mask == 0 {
+        if watch.known & known::REGISTERED == 0 && !watch.has_waiters() {
             return;
         }
         // All who wait came for the old file.
@@ -358,6 +375,17 @@ impl Watches {
             self.poller.remove(fd);
         }
         self.reset(fd);
+        self.table.get_or_make(fd).mask = 0;
+    }
+
+    /// An operation that waits was cancelled: perhaps because it waited in vain. What is not proven
+    /// is not believed by the next one.
+    pub(super) fn doubt(&mut self, fd: i32) {
+        if let Some(watch) = self.get(fd)
+            && watch.known & known::CHECKED == 0
+        {
+            watch.known |= known::READABLE | known::WRITABLE;
+        }
     }
 
     /// An operation is to be taken out of the list it is in.
@@ -376,7 +404,7 @@ impl Watches {
     pub(super) fn note_event(&mut self, token: u64, seen: u32) -> Option<i32> {
         let fd = token as u32 as i32;
         let watch = self.table.get(fd)?;
-        if watch.generation != (token >> 32) as u32 || watch.mask == 0 {
+        if watch.generation != (token >> 32) as u32 {
             return None;
         }
         watch.note(seen);
@@ -406,26 +434,17 @@ impl Watches {
 
     fn check_one(&mut self, fd: i32, changed: &mut Changed) {
         let mask = self.table.get_or_make(fd).mask;
-        match self.register(fd, mask) {
-            Ok(()) => {}
-            // It cannot be watched: those who came for it find out what it is.
-            Err(Errno::EPERM) => {
-                let watch = self.table.get_or_make(fd);
-                let lists = std::mem::take(&mut watch.lists);
-                for list in lists {
-                    let mut next = list.first();
-                    while let Some(key) = next {
-                        next = self.waiters.next(key);
-                        self.waiters.at(key).place = Place::Due;
-                        changed.due.push(key);
-                    }
-                }
-            }
-            // Closed by somebody, with operations in flight.
-            Err(_) => {
-                let watch = self.table.get_or_make(fd);
-                watch.checks = watch.checks.wrapping_add(1);
-                self.reset(fd);
+        if self.register(fd, mask).is_ok() {
+            return;
+        }
+        // It is closed, or a file that cannot be watched: who came for it finds out by trying.
+        let lists = std::mem::take(&mut self.table.get_or_make(fd).lists);
+        for list in lists {
+            let mut next = list.first();
+            while let Some(key) = next {
+                next = self.waiters.next(key);
+                self.waiters.at(key).place = Place::Due;
+                changed.due.push(key);
             }
         }
     }
