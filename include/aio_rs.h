@@ -451,8 +451,9 @@ int32_t aio_ctx_post(aio_ctx *ctx, aio_post_fn fn, void *arg);
 
 /*
  * Hands what is staged to the kernel. For a context inside somebody else's event loop, the last
- * call before that loop sleeps: 0, the descriptor of aio_ctx_fd will tell of everything; 1, there
- * is work now, call aio_ctx_run_once(ctx, 0) and do not sleep.
+ * call before that loop sleeps: 0, the descriptor of aio_ctx_fd will tell of everything but the
+ * passing of time, for which there is aio_ctx_next_timeout_ns; 1, there is work now, call
+ * aio_ctx_run_once(ctx, 0) and do not sleep.
  *
  * Context thread.
  */
@@ -691,7 +692,8 @@ aio_op_id aio_submit_poll(aio_ctx *ctx, int fd, uint32_t events, const aio_submi
 /*
  * The same again and again, with AIO_CQE_MORE, until cancelled.
  *
- * `events`: with EPOLLET a callback for each change, else for each wake-up of the descriptor.
+ * `events`: with EPOLLET a callback for each change, else for each wake-up of the descriptor. On
+ * epoll also callbacks that report no change: never one too few, now and then one too many.
  * Context thread.
  * Errors: -EBADF.
  * Kernel: 5.13.

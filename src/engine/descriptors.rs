@@ -26,10 +26,11 @@ pub(crate) enum Left {
 }
 
 impl Descriptors {
-    /// The head of a list that is empty and whose number is not being closed.
+    /// The head of a list whose number is not being closed and that is empty or begins with an
+    /// operation's only descriptor.
     #[inline(always)]
-    pub(crate) fn empty_head(&mut self, fd: i32) -> Option<&mut u32> {
-        self.head(fd).filter(|head| **head == 0)
+    pub(crate) fn plain_head(&mut self, fd: i32) -> Option<&mut u32> {
+        self.head(fd).filter(|head| **head & (SECOND | CLOSING) == 0)
     }
 
     #[inline(always)]
@@ -96,6 +97,12 @@ impl Descriptors {
             && *head == link
         {
             *head = 0;
+            return Left::Nothing;
+        }
+        let (next, prev) = (slot.fd_next, slot.fd_prev);
+        if (next | prev) & SECOND == 0 && next != 0 && prev != 0 {
+            slots.at_mut(prev - 1).fd_next = next;
+            slots.at_mut(next - 1).fd_prev = prev;
             return Left::Nothing;
         }
         self.unlink_one(slots, cold, link, fd)

@@ -3,12 +3,17 @@
 //! no CPU. A call that has not started can be taken back; one that sleeps is interrupted by a
 //! signal and then ends with what it has, so that the memory it uses is the caller's again only
 //! when its result is here. Belongs to one thread, which alone submits, cancels and takes results.
+//!
+//! A thread has the credentials of the moment in which it was started. When the owner's have changed
+//! (setfsuid and the like are per thread), a new *generation* of threads is started: those of an
+//! earlier one make only calls that were submitted with theirs, and then end.
 
 use crate::sys::clock;
 use crate::sys::descriptor::EventFd;
 use crate::sys::entry::Sqe;
 use crate::sys::errno::Errno;
-use crate::sys::{plain, signal};
+use crate::sys::thread::Credentials;
+use crate::sys::{descriptor, plain, signal};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -25,6 +30,8 @@ const IDLE: Duration = Duration::from_secs(2);
 const STACK_BYTES: usize = 128 * 1024;
 /// How long between two signals to calls that must end.
 const NUDGE: Duration = Duration::from_millis(1);
+/// The longest pause between two attempts to start a thread where the system refuses more.
+const REFUSED_MAX_NS: u64 = 128_000_000;
 
 /// A call to be made: what it is, and the entry that says with what.
 pub(crate) struct Job {
@@ -32,6 +39,11 @@ pub(crate) struct Job {
     pub call: fn(&Sqe) -> i32,
     pub entry: Sqe,
     pub priority: u16,
+}
+
+struct Queued {
+    job: Job,
+    generation: u32,
 }
 
 /// The result of a call.
@@ -59,6 +71,9 @@ pub(crate) struct Pool {
     outstanding: u32,
     /// When the pool last made progress, as far as its owner saw.
     progress_ns: u64,
+    /// How long calls may be stalled before another thread is started.
+    stall_ns: u64,
+    credentials: Credentials,
     /// In a forked child: the threads are the parent's.
     abandoned: bool,
 }
@@ -72,12 +87,15 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<Job>,
+    queue: VecDeque<Queued>,
+    generation: u32,
     running: Vec<Running>,
     ended: Vec<Ended>,
-    /// Threads that wait for a call, and those that were started and have not looked yet.
+    /// Threads of this generation that wait for a call, and those that were started and have not
+    /// looked yet.
     idle: usize,
     starting: usize,
+    /// Threads of all generations.
     threads: usize,
     closing: bool,
 }
@@ -105,6 +123,8 @@ impl Pool {
             handles: Vec::new(),
             outstanding: 0,
             progress_ns: 0,
+            stall_ns: STALL_NS,
+            credentials: Credentials::of_caller(),
             abandoned: false,
         })
     }
@@ -114,28 +134,35 @@ impl Pool {
         self.shared.ended.raw()
     }
 
-    /// Submits a call. An error, and nothing was done, if there is no thread for it and none can be
-    /// had.
-    pub(crate) fn submit(&mut self, job: Job) -> Result<(), Errno> {
+    /// Submits a call; it waits for a thread. False where there is none and none can be had.
+    pub(crate) fn submit(&mut self, job: Job) -> bool {
+        self.renew_credentials();
         let (threads, wakes) = {
             let mut state = self.shared.lock();
-            state.queue.push_back(job);
+            let generation = state.generation;
+            state.queue.push_back(Queued { job, generation });
             (state.threads, state.idle + state.starting >= state.queue.len())
         };
         self.outstanding += 1;
         if wakes {
             self.shared.work.notify_one();
-            return Ok(());
+        } else if threads < THREADS_EAGER {
+            return self.grow().is_ok() || threads != 0;
         }
-        if threads < THREADS_EAGER {
-            let grown = self.grow();
-            if threads == 0 && grown.is_err() {
-                self.shared.lock().queue.pop_back();
-                self.outstanding -= 1;
-                return grown;
-            }
+        true
+    }
+
+    /// Begins a new generation of threads if the caller is not who it was.
+    fn renew_credentials(&mut self) {
+        let now = Credentials::of_caller();
+        if now == self.credentials {
+            return;
         }
-        Ok(())
+        self.credentials = now;
+        let mut state = self.shared.lock();
+        state.generation = state.generation.wrapping_add(1);
+        (state.idle, state.starting) = (0, 0);
+        self.shared.work.notify_all();
     }
 
     /// Takes results out.
@@ -144,6 +171,7 @@ impl Pool {
         if !out.is_empty() {
             self.outstanding -= out.len() as u32;
             self.progress_ns = 0;
+            self.stall_ns = STALL_NS;
         }
     }
 
@@ -165,31 +193,34 @@ impl Pool {
             self.progress_ns = now_ns;
         }
         let stalled_ns = now_ns - self.progress_ns;
-        if stalled_ns < STALL_NS {
-            return Some(STALL_NS - stalled_ns);
+        if stalled_ns < self.stall_ns {
+            return Some(self.stall_ns - stalled_ns);
         }
         // Doubling: many calls that sleep for ever must not hold up the one that does not.
         for _ in 0..threads.max(1).min(THREADS_MAX - threads) {
             if self.grow().is_err() {
-                break; // Those that there are will come to it.
+                // Those that there are, or one that can be had later, will come to it.
+                self.stall_ns = (2 * self.stall_ns).min(REFUSED_MAX_NS);
+                break;
             }
         }
         self.progress_ns = now_ns;
-        Some(STALL_NS)
+        Some(self.stall_ns)
     }
 
     fn grow(&mut self) -> Result<(), Errno> {
         signal::interrupt_number()?;
         self.join_finished();
         let shared = Arc::clone(&self.shared);
-        {
+        let generation = {
             let mut state = self.shared.lock();
             state.threads += 1;
             state.starting += 1;
-        }
+            state.generation
+        };
         let builder = Builder::new().name("aio_rs-pool".into()).stack_size(STACK_BYTES);
         // The program's signals are for the program's threads.
-        match signal::with_all_blocked(|| builder.spawn(move || work(&shared))) {
+        match signal::with_all_blocked(|| builder.spawn(move || work(&shared, generation))) {
             Ok(handle) => {
                 self.handles.push(handle);
                 Ok(())
@@ -217,7 +248,7 @@ impl Pool {
     /// Asks a call to end.
     pub(crate) fn cancel(&mut self, id: u64) -> Cancel {
         let mut state = self.shared.lock();
-        if let Some(position) = state.queue.iter().position(|job| job.id == id) {
+        if let Some(position) = state.queue.iter().position(|queued| queued.job.id == id) {
             state.queue.remove(position);
             drop(state);
             self.outstanding -= 1;
@@ -255,30 +286,37 @@ impl Pool {
         }
     }
 
-    /// In a forked child, where the threads do not exist and the lock may be held by one of them.
+    /// In a forked child, where the threads do not exist and the lock may be held by one of them, and
+    /// where the owner may have been in the middle of a change.
     pub(crate) fn abandon(&mut self) {
-        self.handles.drain(..).for_each(std::mem::forget);
         self.abandoned = true;
+        descriptor::close(self.shared.ended.raw());
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        if !self.abandoned {
+        if self.abandoned {
+            // The handles and the threads' shares are of threads that this process has not.
+            self.handles.drain(..).for_each(std::mem::forget);
+            std::mem::forget(Arc::clone(&self.shared));
+        } else {
             self.stop();
         }
     }
 }
 
 /// The life of a thread of the pool.
-fn work(shared: &Shared) {
+fn work(shared: &Shared, generation: u32) {
     signal::accept_interrupts();
     let target = signal::Target::current();
     let mut priority = 0;
     let mut state = shared.lock();
-    state.starting -= 1;
+    if state.generation == generation {
+        state.starting -= 1;
+    }
     loop {
-        if let Some(job) = state.queue.pop_front() {
+        if let Some(job) = state.take_job(generation) {
             state.running.push(Running { id: job.id, target, cancelled: false });
             drop(state);
             let result = perform(shared, &job, &mut priority);
@@ -291,19 +329,38 @@ fn work(shared: &Shared) {
             }
             continue;
         }
-        if state.closing {
+        if state.closing || state.generation != generation {
             break;
         }
         state.idle += 1;
         let waited = shared.work.wait_timeout(state, IDLE);
         let (again, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         state = again;
+        if state.generation != generation {
+            continue;
+        }
         state.idle -= 1;
         if timeout.timed_out() && state.queue.is_empty() {
             break;
         }
     }
     state.threads -= 1;
+}
+
+impl State {
+    /// The oldest call that a thread of `generation` may make.
+    fn take_job(&mut self, generation: u32) -> Option<Job> {
+        let position = if self.generation == generation && self.front_is(generation) {
+            0
+        } else {
+            self.queue.iter().position(|queued| queued.generation == generation)?
+        };
+        self.queue.remove(position).map(|queued| queued.job)
+    }
+
+    fn front_is(&self, generation: u32) -> bool {
+        self.queue.front().is_some_and(|queued| queued.generation == generation)
+    }
 }
 
 /// Makes the call, again when a signal was meant for an earlier one.

@@ -79,13 +79,16 @@ impl Engine {
         if !is_plain(op) || op.traits() & traits::CLOSES != 0 || !self.backend.has_room() {
             return None;
         }
-        let head = if fd >= 0 { Some(self.descriptors.empty_head(fd)?) } else { None };
+        let head = if fd >= 0 { Some(self.descriptors.plain_head(fd)?) } else { None };
         let (id, slot) = self.slots.take_free()?;
         fill_plain(slot, op, done, self.now_ms);
         if let Some(head) = head {
-            *head = index_of(id) + 1;
+            let first = std::mem::replace(head, index_of(id) + 1);
             slot.state |= state::LISTED;
-            (slot.fd_next, slot.fd_prev) = (0, 0);
+            (slot.fd_next, slot.fd_prev) = (first, 0);
+            if first != 0 {
+                self.slots.at_mut(first - 1).fd_prev = index_of(id) + 1;
+            }
         }
         self.stage_plain(op, id);
         Some(id as i64)
@@ -234,7 +237,7 @@ impl Engine {
         let opcode = prepared.entry.sqe.opcode;
         if !self.backend.supports(opcode) {
             return match op::fallback(opcode) {
-                Some(Fallback::Prompt(call) | Fallback::Sleeping(call)) if !chained && !barrier => {
+                Some(Fallback::Prompt(call) | Fallback::Brief(call)) if !chained && !barrier => {
                     Ok(Route::Attempt(call))
                 }
                 _ => Err(Errno::EOPNOTSUPP),

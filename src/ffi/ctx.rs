@@ -243,8 +243,9 @@ pub unsafe extern "C" fn aio_ctx_post(
 }
 
 /// Hands what is staged to the kernel. For a context inside somebody else's event loop, the last
-/// call before that loop sleeps: 0, the descriptor of aio_ctx_fd will tell of everything; 1, there
-/// is work now, call aio_ctx_run_once(ctx, 0) and do not sleep.
+/// call before that loop sleeps: 0, the descriptor of aio_ctx_fd will tell of everything but the
+/// passing of time, for which there is aio_ctx_next_timeout_ns; 1, there is work now, call
+/// aio_ctx_run_once(ctx, 0) and do not sleep.
 ///
 /// Context thread.
 #[unsafe(no_mangle)]

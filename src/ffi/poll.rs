@@ -22,7 +22,8 @@ pub unsafe extern "C" fn aio_submit_poll(
 
 /// The same again and again, with AIO_CQE_MORE, until cancelled.
 ///
-/// `events`: with EPOLLET a callback for each change, else for each wake-up of the descriptor.
+/// `events`: with EPOLLET a callback for each change, else for each wake-up of the descriptor. On
+/// epoll also callbacks that report no change: never one too few, now and then one too many.
 /// Context thread.
 /// Errors: -EBADF.
 /// Kernel: 5.13.

@@ -106,6 +106,34 @@ fn step<const WRITE: bool, const VECTORED: bool>(sqe: &Sqe, more_flags: i32) -> 
     plain::transfer_rest::<WRITE>(sqe.fd, sqe.addr, sqe.len, done, offset, flags)
 }
 
+/// A read or write of one buffer at an offset, in the common case: its result where the page cache
+/// served all of it or nothing is left to do; None: there is more to it, and what was done is noted
+/// in the entry.
+#[inline(always)]
+pub(crate) fn quick(sqe: &mut Sqe) -> Option<i32> {
+    let writes = sqe.opcode == Opcode::IORING_OP_WRITE as u8;
+    let result = if writes {
+        plain::transfer_one::<true>(sqe.fd, sqe.addr, sqe.len, sqe.off, RWF_NOWAIT)
+    } else {
+        plain::transfer_one::<false>(sqe.fd, sqe.addr, sqe.len, sqe.off, RWF_NOWAIT)
+    };
+    if result == sqe.len as i32 || result == 0 {
+        return Some(result);
+    }
+    if result > 0 {
+        sqe.pad = STARTED + result as u64;
+    }
+    None
+}
+
+/// Whether `quick` may be asked.
+#[inline(always)]
+pub(crate) fn is_quick(sqe: &Sqe) -> bool {
+    (sqe.opcode == Opcode::IORING_OP_READ as u8 || sqe.opcode == Opcode::IORING_OP_WRITE as u8)
+        && sqe.op_flags == 0
+        && sqe.off != plain::CURRENT
+}
+
 fn attempt_transfer<const WRITE: bool, const VECTORED: bool>(sqe: &mut Sqe) -> Outcome {
     let events = if WRITE { events::OUT } else { events::IN };
     let may_wait = sqe.op_flags as i32 & RWF_NOWAIT == 0;
@@ -269,7 +297,7 @@ pub(crate) struct Fsync {
 
 impl Operation for Fsync {
     const OPCODE: Opcode = Opcode::IORING_OP_FSYNC;
-    const FALLBACK: Fallback = Fallback::Sleeping(sync);
+    const FALLBACK: Fallback = Fallback::Brief(sync);
 
     fn descriptor(&self) -> i32 {
         self.fd
@@ -292,7 +320,7 @@ pub(crate) struct Statx<'a> {
 
 impl Operation for Statx<'_> {
     const OPCODE: Opcode = Opcode::IORING_OP_STATX;
-    const FALLBACK: Fallback = Fallback::Sleeping(|sqe| {
+    const FALLBACK: Fallback = Fallback::Brief(|sqe| {
         plain::statx(sqe.fd, sqe.addr, sqe.op_flags as i32, sqe.len, sqe.off)
     });
 
@@ -326,7 +354,7 @@ pub(crate) struct Ftruncate {
 
 impl Operation for Ftruncate {
     const OPCODE: Opcode = Opcode::IORING_OP_FTRUNCATE;
-    const FALLBACK: Fallback = Fallback::Sleeping(|sqe| plain::ftruncate(sqe.fd, sqe.off));
+    const FALLBACK: Fallback = Fallback::Brief(|sqe| plain::ftruncate(sqe.fd, sqe.off));
 
     fn descriptor(&self) -> i32 {
         self.fd
@@ -348,7 +376,7 @@ pub(crate) struct UnlinkAt<'a> {
 impl Operation for UnlinkAt<'_> {
     const OPCODE: Opcode = Opcode::IORING_OP_UNLINKAT;
     const FALLBACK: Fallback =
-        Fallback::Sleeping(|sqe| plain::unlinkat(sqe.fd, sqe.addr, sqe.op_flags as i32));
+        Fallback::Brief(|sqe| plain::unlinkat(sqe.fd, sqe.addr, sqe.op_flags as i32));
 
     fn descriptor(&self) -> i32 {
         self.dirfd
@@ -374,7 +402,7 @@ pub(crate) struct MkdirAt<'a> {
 
 impl Operation for MkdirAt<'_> {
     const OPCODE: Opcode = Opcode::IORING_OP_MKDIRAT;
-    const FALLBACK: Fallback = Fallback::Sleeping(|sqe| plain::mkdirat(sqe.fd, sqe.addr, sqe.len));
+    const FALLBACK: Fallback = Fallback::Brief(|sqe| plain::mkdirat(sqe.fd, sqe.addr, sqe.len));
 
     fn descriptor(&self) -> i32 {
         self.dirfd
@@ -406,7 +434,7 @@ pub(crate) type LinkAt<'a> = TwoPaths<'a, true>;
 
 impl<const LINK: bool> Operation for TwoPaths<'_, LINK> {
     const OPCODE: Opcode = if LINK { Opcode::IORING_OP_LINKAT } else { Opcode::IORING_OP_RENAMEAT };
-    const FALLBACK: Fallback = Fallback::Sleeping(|sqe| {
+    const FALLBACK: Fallback = Fallback::Brief(|sqe| {
         let (from, to) = ((sqe.fd, sqe.addr), (sqe.len as i32, sqe.off));
         let call = if LINK { plain::linkat } else { plain::renameat };
         call(from, to, sqe.op_flags)
@@ -442,8 +470,7 @@ pub(crate) struct SymlinkAt<'a> {
 
 impl Operation for SymlinkAt<'_> {
     const OPCODE: Opcode = Opcode::IORING_OP_SYMLINKAT;
-    const FALLBACK: Fallback =
-        Fallback::Sleeping(|sqe| plain::symlinkat(sqe.addr, sqe.fd, sqe.off));
+    const FALLBACK: Fallback = Fallback::Brief(|sqe| plain::symlinkat(sqe.addr, sqe.fd, sqe.off));
 
     fn descriptor(&self) -> i32 {
         self.dirfd
@@ -474,7 +501,7 @@ impl Operation for Splice {
     const OPCODE: Opcode = Opcode::IORING_OP_SPLICE;
     const FALLBACK: Fallback = Fallback::Sleeping(|sqe| {
         let (from, to) = ((sqe.splice_fd_in, sqe.addr), (sqe.fd, sqe.off));
-        plain::splice(from, to, sqe.len, sqe.op_flags)
+        plain::splice_waiting(from, to, sqe.len, sqe.op_flags)
     });
 
     fn descriptor(&self) -> i32 {

@@ -62,6 +62,9 @@ pub(crate) enum Fallback {
     Prompt(fn(&Sqe) -> i32),
     /// A call that may sleep: for a thread of the pool.
     Sleeping(fn(&Sqe) -> i32),
+    /// The same where it sleeps for the disk at most, so that the plain call will do where there is
+    /// no thread, or a ring's kernel lacks the opcode.
+    Brief(fn(&Sqe) -> i32),
     /// A call that says when it would have to sleep.
     Trying(fn(&mut Sqe) -> Outcome),
     /// The same, with a form that sleeps where it cannot say.
@@ -77,6 +80,11 @@ const STARTED: u64 = 1 << 32;
 /// Says that what an operation looks at before its first step is known to be as it should.
 pub(crate) fn mark_started(sqe: &mut Sqe) {
     sqe.pad |= STARTED;
+}
+
+/// Whether an open waits for nobody: not one of a FIFO.
+pub(crate) fn is_brief_open(sqe: &Sqe) -> bool {
+    sqe.opcode == Opcode::IORING_OP_OPENAT as u8 && !plain::names_fifo(sqe.fd, sqe.addr)
 }
 
 /// Bytes transferred by earlier attempts.
@@ -268,10 +276,16 @@ pub(crate) fn breaks_chain(sqe: &Sqe, result: i32) -> bool {
         Opcode::IORING_OP_SYMLINKAT,
         Opcode::IORING_OP_SHUTDOWN,
     ];
+    const NEED_FILE: [Opcode; 3] =
+        [Opcode::IORING_OP_FSYNC, Opcode::IORING_OP_FTRUNCATE, Opcode::IORING_OP_SHUTDOWN];
     if result < 0 {
-        // One that was cancelled before it began has failed whatever it is.
+        // One that was cancelled before it began has failed whatever it is, and so has one whose
+        // file could not be had.
         let unmarked = UNMARKED.iter().any(|&opcode| opcode as u8 == sqe.opcode);
-        return !unmarked || result == Errno::ECANCELED.status();
+        let needs_file = NEED_FILE.iter().any(|&opcode| opcode as u8 == sqe.opcode);
+        return !unmarked
+            || result == Errno::ECANCELED.status()
+            || (needs_file && result == Errno::EBADF.status());
     }
     let moved = result as u64;
     match sqe.opcode {

@@ -266,9 +266,14 @@ fn attempt_transfer<const WRITE: bool, const MESSAGE: bool>(sqe: &mut Sqe) -> Ou
             }
             Err(Errno::EINTR) => {}
             Err(Errno::EAGAIN) if asked & flags::MSG_DONTWAIT == 0 => {
+                // A unix datagram socket does not know whether another's queue has room.
+                if WRITE && MESSAGE && plain::is_addressed(sqe.addr) && plain::is_unix(sqe.fd) {
+                    return Outcome::Sleeps(0);
+                }
                 return Outcome::Unready(match WRITE {
                     true => events::OUT,
                     false if asked & flags::MSG_ERRQUEUE != 0 => events::ERR,
+                    false if asked & flags::MSG_OOB != 0 => events::PRI,
                     false => events::IN,
                 });
             }
@@ -408,7 +413,10 @@ pub(crate) struct SendMsg<'a> {
 
 impl Operation for SendMsg<'_> {
     const OPCODE: Opcode = Opcode::IORING_OP_SENDMSG;
-    const FALLBACK: Fallback = Fallback::Trying(attempt_transfer::<true, true>);
+    const FALLBACK: Fallback = Fallback::Either {
+        attempt: attempt_transfer::<true, true>,
+        sleep: |sqe| plain::sendmsg(sqe.fd, sqe.addr, sqe.op_flags as i32 | flags::MSG_NOSIGNAL),
+    };
 
     fn traits(&self) -> u32 {
         traits::CALLER_MEMORY | traits::SENDS

@@ -38,6 +38,8 @@ errnos!(
     EINPROGRESS,
     EISCONN,
     ENOTSOCK,
+    EBADFD,
+    EACCES,
 );
 
 impl Errno {

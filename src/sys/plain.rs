@@ -155,6 +155,43 @@ pub(crate) fn splice(from: (i32, u64), to: (i32, u64), len: u32, flags: u32) -> 
     )
 }
 
+/// The same where one of the two may be non-blocking, as the engine leaves sockets that it has
+/// connected or accepts on: waits all the same, unless the flags say not to.
+pub(crate) fn splice_waiting(from: (i32, u64), to: (i32, u64), len: u32, flags: u32) -> i32 {
+    const PAUSE_MS: i32 = 1;
+    let mut waited = true;
+    loop {
+        let result = splice(from, to, len, flags);
+        if result != -libc::EAGAIN || flags & libc::SPLICE_F_NONBLOCK as u32 != 0 {
+            return result;
+        }
+        // Where both were ready and nothing moved, asking again at once would spin.
+        let pause = if waited { -1 } else { PAUSE_MS };
+        waited = false;
+        for (fd, events) in [(from.0, libc::POLLIN), (to.0, libc::POLLOUT)] {
+            let mut entry = libc::pollfd { fd, events, revents: 0 };
+            // SAFETY: one valid entry, or none.
+            let (now, ready) = unsafe { (libc::poll(&mut entry, 1, 0), entry.revents) };
+            if now < 0 {
+                return Errno::last().status();
+            }
+            if ready == 0 {
+                waited = true;
+                // SAFETY: as above.
+                if unsafe { libc::poll(&mut entry, 1, -1) } < 0 {
+                    return Errno::last().status();
+                }
+            }
+        }
+        if !waited && pause > 0 {
+            // SAFETY: no entries, so that this only sleeps.
+            if unsafe { libc::poll(std::ptr::null_mut(), 0, pause) } < 0 {
+                return Errno::last().status();
+            }
+        }
+    }
+}
+
 /// Sets O_NONBLOCK for good.
 pub(crate) fn set_nonblocking(fd: i32) -> Result<(), Errno> {
     let flags = file_flags(fd)?;
@@ -176,6 +213,16 @@ pub(crate) fn is_direct(fd: i32) -> bool {
 fn file_flags(fd: i32) -> Result<i32, Errno> {
     let got = plain(libc::SYS_fcntl, [number(fd), libc::F_GETFL as u64, 0, 0, 0, 0]);
     Errno::check(got)
+}
+
+/// Whether the path at `path` leads to a FIFO.
+pub(crate) fn names_fifo(dirfd: i32, path: u64) -> bool {
+    // SAFETY: zeroes are a valid structure, and it is valid for the call.
+    unsafe {
+        let mut stat: libc::stat = std::mem::zeroed();
+        libc::fstatat(dirfd, path as *const libc::c_char, &mut stat, 0) == 0
+            && stat.st_mode & libc::S_IFMT == libc::S_IFIFO
+    }
 }
 
 /// Whether a short transfer of `fd` is to be continued: of regular files and block devices.
@@ -258,6 +305,11 @@ fn sum_of(vectors: &[iovec]) -> u64 {
 /// How many bytes `count` vectors ask for, as far as one transfer goes.
 pub(crate) fn vectors_len(vectors: u64, count: u32) -> u64 {
     sum_of(vectors_at(vectors, count.into())).min(LENGTH_MAX)
+}
+
+/// Whether a message says where it goes.
+pub(crate) fn is_addressed(header: u64) -> bool {
+    header_at(header).msg_namelen != 0
 }
 
 /// How many bytes the buffers of a message have.

@@ -98,6 +98,16 @@ impl Ring {
         Ok((ring, queues))
     }
 
+    /// Whether the ring may be entered at all: a filter can allow setting it up and nothing else.
+    pub(crate) fn check_enter(&self) -> Result<(), Errno> {
+        match self.call_enter(0, 0, 0, 0, 0) {
+            // The good answer: the ring is still disabled.
+            Err(Errno::EBADFD) => Ok(()),
+            Err(errno @ (Errno::EPERM | Errno::EACCES | Errno::ENOSYS)) => Err(errno),
+            _ => Ok(()),
+        }
+    }
+
     /// Enables the ring for the calling thread, which alone may submit to it from now on.
     pub(crate) fn enable(&mut self) -> Result<(), Errno> {
         self.register(abi::io_uring_register_op::IORING_REGISTER_ENABLE_RINGS as u32, 0, 0)?;
@@ -190,7 +200,7 @@ impl Ring {
 
     #[inline(always)]
     fn call_enter(
-        &mut self, staged: u32, complete: u32, flags: u32, arg: usize, size: usize,
+        &self, staged: u32, complete: u32, flags: u32, arg: usize, size: usize,
     ) -> Result<u32, Errno> {
         let flags = flags | self.enter_flags;
         // SAFETY: our descriptor (or its registration); `arg` lives on the caller's frame.

@@ -113,6 +113,33 @@ impl Drop for Gate {
     }
 }
 
+/// Who the calling thread is to the file system: what a thread that it starts inherits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Credentials {
+    user: i32,
+    group: i32,
+    /// The effective capabilities.
+    capabilities: [u32; 2],
+}
+
+impl Credentials {
+    pub(crate) fn of_caller() -> Credentials {
+        const VERSION_3: u32 = 0x2008_0522;
+        let header = [VERSION_3, 0];
+        // Effective, permitted and inheritable, twice.
+        let mut sets = [0u32; 6];
+        // SAFETY: -1 is nobody, so that the first two only tell; the third fills what it is given.
+        unsafe {
+            libc::syscall(libc::SYS_capget, header.as_ptr(), sets.as_mut_ptr());
+            Credentials {
+                user: libc::setfsuid(u32::MAX),
+                group: libc::setfsgid(u32::MAX),
+                capabilities: [sets[0], sets[3]],
+            }
+        }
+    }
+}
+
 /// Sends SIGPIPE to the calling thread, as a write to a closed pipe does.
 pub(crate) fn raise_sigpipe() {
     // SAFETY: a signal to ourselves; what it does is the program's choice.

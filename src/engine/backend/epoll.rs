@@ -49,6 +49,8 @@ pub(super) struct Epoll {
     chain: Option<(u32, u32)>,
     ended: Vec<Ended>,
     events: Box<[Event; BATCH]>,
+    /// The last wait brought as many events as it could: there may be more.
+    full: bool,
     skipped: u32,
     checked_ms: u32,
     /// A foreign loop waits on the epoll instance's own descriptor.
@@ -73,6 +75,7 @@ impl Epoll {
             chain: None,
             ended: Vec::new(),
             events: Box::new([Event { events: 0, u64: 0 }; BATCH]),
+            full: false,
             skipped: 0,
             checked_ms: 0,
             foreign: false,
@@ -94,7 +97,7 @@ impl Epoll {
     }
 
     pub(super) fn has_more(&self) -> bool {
-        !self.due.is_empty() || !self.again.is_empty()
+        self.full || !self.due.is_empty() || !self.again.is_empty()
     }
 
     /// Whether a foreign loop waits on the instance's own descriptor, which is ready until all events
@@ -201,6 +204,7 @@ impl Epoll {
     fn wait(&mut self, queues: &mut Queues, limit: Limit) -> Result<usize, Errno> {
         self.system_calls += 1;
         let count = self.watches.poller.wait(&mut self.events, limit)?;
+        self.full = count == BATCH;
         for index in 0..count {
             let event = self.events[index];
             match event.u64 {
@@ -278,7 +282,9 @@ impl Epoll {
         entry.pad = 0;
         if entry.flags & LINKS != 0 || self.chain.is_some() {
             self.join_chain(&entry);
-        } else if entry.flags != 0 || entry.personality != 0 || !self.start_quickly(queues, &entry)
+        } else if entry.flags != 0
+            || entry.personality != 0
+            || !self.start_quickly(queues, &mut entry)
         {
             self.start(queues, &mut entry);
         }
@@ -373,7 +379,9 @@ impl Epoll {
                 Cancel::Unknown => return Errno::ENOENT.status(),
             },
         }
-        self.finish(queues, key, Errno::ECANCELED.status());
+        // What an earlier attempt has moved is its result.
+        let result = op::total(&self.watches.waiters.at(key).entry, Errno::ECANCELED.status());
+        self.finish(queues, key, result);
         0
     }
 

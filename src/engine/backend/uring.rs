@@ -32,6 +32,7 @@ impl Uring {
     pub(super) fn create(config: Config) -> Result<(Driver, Queues), Errno> {
         let (mut ring, queues) = Self::create_ring(config)?;
         let opcodes = ring.probe()?;
+        ring.check_enter()?;
         Ok((Driver::Uring(Uring { ring, opcodes, system_calls: 0 }), queues))
     }
 
@@ -46,22 +47,23 @@ impl Uring {
     }
 
     fn create_ring(mut config: Config) -> Result<(Ring, Queues), Errno> {
+        let mut retry = 0;
         loop {
-            for retry in 0..RETRIES {
-                match Ring::create(config) {
-                    Err(Errno::ENOMEM) if memory_may_come_back() => {
-                        clock::sleep_ns(1_000_000 << retry);
-                    }
-                    Err(Errno::ENOMEM) => break,
-                    made => return made,
+            match Ring::create(config) {
+                Err(Errno::ENOMEM) if retry < RETRIES && memory_may_come_back() => {
+                    clock::sleep_ns(1_000_000 << retry);
+                    retry += 1;
                 }
+                Err(Errno::ENOMEM) if config.sq_entries <= ENTRIES_MIN => {
+                    IN_VAIN_NS.store(clock::now_ns(), Ordering::Relaxed);
+                    return Err(Errno::ENOMEM);
+                }
+                Err(Errno::ENOMEM) => {
+                    config.sq_entries /= 2;
+                    config.cq_entries = (config.cq_entries / 2).max(config.sq_entries);
+                }
+                made => return made,
             }
-            IN_VAIN_NS.store(clock::now_ns(), Ordering::Relaxed);
-            if config.sq_entries <= ENTRIES_MIN {
-                return Err(Errno::ENOMEM);
-            }
-            config.sq_entries /= 2;
-            config.cq_entries = (config.cq_entries / 2).max(config.sq_entries);
         }
     }
 

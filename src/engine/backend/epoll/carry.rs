@@ -4,7 +4,7 @@
 use crate::engine::backend::epoll::waiters::{Place, Side};
 use crate::engine::backend::epoll::watches::Served;
 use crate::engine::backend::epoll::{Epoll, LINKS};
-use crate::engine::pool::Job;
+use crate::engine::pool::{Cancel, Job};
 use crate::op::{self, Fallback, Outcome};
 use crate::sys::entry::{Opcode, Sqe, cqe_flags, sqe_flags};
 use crate::sys::errno::Errno;
@@ -17,16 +17,31 @@ const ACCEPTS_MAX: u32 = 64;
 /// What is to be done with an operation.
 pub(super) enum Next {
     End(i32),
-    Wait { side: Side, wanted: u32, sleeps: bool },
-    Sleep(fn(&Sqe) -> i32),
+    Wait {
+        side: Side,
+        wanted: u32,
+        sleeps: bool,
+    },
+    /// A call for the pool; `brief`: it sleeps for the disk at most.
+    Sleep {
+        call: fn(&Sqe) -> i32,
+        brief: bool,
+    },
 }
 
 impl Epoll {
     /// Carries out a send or receive that is nothing else; false: there is more to it. What lies
     /// between two system calls here runs from caches that the kernel has just used up.
     #[inline(always)]
-    pub(super) fn start_quickly(&mut self, queues: &mut Queues, entry: &Sqe) -> bool {
+    pub(super) fn start_quickly(&mut self, queues: &mut Queues, entry: &mut Sqe) -> bool {
         if !op::net::is_quick(entry) {
+            if op::fs::is_quick(entry) && self.watches.is_known_file(entry.fd) {
+                self.system_calls += 1;
+                if let Some(result) = op::fs::quick(entry) {
+                    self.post(queues, entry.user_data, result, 0);
+                    return true;
+                }
+            }
             return false;
         }
         let side = if op::side(entry.opcode) == events::IN { Side::Readers } else { Side::Writers };
@@ -76,7 +91,7 @@ impl Epoll {
     pub(super) fn put_off(&mut self, queues: &mut Queues, key: u32, next: Next) {
         let outcome = match next {
             Next::End(result) => return self.finish(queues, key, result),
-            Next::Sleep(call) => self.hand_to_pool(key, call),
+            Next::Sleep { call, brief } => return self.hand_to_pool(queues, key, call, brief),
             Next::Wait { side, wanted, sleeps } => {
                 let entry = &self.watches.waiters.at(key).entry;
                 let multishot = is_multishot(entry);
@@ -85,6 +100,8 @@ impl Epoll {
                 let renews = sleeps || (side == Side::Pollers && multishot);
                 self.watches.waiters.at(key).sleeps = sleeps;
                 match self.watches.wait(key, side, wanted, renews) {
+                    // As a ring says it.
+                    Err(Errno::EPERM) if side == Side::Pollers => Err(Errno::EINVAL),
                     Err(Errno::EPERM) => return self.sleep_unwatched(queues, key),
                     Ok(()) if side == Side::Readers && multishot => {
                         let fd = self.watches.waiters.at(key).entry.fd;
@@ -103,10 +120,9 @@ impl Epoll {
     fn sleep_unwatched(&mut self, queues: &mut Queues, key: u32) {
         let entry = &mut self.watches.waiters.at(key).entry;
         let result = match op::fallback(entry.opcode) {
-            Some(Fallback::Either { sleep, .. }) => match self.hand_to_pool(key, sleep) {
-                Ok(()) => return,
-                Err(errno) => errno.status(),
-            },
+            Some(Fallback::Either { sleep, .. }) => {
+                return self.hand_to_pool(queues, key, sleep, true);
+            }
             // It is no socket, as the call will say.
             Some(Fallback::Trying(attempt)) => match attempt(entry) {
                 Outcome::Done(result) => result,
@@ -117,12 +133,19 @@ impl Epoll {
         self.finish(queues, key, result);
     }
 
-    fn hand_to_pool(&mut self, key: u32, call: fn(&Sqe) -> i32) -> Result<(), Errno> {
+    fn hand_to_pool(&mut self, queues: &mut Queues, key: u32, call: fn(&Sqe) -> i32, brief: bool) {
         let waiter = self.watches.waiters.at(key);
         waiter.place = Place::Pool;
-        let entry = waiter.entry;
+        let (entry, id) = (waiter.entry, waiter.entry.user_data);
         let priority = if op::has_priority(entry.opcode) { entry.ioprio } else { 0 };
-        self.pool.submit(Job { id: entry.user_data, call, entry, priority })
+        let has_thread = self.pool.submit(Job { id, call, entry, priority });
+        if !has_thread
+            && (brief || op::is_brief_open(&entry))
+            && self.pool.cancel(id) == Cancel::Removed
+        {
+            let result = call(&entry);
+            self.finish(queues, key, result);
+        }
     }
 
     /// Carries an operation out as far as that goes without sleeping.
@@ -141,7 +164,8 @@ impl Epoll {
                 self.system_calls += 1;
                 Next::End(call(entry))
             }
-            Some(Fallback::Sleeping(call)) => Next::Sleep(call),
+            Some(Fallback::Sleeping(call)) => Next::Sleep { call, brief: false },
+            Some(Fallback::Brief(call)) => Next::Sleep { call, brief: true },
             Some(Fallback::Readiness) => self.poll(entry),
             None => Next::End(self.answer(queues, entry)),
         }
@@ -181,16 +205,17 @@ impl Epoll {
                 }
                 Next::End(result)
             }
+            Outcome::Unready(events::ERR | events::PRI) => {
+                Next::Wait { side: Side::Exceptions, wanted: 0, sleeps: false }
+            }
             Outcome::Unready(wanted) => {
-                if wanted & (events::IN | events::OUT) != 0
-                    && let Some(watch) = self.watches.get(entry.fd)
-                {
+                if let Some(watch) = self.watches.get(entry.fd) {
                     watch.found_unready(side);
                 }
                 wait(wanted, false)
             }
             Outcome::Sleeps(0) => match sleep {
-                Some(sleep) => Next::Sleep(sleep),
+                Some(call) => Next::Sleep { call, brief: false },
                 None => Next::End(Errno::EOPNOTSUPP.status()),
             },
             Outcome::Sleeps(wanted) => wait(wanted, true),
@@ -244,6 +269,9 @@ impl Epoll {
         if ends || seen & events::OUT != 0 {
             self.serve(queues, fd, Side::Writers);
         }
+        if ends || seen & events::PRI != 0 {
+            self.serve(queues, fd, Side::Exceptions);
+        }
         self.tell_pollers(queues, fd, seen);
     }
 
@@ -281,13 +309,12 @@ impl Epoll {
                         break;
                     }
                 }
-                Outcome::Unready(wanted) if wanted & (events::IN | events::OUT) != 0 => {
+                Outcome::Unready(_) => {
                     if let Some(watch) = self.watches.get(fd) {
                         watch.found_unready(side);
                     }
                     break;
                 }
-                Outcome::Unready(_) => {}
                 Outcome::Sleeps(_) => {
                     self.watches.unlist(key);
                     self.sleep_unwatched(queues, key);

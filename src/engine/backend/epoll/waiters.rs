@@ -29,6 +29,8 @@ pub(super) enum Side {
     Readers,
     Writers,
     Pollers,
+    /// Those who wait for the error queue or for urgent data.
+    Exceptions,
 }
 
 /// First and last of a list, as keys plus one.

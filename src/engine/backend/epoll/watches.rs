@@ -42,6 +42,8 @@ mod known {
 /// Transfers between two looks at whether a file is open for direct I/O.
 const BUFFERED_FOR: u32 = 16;
 
+const SIDES: usize = 4;
+
 #[derive(Clone, Default)]
 pub(super) struct Watch {
     /// Tells the events of this registration from those of an earlier one of the number.
@@ -55,7 +57,7 @@ pub(super) struct Watch {
     round: u32,
     /// For how many more transfers the file counts as one of the page cache.
     buffered: u32,
-    lists: [List; 3],
+    lists: [List; SIDES],
 }
 
 impl Watch {
@@ -102,7 +104,8 @@ impl Watch {
     pub(super) fn found_unready(&mut self, side: Side) {
         self.known &= match side {
             Side::Readers => !known::READABLE,
-            _ => !known::WRITABLE,
+            Side::Writers => !known::WRITABLE,
+            Side::Pollers | Side::Exceptions => !0,
         };
     }
 
@@ -168,6 +171,7 @@ fn mask_for(side: Side, wanted: u32) -> u32 {
         Side::Readers => events::IN | events::RDHUP | events::PRI,
         Side::Writers => events::OUT,
         Side::Pollers => wanted,
+        Side::Exceptions => events::ERR | events::PRI,
     }
 }
 
@@ -198,6 +202,18 @@ impl Watches {
         let buffered = watch.buffered != 0;
         watch.buffered = watch.buffered.saturating_sub(1);
         buffered
+    }
+
+    /// A descriptor that nobody watches and that was found to go through the page cache.
+    #[inline(always)]
+    pub(super) fn is_known_file(&mut self, fd: i32) -> bool {
+        if fd < 0 {
+            return false;
+        }
+        let Some(watch) = self.table.get(fd) else { return false };
+        let known = watch.known & known::REGISTERED == 0 && watch.buffered > 1;
+        watch.buffered -= u32::from(known);
+        known
     }
 
     #[inline(always)]
@@ -236,6 +252,7 @@ impl Watches {
             || seen & events::IN == 0
             || !watch.lists[Side::Writers as usize].is_empty()
             || !watch.lists[Side::Pollers as usize].is_empty()
+            || !watch.lists[Side::Exceptions as usize].is_empty()
         {
             return None;
         }
@@ -345,7 +362,7 @@ impl Watches {
         watch.generation = watch.generation.wrapping_add(1);
         watch.known &= known::SUSPECT;
         let checks = watch.checks;
-        for side in [Side::Readers, Side::Writers, Side::Pollers] {
+        for side in [Side::Readers, Side::Writers, Side::Pollers, Side::Exceptions] {
             let mut list = *self.table.get_or_make(fd).list(side);
             let mut next = list.first();
             while let Some(key) = next {
