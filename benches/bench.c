@@ -47,6 +47,8 @@ static _Noreturn void usage(const struct bench_flag *flags) {
         fprintf(stderr, "  --%-12s %s", flags->name, flags->help);
         if (flags->number)
             fprintf(stderr, " (%" PRIu64 ")", *flags->number);
+        else if (*flags->text)
+            fprintf(stderr, " (%s)", *flags->text);
         fputc('\n', stderr);
     }
     exit(2);
@@ -69,6 +71,21 @@ void bench_parse(int argc, char **argv, const struct bench_flag *flags) {
                 usage(flags);
         }
     }
+}
+
+size_t bench_numbers(const char *list, uint64_t numbers[BENCH_NUMBERS_MAX]) {
+    const char *at = list;
+    for (size_t count = 0; count < BENCH_NUMBERS_MAX;) {
+        char *end;
+        errno = 0;
+        numbers[count] = strtoull(at, &end, 10);
+        if (errno || end == at || !numbers[count++] || (*end && *end != ','))
+            break;
+        if (!*end)
+            return count;
+        at = end + 1;
+    }
+    bench_die("%s is no list of at most %d numbers such as 1,64", list, BENCH_NUMBERS_MAX);
 }
 
 static uint64_t clock_ns(clockid_t clock) {
@@ -342,7 +359,8 @@ void bench_report_limits(struct bench_report *report, const char *limits,
             sscanf(limits, "%31[^/]/%31[^=]=%lf%n", limit->engine, limit->to, &limit->most,
                    &read) != 3 ||
             (limits[read] != ',' && limits[read]))
-            bench_die("at most %d limits such as aio-epoll/libuv=1.0", BENCH_LIMITS_MAX);
+            bench_die("--limit is a list such as aio-epoll/libuv=1.0, of at most %d",
+                      BENCH_LIMITS_MAX);
         if (engine_named(limit->engine, engines, count) == count ||
             engine_named(limit->to, engines, count) == count)
             bench_die("%s/%s cannot be judged: both must run", limit->engine, limit->to);

@@ -26,6 +26,9 @@ struct bench_flag {
 };
 /* The list ends with a NULL name. Exits with 2 and the list for anything else than it names. */
 void bench_parse(int argc, char **argv, const struct bench_flag *flags);
+/* The numbers of a list such as "1,64,512", none of them 0; dies for any other text. */
+enum { BENCH_NUMBERS_MAX = 16 };
+size_t bench_numbers(const char *list, uint64_t numbers[BENCH_NUMBERS_MAX]);
 
 /* --- measuring --- */
 uint64_t bench_clock_ns(void);            /* CLOCK_MONOTONIC */

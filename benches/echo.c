@@ -228,14 +228,14 @@ static void report(struct bench_report *out, struct workload *load, uint64_t rou
 }
 
 int main(int argc, char **argv) {
-    uint64_t connections = 0, cpus = 0, requests = 100000, rounds = 31;
+    uint64_t cpus = 0, requests = 100000, rounds = 31;
     struct workload load = {.size = 64, .server_cpu = 0};
-    const char *names = NULL, *limits = NULL, *json = NULL;
+    const char *names = NULL, *connections = "1,64,512", *limits = NULL, *json = NULL;
     const struct bench_flag flags[] = {
         {"engines", NULL, &names,
          "run these alone, separated by commas: bare-oneshot, bare-multishot, bare-epoll, "
          "aio-uring, aio-epoll, libuv"},
-        {"connections", &connections, NULL, "0: 1, 64 and 512"},
+        {"connections", NULL, &connections, "how many, a list"},
         {"cpus", &cpus, NULL,
          "1: both ends on one CPU, 2: on two; 0: both, but 1 connection on one"},
         {"size", &load.size, NULL, "bytes of a message, a multiple of 8"},
@@ -246,12 +246,17 @@ int main(int argc, char **argv) {
         {NULL, NULL, NULL, NULL},
     };
     bench_parse(argc, argv, flags);
-    if (connections > ECHO_CONNECTIONS_MAX || cpus > 2 || load.size < 8 ||
-        load.size > ECHO_SIZE_MAX || load.size % 8)
-        bench_die("at most %d connections and 2 CPUs, --size from 8 to %d in steps of 8",
-                  ECHO_CONNECTIONS_MAX, ECHO_SIZE_MAX);
-    if (requests < 5 * (connections ? connections : 512))
-        bench_die("--count is at least five times the connections");
+#ifndef BENCH_LIBUV
+    fputs("libuv was not found when this was built (libuv1-dev): it has no row\n", stderr);
+#endif
+    uint64_t each[BENCH_NUMBERS_MAX];
+    size_t cases = bench_numbers(connections, each);
+    if (cpus > 2 || load.size < 8 || load.size > ECHO_SIZE_MAX || load.size % 8)
+        bench_die("at most 2 CPUs, --size from 8 to %d in steps of 8", ECHO_SIZE_MAX);
+    for (size_t i = 0; i < cases; i++)
+        if (each[i] > ECHO_CONNECTIONS_MAX || requests < 5 * each[i])
+            bench_die("at most %d connections, and --count at least five times as large",
+                      ECHO_CONNECTIONS_MAX);
     struct bench_engine chosen[BENCH_ENGINES_MAX];
     size_t count = bench_choose(engines, sizeof engines / sizeof engines[0], names, chosen);
 
@@ -265,12 +270,8 @@ int main(int argc, char **argv) {
 #endif
     bench_report_open(&out, title, "ns of server CPU time per request", rounds, json);
     bench_report_limits(&out, limits, chosen, count);
-#ifndef BENCH_LIBUV
-    puts("  libuv was not found when this was built (libuv1-dev): it has no row");
-#endif
-    const uint64_t all[] = {1, 64, 512};
-    for (size_t i = 0; i < (connections ? 1 : sizeof all / sizeof all[0]); i++) {
-        load.connections = connections ? connections : all[i];
+    for (size_t i = 0; i < cases; i++) {
+        load.connections = each[i];
         /* A single connection over two CPUs measures how long a halted CPU takes to wake. */
         for (load.load_cpu = 0; load.load_cpu < 2; load.load_cpu++) {
             load.requests = requests / (load.connections == 1 ? 5 : 1);

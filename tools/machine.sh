@@ -9,8 +9,8 @@ need() {
     command -v "$1" >/dev/null || missing+=("${@:2}")
 }
 
-# need_header HEADER PACKAGE...: the same for a header of C, which the compiler looks for if there is
-# one yet.
+# need_header HEADER PACKAGE...: the same for a header of C that the compiler does not find, or when
+# there is no compiler yet.
 need_header() {
     gcc -E -include "$1" -x c /dev/null >/dev/null 2>&1 || missing+=("${@:2}")
 }

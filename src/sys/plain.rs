@@ -162,7 +162,7 @@ pub(crate) fn splice_waiting(from: (i32, u64), to: (i32, u64), len: u32, flags: 
     let mut waited = true;
     loop {
         let result = splice(from, to, len, flags);
-        if result != -libc::EAGAIN || flags & libc::SPLICE_F_NONBLOCK as u32 != 0 {
+        if result != -libc::EAGAIN || flags & libc::SPLICE_F_NONBLOCK != 0 {
             return result;
         }
         // Where both were ready and nothing moved, asking again at once would spin.

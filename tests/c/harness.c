@@ -67,9 +67,23 @@ static void on_alarm(int number) {
     _exit(1);
 }
 
+/* What differs.txt says of this test, empty if nothing; NULL: this is no run that it speaks of. */
+static const char *told_difference(void) { return getenv("AIO_TEST_DIFFERS"); }
+
+static bool difference_shown;
+
+static void expect_difference(void) {
+    if (difference_shown)
+        return;
+    fprintf(stderr, "%s: is in differs.txt, but does not differ: %s\n", running, told_difference());
+    _exit(1);
+}
+
 void harness_start(const char *program, unsigned limit_seconds) {
     running = program;
     setvbuf(stdout, NULL, _IOLBF, 0);
+    if (told_difference() && *told_difference())
+        atexit(expect_difference);
     struct sigaction action = {.sa_handler = on_alarm};
     sigaction(SIGALRM, &action, NULL);
     alarm(limit_seconds * test_slow());
@@ -209,7 +223,38 @@ int check_system_call(const char *file, int line, const char *text, int64_t resu
     return (int)result;
 }
 
+/* The same test with the backend that needs no asking: its exit status. */
+static int status_on_a_ring(void) {
+    static char words[4096];
+    char *argv[16] = {NULL};
+    const int fd = SYS(open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC));
+    const ssize_t len = SYS(read(fd, words, sizeof words - 1));
+    close(fd);
+    int count = 0;
+    for (char *word = words; word < words + len && count < 15; word += strlen(word) + 1)
+        argv[count++] = word;
+    const pid_t pid = SYS(fork());
+    if (pid == 0) {
+        unsetenv("AIO_TEST_DIFFERS");
+        unsetenv("AIO_RS_BACKEND");
+        execv(argv[0], argv);
+        _exit(127);
+    }
+    return end_child(pid);
+}
+
+/* For what the machine lacks, a test is skipped on both backends. Skipping for what epoll does is
+ * needs_ring's, and is in differs.txt. */
+static void check_skipped_on_a_ring_too(void) {
+    if (!told_difference() || difference_shown)
+        return;
+    const int status = status_on_a_ring();
+    if (status != SKIPPED)
+        test_fail("is skipped on epoll, but on a ring ends with %d", status);
+}
+
 void test_skip(const char *format, ...) {
+    check_skipped_on_a_ring_too();
     va_list args;
     va_start(args, format);
     fprintf(stderr, "%s: skipped: ", running);
@@ -282,6 +327,16 @@ bool has_ring(const aio_ctx *ctx) {
     aio_info info = {.size = sizeof info};
     CHECK_EQ(aio_ctx_info(ctx, &info), 0);
     return info.backend == AIO_BACKEND_URING;
+}
+
+void needs_ring(const aio_ctx *ctx, const char *reason) {
+    const char *told = told_difference();
+    if (has_ring(ctx))
+        return;
+    if (told && strcmp(told, reason) != 0)
+        test_fail("differs on epoll: %s\n  differs.txt says: %s", reason, *told ? told : "nothing");
+    difference_shown = true;
+    test_skip("%s", reason);
 }
 
 uint64_t patience_end_ns(void) { return now_ns() + PATIENCE_SECONDS * test_slow() * 1000 * MS; }

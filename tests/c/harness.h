@@ -8,7 +8,8 @@
  * cannot exist without being registered. A failed assertion ends the process with 1, SKIP with 77.
  *
  * AIO_TEST_SLOW=20 stretches limits and shortens loops (valgrind, sanitizers); AIO_TEST_SEED=N
- * repeats a randomised test. */
+ * repeats a randomised test. AIO_TEST_DIFFERS is what differs.txt says of the test, empty if
+ * nothing: ctest sets it where it runs a test a second time, on epoll. */
 #pragma once
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -124,6 +125,9 @@ aio_ctx *make_ctx(void);
 aio_ctx *make_ctx_with(const aio_ctx_options *options);
 void end_ctx(aio_ctx *ctx); /* destroy, which must return 0 */
 bool has_ring(const aio_ctx *ctx);
+/* Skips a test that means nothing without a ring. On epoll a line of differs.txt must say so, with
+ * the same reason; a line that no longer holds is a failure too. */
+void needs_ring(const aio_ctx *ctx, const char *reason);
 
 /* Runs turns until the condition holds. The waits are long on purpose: a lost wake-up must show as
  * a failure, not be hidden by polling. */

@@ -125,7 +125,8 @@ TEST(a_quiet_timer_ends_the_run_in_silence) {
 /* --- async ----------------------------------------------------------------------------------- */
 
 /* A read of an empty pipe is polled; forced onto a kernel worker it occupies a thread, which
- * /proc/self/task shows. */
+ * /proc/self/task shows. Without a ring it is polled all the same: only what has no other way to
+ * wait, as the opening of a named pipe, occupies a thread, and does so without being told. */
 static int threads_now(void) {
     FILE *file = fopen("/proc/self/status", "re");
     CHECK(file != NULL);
@@ -153,7 +154,10 @@ TEST(async_puts_the_operation_on_a_worker) {
     ID(aio_submit_read(ctx, other_pipe[0], &other, 1, AIO_OFFSET_CURRENT,
                        WITH(.flags = AIO_SUBMIT_ASYNC), on_call, &forced));
     check_blocked(ctx, &forced);
-    CHECK_GT(threads_now(), threads_before);
+    if (has_ring(ctx))
+        CHECK_GT(threads_now(), threads_before);
+    else
+        CHECK_EQ(threads_now(), threads_before);
     write_all_or_fail(other_pipe[1], "a", 1);
     CHECK_EQ(await_call(ctx, &forced), 1);
     CHECK_EQ(other, 'a');
@@ -184,15 +188,8 @@ TEST(async_nop_and_file_operations_give_the_usual_results) {
 
 /* --- raw ------------------------------------------------------------------------------------- */
 
-static aio_ctx *make_raw_ctx(void) {
-    aio_ctx *ctx = make_ctx();
-    if (!has_ring(ctx))
-        SKIP("raw entries mean a ring");
-    return ctx;
-}
-
 TEST(a_raw_nop_completes_and_its_user_data_is_not_the_users) {
-    aio_ctx *ctx = make_raw_ctx();
+    aio_ctx *ctx = make_ctx();
     struct call call = {.result = -1};
     const struct io_uring_sqe sqe = {.opcode = IORING_OP_NOP, .user_data = 0xdeadbeef};
     const aio_op_id id = ID(aio_submit_raw(ctx, &sqe, NULL, on_call, &call));
@@ -202,7 +199,7 @@ TEST(a_raw_nop_completes_and_its_user_data_is_not_the_users) {
 }
 
 TEST(a_raw_entry_is_copied_during_the_call) {
-    aio_ctx *ctx = make_raw_ctx();
+    aio_ctx *ctx = make_ctx();
     struct call call = {0};
     char data[16] = {0};
     const int fd = temp_file("raw", "raw bytes", 9);
@@ -217,7 +214,7 @@ TEST(a_raw_entry_is_copied_during_the_call) {
 }
 
 TEST(a_raw_opcode_that_the_kernel_does_not_have_is_eopnotsupp) {
-    aio_ctx *ctx = make_raw_ctx();
+    aio_ctx *ctx = make_ctx();
     struct call after = {0};
     const struct io_uring_sqe sqe = {.opcode = 255};
     CHECK_EQ(aio_submit_raw(ctx, &sqe, NULL, on_call_never, NULL), -EOPNOTSUPP);
@@ -227,9 +224,9 @@ TEST(a_raw_opcode_that_the_kernel_does_not_have_is_eopnotsupp) {
 }
 
 TEST(a_raw_entry_that_fails_in_preparation_does_not_stop_the_batch) {
-    aio_ctx *ctx = make_raw_ctx();
+    aio_ctx *ctx = make_ctx();
     struct call before = {0}, bad = {0}, after = {0};
-    const struct io_uring_sqe sqe = {.opcode = IORING_OP_READ, .ioprio = 0xffff, .buf_index = 9};
+    const struct io_uring_sqe sqe = {.opcode = IORING_OP_FSYNC, .fsync_flags = 77};
     ID(aio_submit_nop(ctx, NULL, on_call, &before));
     ID(aio_submit_raw(ctx, &sqe, NULL, on_call, &bad));
     ID(aio_submit_nop(ctx, NULL, on_call, &after));
@@ -241,7 +238,7 @@ TEST(a_raw_entry_that_fails_in_preparation_does_not_stop_the_batch) {
 }
 
 TEST(raw_entries_do_not_bring_order_of_their_own) {
-    aio_ctx *ctx = make_raw_ctx();
+    aio_ctx *ctx = make_ctx();
     const uint8_t refused[] = {IOSQE_IO_LINK, IOSQE_IO_HARDLINK, IOSQE_IO_DRAIN,
                                IOSQE_CQE_SKIP_SUCCESS};
     for (int i = 0; i < COUNT_OF(refused); i++) {
@@ -259,7 +256,7 @@ TEST(raw_entries_do_not_bring_order_of_their_own) {
 }
 
 TEST(a_raw_multishot_calls_back_with_more) {
-    aio_ctx *ctx = make_raw_ctx();
+    aio_ctx *ctx = make_ctx();
     int pair[2];
     make_socket_pair(pair);
     struct call call = {0};
@@ -282,7 +279,7 @@ TEST(a_raw_multishot_calls_back_with_more) {
 }
 
 TEST(a_raw_operation_has_a_deadline_like_any_other) {
-    aio_ctx *ctx = make_raw_ctx();
+    aio_ctx *ctx = make_ctx();
     int pair[2];
     make_socket_pair(pair);
     char byte = 0;
