@@ -222,7 +222,7 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 #define AIO_CQE_BUFFER 1u
 /* A callback's flag: more callbacks of this operation follow. */
 #define AIO_CQE_MORE 2u
-/* A callback's flag: the socket had more to read. */
+/* A callback's flag: the socket had more to read. Rings alone tell. */
 #define AIO_CQE_SOCK_NONEMPTY 4u
 /* A callback's flag: the notification of a zero-copy send. */
 #define AIO_CQE_NOTIFY 8u
@@ -378,7 +378,8 @@ const char *aio_error_name(int32_t status);
  * Any thread.
  * Errors: -EINVAL and -E2BIG for bad options; -EMFILE and -ENFILE, no descriptors; -ENOMEM. With
  * AIO_BACKEND_URING also what io_uring_setup(2) and io_uring_register(2) are refused with: -EPERM,
- * -EACCES, -ENOSYS, -ENOMEM. On epoll -EBUSY, the program handles every real-time signal.
+ * -EACCES, -ENOSYS, -ENOMEM. On epoll -EBUSY, the program handles every real-time signal, and
+ * -ENOSPC, the user's fs.epoll.max_user_watches are used up.
  * Kernel: 6.1 for a ring, and 5.19 when one is asked for; any for epoll.
  * Surprise: memory for a ring may be late, because the kernel frees closed ones late: this waits
  * for it, 127 ms at most, before it makes a smaller ring or does without.
@@ -694,6 +695,7 @@ aio_op_id aio_submit_poll(aio_ctx *ctx, int fd, uint32_t events, const aio_submi
  *
  * `events`: with EPOLLET a callback for each change, else for each wake-up of the descriptor. On
  * epoll also callbacks that report no change: never one too few, now and then one too many.
+ * A file that is always ready, such as a regular one, has one callback, its last.
  * Context thread.
  * Errors: -EBADF.
  * Kernel: 5.13.

@@ -23,6 +23,8 @@ pub(crate) struct Cold {
     /// Chain key and the next member's slot index plus one.
     pub chain: usize,
     pub chain_next: u32,
+    /// A multishot has completed with more to come since it was last armed.
+    pub goes_on: bool,
     pub group: u64,
     pub correlation: u64,
     /// The length of an idle deadline, or the period of an interval.
@@ -45,6 +47,7 @@ impl Cold {
             second_prev: 0,
             chain: NO_CHAIN,
             chain_next: 0,
+            goes_on: false,
             group: 0,
             correlation: 0,
             period_ns: 0,

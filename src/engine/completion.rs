@@ -8,9 +8,10 @@ use crate::engine::descriptors::Left;
 use crate::engine::slots::{index_of, phase, state};
 use crate::op::{self, traits};
 use crate::sys::descriptor;
-use crate::sys::entry::{Cqe, Sqe, cqe_flags};
+use crate::sys::entry::{Cqe, Opcode, Sqe, cqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::message;
+use crate::sys::poller::can_be_watched;
 use crate::sys::thread;
 
 /// `AIO_CQE_DEADLINE` and `AIO_CQE_ABORTED`.
@@ -142,15 +143,19 @@ impl Engine {
         let slot = self.slots.at(index);
         let mut flags = cqe.flags & cqe_flags::PUBLIC;
         // The kernel ends a multishot without an error when it had to leave the fast path: to the
-        // caller it is one operation.
-        if flags & MORE == 0
-            && slot.has(traits::REARMS)
-            && !slot.has(state::ENDED | state::DISCARD)
-            && cqe.result >= 0
-        {
-            self.tally.rearms();
-            self.start(index);
-            flags |= MORE;
+        // caller it is one operation. But a file that knows no changes is always ready.
+        if slot.has(traits::REARMS) {
+            let polls = slot.opcode() == Opcode::IORING_OP_POLL_ADD as u8;
+            let is_over = slot.has(state::ENDED | state::DISCARD) || cqe.result < 0;
+            let cold = self.cold.of(slot);
+            if flags & MORE != 0 {
+                cold.goes_on = true;
+            } else if !is_over && (cold.goes_on || !polls || can_be_watched(slot.fd)) {
+                cold.goes_on = false;
+                self.tally.rearms();
+                self.start(index);
+                flags |= MORE;
+            }
         }
         if flags & MORE == 0 {
             let (result, extra_flags) = self.spell(index, cqe.result);
@@ -175,9 +180,9 @@ impl Engine {
         if slot.has(state::ENDED) {
             return ended(slot.state);
         }
-        // Nobody asked: another member of its chain has failed, or a worker was interrupted.
-        let aborted = slot.has(state::CHAINED) || interrupted;
-        (Errno::ECANCELED.status(), if aborted { ABORTED } else { 0 })
+        // Nobody asked: another member of its chain has failed, a worker was interrupted, or the
+        // kernel could not make one (below 6.15 three signals at the wrong time are enough).
+        (Errno::ECANCELED.status(), ABORTED)
     }
 
     /// Ends an operation: frees all it holds and says whom to tell.

@@ -208,7 +208,7 @@ impl Engine {
             required: wide(options.wide_submissions, IORING_SETUP_SQE128)
                 | wide(options.wide_completions, IORING_SETUP_CQE32),
         };
-        let backend = Backend::create(options.backend.settled()?, config)?;
+        let backend = Backend::create(options.backend.settled()?, config, wake_fd)?;
         let or = |value: u32, default: u32| if value == 0 { default } else { value };
         let resolution = match options.timer_resolution_ns {
             0 => TIMER_RESOLUTION_DEFAULT_NS,

@@ -24,6 +24,7 @@ pub unsafe extern "C" fn aio_submit_poll(
 ///
 /// `events`: with EPOLLET a callback for each change, else for each wake-up of the descriptor. On
 /// epoll also callbacks that report no change: never one too few, now and then one too many.
+/// A file that is always ready, such as a regular one, has one callback, its last.
 /// Context thread.
 /// Errors: -EBADF.
 /// Kernel: 5.13.

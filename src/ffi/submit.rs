@@ -30,7 +30,7 @@ pub const AIO_SUBMIT_TIMEOUT_IDLE: u32 = 512;
 pub const AIO_CQE_BUFFER: u32 = 1;
 /// A callback's flag: more callbacks of this operation follow.
 pub const AIO_CQE_MORE: u32 = 2;
-/// A callback's flag: the socket had more to read.
+/// A callback's flag: the socket had more to read. Rings alone tell.
 pub const AIO_CQE_SOCK_NONEMPTY: u32 = 4;
 /// A callback's flag: the notification of a zero-copy send.
 pub const AIO_CQE_NOTIFY: u32 = 8;

@@ -156,12 +156,21 @@ fn attempt_transfer<const WRITE: bool, const VECTORED: bool>(sqe: &mut Sqe) -> O
                 sqe.pad += moved as u64;
             }
             Err(Errno::EINTR) => {}
-            // A stream has no offsets.
-            Err(Errno::ESPIPE) if sqe.off != plain::CURRENT => sqe.off = plain::CURRENT,
+            // A stream has no offsets; a socket wants to be told none.
+            Err(Errno::ESPIPE)
+                if sqe.off == 0
+                    || (sqe.off != plain::CURRENT && plain::protocol(sqe.fd).is_none()) =>
+            {
+                sqe.off = plain::CURRENT;
+            }
             Err(Errno::EAGAIN) if may_wait => return Outcome::Unready(events),
             // No such flag for this file. Sockets have one of their own; Linux 6.4 has it for all.
             Err(Errno::EOPNOTSUPP) if may_wait => {
                 return transfer_on_socket::<WRITE, VECTORED>(sqe, events);
+            }
+            // A ring says so as well.
+            Err(Errno::EOPNOTSUPP) if sqe.op_flags as i32 == RWF_NOWAIT => {
+                return Outcome::Done(total(sqe, Errno::EAGAIN.status()));
             }
             Err(_) => return Outcome::Done(total(sqe, result)),
         }

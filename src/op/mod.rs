@@ -209,6 +209,23 @@ static FALLBACKS: [Option<Fallback>; NAMES.len()] = {
     table
 };
 
+/// Refuses what an entry asks for beside its operation and only a ring knows: direct descriptors,
+/// registered buffers, addresses of sends.
+pub(crate) fn check_plain(sqe: &Sqe) -> Result<(), Errno> {
+    const OPENAT: u8 = Opcode::IORING_OP_OPENAT as u8;
+    const OPENAT2: u8 = Opcode::IORING_OP_OPENAT2 as u8;
+    const SOCKET: u8 = Opcode::IORING_OP_SOCKET as u8;
+    const ACCEPT: u8 = Opcode::IORING_OP_ACCEPT as u8;
+    const CLOSE: u8 = Opcode::IORING_OP_CLOSE as u8;
+    const SEND: u8 = Opcode::IORING_OP_SEND as u8;
+    match sqe.opcode {
+        OPENAT | OPENAT2 | SOCKET | ACCEPT | CLOSE if sqe.splice_fd_in != 0 => Err(Errno::ENXIO),
+        SEND if sqe.off != 0 || sqe.splice_fd_in != 0 => Err(Errno::EOPNOTSUPP),
+        _ if sqe.buf_index != 0 || sqe.personality != 0 => Err(Errno::EINVAL),
+        _ => Ok(()),
+    }
+}
+
 /// Which readiness an operation on a descriptor waits for: `events::IN` or `OUT`.
 #[inline(always)]
 pub(crate) fn side(opcode: u8) -> u32 {
@@ -279,13 +296,16 @@ pub(crate) fn breaks_chain(sqe: &Sqe, result: i32) -> bool {
     const NEED_FILE: [Opcode; 3] =
         [Opcode::IORING_OP_FSYNC, Opcode::IORING_OP_FTRUNCATE, Opcode::IORING_OP_SHUTDOWN];
     if result < 0 {
-        // One that was cancelled before it began has failed whatever it is, and so has one whose
-        // file could not be had.
-        let unmarked = UNMARKED.iter().any(|&opcode| opcode as u8 == sqe.opcode);
-        let needs_file = NEED_FILE.iter().any(|&opcode| opcode as u8 == sqe.opcode);
-        return !unmarked
-            || result == Errno::ECANCELED.status()
-            || (needs_file && result == Errno::EBADF.status());
+        let among = |set: &[Opcode]| set.iter().any(|&opcode| opcode as u8 == sqe.opcode);
+        return match Errno(-result) {
+            _ if !among(&UNMARKED) => true,
+            // Cancelled before it began.
+            Errno::ECANCELED => true,
+            // A file could not be had, or was no socket.
+            Errno::EBADF => among(&NEED_FILE) && !plain::is_open(sqe.fd),
+            Errno::ENOTSOCK => true,
+            _ => false,
+        };
     }
     let moved = result as u64;
     match sqe.opcode {

@@ -286,7 +286,10 @@ fn attempt_transfer<const WRITE: bool, const MESSAGE: bool>(sqe: &mut Sqe) -> Ou
 /// to wait. None: it is another operation, or not so simple.
 #[inline(always)]
 pub(crate) fn quick(sqe: &Sqe) -> Option<i32> {
-    let simple = sqe.op_flags as i32 & !flags::MSG_NOSIGNAL == 0 && sqe.ioprio == 0;
+    let simple = sqe.op_flags as i32 & !flags::MSG_NOSIGNAL == 0
+        && sqe.ioprio == 0
+        && sqe.off == 0
+        && sqe.splice_fd_in == 0;
     let sends = sqe.opcode == Opcode::IORING_OP_SEND as u8;
     if !simple || sqe.pad != 0 || !(sends || sqe.opcode == Opcode::IORING_OP_RECV as u8) {
         return None;

@@ -40,6 +40,7 @@ errnos!(
     ENOTSOCK,
     EBADFD,
     EACCES,
+    ENXIO,
 );
 
 impl Errno {

@@ -203,6 +203,11 @@ pub(crate) fn set_nonblocking(fd: i32) -> Result<(), Errno> {
     Errno::check(set).map(drop)
 }
 
+/// Whether operations can use `fd`: it is open, and not only as a place in the file system.
+pub(crate) fn is_open(fd: i32) -> bool {
+    file_flags(fd).is_ok_and(|flags| flags & libc::O_PATH == 0)
+}
+
 /// Whether reads of `fd` go past the page cache.
 #[inline(always)]
 pub(crate) fn is_direct(fd: i32) -> bool {

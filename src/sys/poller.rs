@@ -126,6 +126,13 @@ fn timespec(ns: u64) -> libc::timespec {
     }
 }
 
+/// Whether `fd` tells of changes; false for files that are always ready. Asks an instance made for
+/// it.
+pub(crate) fn can_be_watched(fd: i32) -> bool {
+    let refused = Poller::create().map(|poller| poller.add(fd, events::IN, 0));
+    !matches!(refused, Ok(Err(Errno::EPERM)))
+}
+
 /// Which of `events`, errors and hang-ups `fd` has now.
 pub(crate) fn poll_now(fd: i32, events: u32) -> Result<u32, Errno> {
     let mut entry = libc::pollfd { fd, events: events as i16, revents: 0 };

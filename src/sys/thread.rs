@@ -153,10 +153,14 @@ pub(crate) fn is_initial() -> bool {
     unsafe { libc::getpid() == libc::gettid() }
 }
 
-/// Whether the thread that the process began with has ended by pthread_exit.
+/// Whether the thread that the process began with has ended by pthread_exit. It counts as ended
+/// from the moment at which it cannot come back (PF_EXITING in the kernel's flags, the ninth field):
+/// who joins it is woken some time before it is a zombie.
 pub(crate) fn initial_has_ended() -> bool {
-    std::fs::read_to_string("/proc/self/stat")
-        .ok()
-        .and_then(|text| text.rsplit(") ").next().map(|rest| rest.starts_with(['Z', 'X'])))
-        .unwrap_or(false)
+    const PF_EXITING: u32 = 4;
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let mut fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
+    let state = fields.next().unwrap_or_default();
+    let flags: u32 = fields.nth(5).and_then(|flags| flags.parse().ok()).unwrap_or_default();
+    matches!(state, "Z" | "X") || flags & PF_EXITING != 0
 }

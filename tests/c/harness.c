@@ -556,16 +556,29 @@ void make_tcp_pair(int fds[2]) {
     SYS(close(listener));
 }
 
-/* poll says whether one byte would block; writing without O_NONBLOCK could stop for ever. */
-void fill_until_full(int fd) {
+/* Writes until a byte would block, without O_NONBLOCK it could stop for ever: how much it was. */
+static size_t fill(int fd) {
     static const char zeros[4096];
+    size_t total = 0;
     const int flags = SYS(fcntl(fd, F_GETFL));
     SYS(fcntl(fd, F_SETFL, flags | O_NONBLOCK));
     for (size_t len = sizeof zeros; len; len = len > 1 ? len / 2 : 0)
-        while (write(fd, zeros, len) > 0)
-            continue;
+        for (ssize_t count; (count = write(fd, zeros, len)) > 0;)
+            total += (size_t)count;
     CHECK_EQ(errno, EAGAIN);
     SYS(fcntl(fd, F_SETFL, flags));
+    return total;
+}
+
+/* A TCP connection's buffer grows once more when the first bytes are acknowledged, which can be
+ * 40 ms later: it is full when it stays full. */
+void fill_until_full(int fd) {
+    int protocol = 0;
+    socklen_t len = sizeof protocol;
+    const bool tcp =
+        getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 && protocol == IPPROTO_TCP;
+    while (fill(fd) > 0 && tcp)
+        sleep_ms(60);
 }
 
 void drain_until_empty(int fd) {

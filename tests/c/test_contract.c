@@ -1018,9 +1018,13 @@ TEST(line_17_eintr_never_reaches_the_user) {
                                                WITH(.flags = AIO_SUBMIT_ASYNC), on_call, &worker));
         ID(aio_submit_timer(ctx, 2 * MS, NULL, on_call, &pause));
         CHECK_EQ(await_call(ctx, &pause), 0);
-        CHECK_EQ(read.calls + worker.calls, 0);
+        CHECK_EQ(read.calls, 0);
         CHECK_EQ(aio_ctx_cancel(ctx, a), 0);
-        CHECK_EQ(aio_ctx_cancel(ctx, b), 0);
+        /* Signals can keep a kernel below 6.15 from making a worker: it gives the operation up. */
+        if (worker.calls)
+            CHECK_EQ(worker.flags, AIO_CQE_ABORTED);
+        else
+            CHECK_EQ(aio_ctx_cancel(ctx, b), 0);
         CHECK_EQ(aio_ctx_run(ctx), 0);
         CHECK_EQ(read.result, -ECANCELED);
         CHECK_EQ(worker.result, -ECANCELED);

@@ -59,11 +59,13 @@ pub(super) struct Epoll {
 }
 
 impl Epoll {
-    pub(super) fn create(config: Config) -> Result<(Driver, Queues), Errno> {
+    /// `wake_fd` is watched from the start: later there may be no room for it.
+    pub(super) fn create(config: Config, wake_fd: i32) -> Result<(Driver, Queues), Errno> {
         signal::interrupt_number()?;
         let queues =
             Queues::own(config.sq_entries, config.cq_entries, Shifts::of(config.required))?;
-        let watches = Watches::create()?;
+        let mut watches = Watches::create()?;
+        watches.reserve(wake_fd)?;
         let pool = Pool::create()?;
         watches.poller.add(pool.descriptor(), events::IN, POOL)?;
         let epoll = Epoll {

@@ -59,16 +59,17 @@ pub(crate) struct Backend {
 
 impl Backend {
     /// The backend that was chosen; for AUTO a ring, or epoll where a ring is refused.
-    pub(crate) fn create(choice: Choice, config: Config) -> Result<Backend, Errno> {
+    /// `wake_fd` is what other threads wake it by.
+    pub(crate) fn create(choice: Choice, config: Config, wake_fd: i32) -> Result<Backend, Errno> {
         let mut fallback = None;
         let made = match choice {
-            Choice::Epoll => Epoll::create(config),
+            Choice::Epoll => Epoll::create(config, wake_fd),
             Choice::Uring => Uring::create(config),
-            Choice::Auto => match Uring::create(config).and_then(Uring::of_the_floor) {
+            Choice::Auto => match Uring::create_of_the_floor(config) {
                 // No descriptors, no fallback: it needs more of them.
                 Err(errno) if !matches!(errno, Errno::EMFILE | Errno::ENFILE) => {
                     fallback = Some(errno);
-                    Epoll::create(config)
+                    Epoll::create(config, wake_fd)
                 }
                 made => made,
             },

@@ -5,7 +5,9 @@ use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::sys::clock;
 use crate::sys::errno::Errno;
 use crate::sys::queues::Queues;
-use crate::sys::ring::{Config, IORING_SETUP_DEFER_TASKRUN, Ring, Wait};
+use crate::sys::ring::{
+    Config, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER, Ring, Wait,
+};
 
 /// Closing rings frees their memory late: ENOMEM is waited for, 1 to 64 ms.
 const RETRIES: u32 = 7;
@@ -36,13 +38,14 @@ impl Uring {
         Ok((Driver::Uring(Uring { ring, opcodes, system_calls: 0 }), queues))
     }
 
-    /// Refuses a ring of a kernel below Linux 6.1, on which the epoll backend serves better.
-    pub(super) fn of_the_floor(made: (Driver, Queues)) -> Result<(Driver, Queues), Errno> {
-        match &made.0 {
-            Driver::Uring(uring) if uring.setup_flags() & IORING_SETUP_DEFER_TASKRUN == 0 => {
-                Err(Errno::ENOSYS)
-            }
-            _ => Ok(made),
+    /// A ring as Linux 6.1 has it; on older kernels the epoll backend serves better. None is made
+    /// there to be looked at: the kernel interrupts the thread that had a ring in one of its later
+    /// calls (EINTR in the host's own epoll_wait), some milliseconds after the ring was closed.
+    pub(super) fn create_of_the_floor(config: Config) -> Result<(Driver, Queues), Errno> {
+        let floor = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
+        match Self::create(Config { required: config.required | floor, ..config }) {
+            Err(Errno::EINVAL) => Err(Errno::ENOSYS),
+            made => made,
         }
     }
 

@@ -100,8 +100,14 @@ impl Epoll {
                 let renews = sleeps || (side == Side::Pollers && multishot);
                 self.watches.waiters.at(key).sleeps = sleeps;
                 match self.watches.wait(key, side, wanted, renews) {
-                    // As a ring says it.
-                    Err(Errno::EPERM) if side == Side::Pollers => Err(Errno::EINVAL),
+                    // As a ring says it: ready for ever, or never.
+                    Err(Errno::EPERM) if side == Side::Pollers => {
+                        let fd = self.watches.waiters.at(key).entry.fd;
+                        return match poll_now(fd, wanted) {
+                            Ok(ready) if ready != 0 => self.finish(queues, key, ready as i32),
+                            _ => self.finish(queues, key, Errno::EINVAL.status()),
+                        };
+                    }
                     Err(Errno::EPERM) => return self.sleep_unwatched(queues, key),
                     Ok(()) if side == Side::Readers && multishot => {
                         let fd = self.watches.waiters.at(key).entry.fd;
@@ -151,8 +157,8 @@ impl Epoll {
     /// Carries an operation out as far as that goes without sleeping.
     #[inline(always)]
     pub(super) fn try_now(&mut self, queues: &mut Queues, entry: &mut Sqe) -> Next {
-        if entry.flags & !(LINKS | sqe_flags::ASYNC) != 0 || entry.personality != 0 {
-            return Next::End(refused(entry).status());
+        if let Err(errno) = check_flags(entry).and_then(|()| op::check_plain(entry)) {
+            return Next::End(errno.status());
         }
         match op::fallback(entry.opcode) {
             Some(Fallback::Trying(attempt)) => self.attempt(entry, attempt, None),
@@ -182,8 +188,9 @@ impl Epoll {
         let may_wait = op::may_wait(entry);
         let is_connect = entry.opcode == Opcode::IORING_OP_CONNECT as u8;
         if may_wait && !is_connect {
-            // Asked not to run here; a socket's call never sleeps anywhere.
-            if sleep.is_some() && entry.flags & sqe_flags::ASYNC != 0 {
+            // Asked not to run here, or with a priority; a socket's call never sleeps anywhere.
+            let has_priority = op::has_priority(entry.opcode) && entry.ioprio != 0;
+            if sleep.is_some() && (entry.flags & sqe_flags::ASYNC != 0 || has_priority) {
                 return wait(0, false);
             }
             if is_multishot(entry)
@@ -371,7 +378,11 @@ fn is_multishot(entry: &Sqe) -> bool {
         || (entry.opcode == Opcode::IORING_OP_POLL_ADD as u8 && op::poll::is_multishot(entry))
 }
 
-/// Why an entry with flags that only a ring understands fails there without what it refers to.
-fn refused(entry: &Sqe) -> Errno {
-    if entry.flags & sqe_flags::FIXED_FILE != 0 { Errno::EBADF } else { Errno::EINVAL }
+/// Entry flags that only a ring understands fail as there without what they refer to.
+fn check_flags(entry: &Sqe) -> Result<(), Errno> {
+    if entry.flags & sqe_flags::FIXED_FILE != 0 {
+        return Err(Errno::EBADF);
+    }
+    let known = LINKS | sqe_flags::ASYNC;
+    if entry.flags & !known != 0 { Err(Errno::EINVAL) } else { Ok(()) }
 }

@@ -303,6 +303,11 @@ impl Watches {
         Ok(())
     }
 
+    /// Registers a descriptor before anybody waits for it.
+    pub(super) fn reserve(&mut self, fd: i32) -> Result<(), Errno> {
+        self.register(fd, events::IN)
+    }
+
     /// Makes or renews the registration of `fd`.
     fn register(&mut self, fd: i32, mask: u32) -> Result<(), Errno> {
         let watch = self.table.get_or_make(fd);
