@@ -4,9 +4,8 @@
 //! signal and then ends with what it has, so that the memory it uses is the caller's again only
 //! when its result is here. Belongs to one thread, which alone submits, cancels and takes results.
 //!
-//! A thread has the credentials of the moment in which it was started. When the owner's have changed
-//! (setfsuid and the like are per thread), a new *generation* of threads is started: those of an
-//! earlier one make only calls that were submitted with theirs, and then end.
+//! A call is made with its submitter's credentials (setfsuid and the like are per thread): calls and
+//! threads are sorted into *classes* by who they are, as a rule one.
 
 use crate::sys::clock;
 use crate::sys::descriptor::EventFd;
@@ -29,7 +28,7 @@ const STALL_NS: u64 = 1_000_000;
 const IDLE: Duration = Duration::from_secs(2);
 const STACK_BYTES: usize = 128 * 1024;
 /// How long between two signals to calls that must end.
-const NUDGE: Duration = Duration::from_millis(1);
+const NUDGE_NS: u64 = 1_000_000;
 /// The longest pause between two attempts to start a thread where the system refuses more.
 const REFUSED_MAX_NS: u64 = 128_000_000;
 
@@ -41,9 +40,27 @@ pub(crate) struct Job {
     pub priority: u16,
 }
 
-struct Queued {
-    job: Job,
-    generation: u32,
+/// Calls and threads of the same credentials.
+struct Class {
+    who: Credentials,
+    queue: VecDeque<Job>,
+    /// Threads that wait for a call, and those that were started and have not looked yet.
+    idle: usize,
+    starting: usize,
+    threads: usize,
+    work: Arc<Condvar>,
+}
+
+impl Class {
+    fn new(who: Credentials) -> Class {
+        let (idle, starting, threads) = (0, 0, 0);
+        Class { who, queue: VecDeque::new(), idle, starting, threads, work: Arc::default() }
+    }
+
+    /// More calls wait than threads are about to look for one.
+    fn is_short(&self) -> bool {
+        self.queue.len() > self.idle + self.starting
+    }
 }
 
 /// The result of a call.
@@ -73,31 +90,39 @@ pub(crate) struct Pool {
     progress_ns: u64,
     /// How long calls may be stalled before another thread is started.
     stall_ns: u64,
-    credentials: Credentials,
     /// In a forked child: the threads are the parent's.
     abandoned: bool,
 }
 
 struct Shared {
     state: Mutex<State>,
-    work: Condvar,
     /// Tells the owner that there are results.
     ended: EventFd,
 }
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<Queued>,
-    generation: u32,
+    classes: Vec<Class>,
     running: Vec<Running>,
     ended: Vec<Ended>,
-    /// Threads of this generation that wait for a call, and those that were started and have not
-    /// looked yet.
-    idle: usize,
-    starting: usize,
-    /// Threads of all generations.
+    /// Threads of all classes.
     threads: usize,
     closing: bool,
+}
+
+impl State {
+    /// The class of `who`, made if need be.
+    fn class(&mut self, who: Credentials) -> &mut Class {
+        let position = match self.classes.iter().position(|class| class.who == who) {
+            Some(position) => position,
+            None => {
+                self.classes.retain(|class| class.threads != 0 || !class.queue.is_empty());
+                self.classes.push(Class::new(who));
+                self.classes.len() - 1
+            }
+        };
+        &mut self.classes[position]
+    }
 }
 
 struct Running {
@@ -116,15 +141,13 @@ impl Shared {
 impl Pool {
     /// A pool without threads; `descriptor` tells of results.
     pub(crate) fn create() -> Result<Pool, Errno> {
-        let shared =
-            Shared { state: Mutex::default(), work: Condvar::new(), ended: EventFd::create()? };
+        let shared = Shared { state: Mutex::default(), ended: EventFd::create()? };
         Ok(Pool {
             shared: Arc::new(shared),
             handles: Vec::new(),
             outstanding: 0,
             progress_ns: 0,
             stall_ns: STALL_NS,
-            credentials: Credentials::of_caller(),
             abandoned: false,
         })
     }
@@ -136,33 +159,18 @@ impl Pool {
 
     /// Submits a call; it waits for a thread. False where there is none and none can be had.
     pub(crate) fn submit(&mut self, job: Job) -> bool {
-        self.renew_credentials();
-        let (threads, wakes) = {
+        let who = Credentials::of_caller();
+        let threads = {
             let mut state = self.shared.lock();
-            let generation = state.generation;
-            state.queue.push_back(Queued { job, generation });
-            (state.threads, state.idle + state.starting >= state.queue.len())
+            let class = state.class(who);
+            class.queue.push_back(job);
+            if !class.is_short() {
+                class.work.notify_one();
+            }
+            if class.is_short() { class.threads } else { usize::MAX }
         };
         self.outstanding += 1;
-        if wakes {
-            self.shared.work.notify_one();
-        } else if threads < THREADS_EAGER {
-            return self.grow().is_ok() || threads != 0;
-        }
-        true
-    }
-
-    /// Begins a new generation of threads if the caller is not who it was.
-    fn renew_credentials(&mut self) {
-        let now = Credentials::of_caller();
-        if now == self.credentials {
-            return;
-        }
-        self.credentials = now;
-        let mut state = self.shared.lock();
-        state.generation = state.generation.wrapping_add(1);
-        (state.idle, state.starting) = (0, 0);
-        self.shared.work.notify_all();
+        threads >= THREADS_EAGER || self.grow(who).is_ok() || threads != 0
     }
 
     /// Takes results out.
@@ -181,13 +189,14 @@ impl Pool {
         if self.outstanding == 0 {
             return None;
         }
-        let (waiting, threads) = {
+        let (short, threads) = {
             let state = self.shared.lock();
-            (state.queue.len() > state.idle + state.starting, state.threads)
+            (
+                state.classes.iter().find(|class| class.is_short()).map(|class| class.who),
+                state.threads,
+            )
         };
-        if !waiting || threads >= THREADS_MAX {
-            return None;
-        }
+        let who = short.filter(|_| threads < THREADS_MAX)?;
         let now_ns = clock::now_ns();
         if self.progress_ns == 0 {
             self.progress_ns = now_ns;
@@ -198,7 +207,7 @@ impl Pool {
         }
         // Doubling: many calls that sleep for ever must not hold up the one that does not.
         for _ in 0..threads.max(1).min(THREADS_MAX - threads) {
-            if self.grow().is_err() {
+            if self.grow(who).is_err() {
                 // Those that there are, or one that can be had later, will come to it.
                 self.stall_ns = (2 * self.stall_ns).min(REFUSED_MAX_NS);
                 break;
@@ -208,19 +217,25 @@ impl Pool {
         Some(self.stall_ns)
     }
 
-    fn grow(&mut self) -> Result<(), Errno> {
+    /// Starts a thread for the calls of `who`.
+    fn grow(&mut self, who: Credentials) -> Result<(), Errno> {
         signal::interrupt_number()?;
         self.join_finished();
         let shared = Arc::clone(&self.shared);
-        let generation = {
+        let work = {
             let mut state = self.shared.lock();
+            if state.threads >= THREADS_MAX {
+                return Err(Errno::EAGAIN);
+            }
             state.threads += 1;
-            state.starting += 1;
-            state.generation
+            let class = state.class(who);
+            class.threads += 1;
+            class.starting += 1;
+            Arc::clone(&class.work)
         };
         let builder = Builder::new().name("aio_rs-pool".into()).stack_size(STACK_BYTES);
         // The program's signals are for the program's threads.
-        match signal::with_all_blocked(|| builder.spawn(move || work(&shared, generation))) {
+        match signal::with_all_blocked(|| builder.spawn(move || live(&shared, who, &work))) {
             Ok(handle) => {
                 self.handles.push(handle);
                 Ok(())
@@ -228,7 +243,9 @@ impl Pool {
             Err(_) => {
                 let mut state = self.shared.lock();
                 state.threads -= 1;
-                state.starting -= 1;
+                let class = state.class(who);
+                class.threads -= 1;
+                class.starting -= 1;
                 Err(Errno::EAGAIN)
             }
         }
@@ -248,11 +265,12 @@ impl Pool {
     /// Asks a call to end.
     pub(crate) fn cancel(&mut self, id: u64) -> Cancel {
         let mut state = self.shared.lock();
-        if let Some(position) = state.queue.iter().position(|queued| queued.job.id == id) {
-            state.queue.remove(position);
-            drop(state);
-            self.outstanding -= 1;
-            return Cancel::Removed;
+        for class in &mut state.classes {
+            if let Some(position) = class.queue.iter().position(|job| job.id == id) {
+                class.queue.remove(position);
+                self.outstanding -= 1;
+                return Cancel::Removed;
+            }
         }
         // The lock keeps the thread in its call, or on its way into or out of it.
         match state.running.iter_mut().find(|running| running.id == id) {
@@ -267,19 +285,22 @@ impl Pool {
 
     /// Ends every call and every thread, and waits for them.
     pub(crate) fn stop(&mut self) {
-        {
+        loop {
             let mut state = self.shared.lock();
             state.closing = true;
-            state.queue.clear();
-            self.shared.work.notify_all();
-            while !state.running.is_empty() {
-                for running in &mut state.running {
-                    running.cancelled = true;
-                    running.target.interrupt();
-                }
-                let waited = self.shared.work.wait_timeout(state, NUDGE);
-                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            for class in &mut state.classes {
+                class.queue.clear();
+                class.work.notify_all();
             }
+            for running in &mut state.running {
+                running.cancelled = true;
+                running.target.interrupt();
+            }
+            if state.running.is_empty() {
+                break;
+            }
+            drop(state);
+            clock::sleep_ns(NUDGE_NS);
         }
         for handle in self.handles.drain(..) {
             let _ = handle.join();
@@ -307,16 +328,15 @@ impl Drop for Pool {
 }
 
 /// The life of a thread of the pool.
-fn work(shared: &Shared, generation: u32) {
+fn live(shared: &Shared, who: Credentials, work: &Condvar) {
     signal::accept_interrupts();
     let target = signal::Target::current();
     let mut priority = 0;
+    let is_who = who.assume();
     let mut state = shared.lock();
-    if state.generation == generation {
-        state.starting -= 1;
-    }
-    loop {
-        if let Some(job) = state.take_job(generation) {
+    state.class(who).starting -= 1;
+    while is_who {
+        if let Some(job) = state.class(who).queue.pop_front() {
             state.running.push(Running { id: job.id, target, cancelled: false });
             drop(state);
             let result = perform(shared, &job, &mut priority);
@@ -329,38 +349,21 @@ fn work(shared: &Shared, generation: u32) {
             }
             continue;
         }
-        if state.closing || state.generation != generation {
+        if state.closing {
             break;
         }
-        state.idle += 1;
-        let waited = shared.work.wait_timeout(state, IDLE);
+        state.class(who).idle += 1;
+        let waited = work.wait_timeout(state, IDLE);
         let (again, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         state = again;
-        if state.generation != generation {
-            continue;
-        }
-        state.idle -= 1;
-        if timeout.timed_out() && state.queue.is_empty() {
+        let class = state.class(who);
+        class.idle -= 1;
+        if timeout.timed_out() && class.queue.is_empty() {
             break;
         }
     }
+    state.class(who).threads -= 1;
     state.threads -= 1;
-}
-
-impl State {
-    /// The oldest call that a thread of `generation` may make.
-    fn take_job(&mut self, generation: u32) -> Option<Job> {
-        let position = if self.generation == generation && self.front_is(generation) {
-            0
-        } else {
-            self.queue.iter().position(|queued| queued.generation == generation)?
-        };
-        self.queue.remove(position).map(|queued| queued.job)
-    }
-
-    fn front_is(&self, generation: u32) -> bool {
-        self.queue.front().is_some_and(|queued| queued.generation == generation)
-    }
 }
 
 /// Makes the call, again when a signal was meant for an earlier one.

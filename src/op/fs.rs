@@ -117,7 +117,7 @@ pub(crate) fn quick(sqe: &mut Sqe) -> Option<i32> {
     } else {
         plain::transfer_one::<false>(sqe.fd, sqe.addr, sqe.len, sqe.off, RWF_NOWAIT)
     };
-    if result == sqe.len as i32 || result == 0 {
+    if result == sqe.len as i32 || (result == 0 && !plain::ends_are_doubtful()) {
         return Some(result);
     }
     if result > 0 {
@@ -150,6 +150,14 @@ fn attempt_transfer<const WRITE: bool, const VECTORED: bool>(sqe: &mut Sqe) -> O
                     if VECTORED { plain::vectors_len(sqe.addr, sqe.len) } else { sqe.len.into() };
                 let all = done(sqe) + moved as u64;
                 // A file goes on behind what was cached; anything else has given what it had.
+                if !WRITE
+                    && moved == 0
+                    && all != wanted
+                    && plain::ends_are_doubtful()
+                    && plain::is_storage(sqe.fd)
+                {
+                    return Outcome::Unready(events);
+                }
                 if all == wanted || moved == 0 || !plain::is_storage(sqe.fd) {
                     return Outcome::Done(all as i32);
                 }

@@ -6,6 +6,7 @@
 use crate::sys::calls::call;
 use crate::sys::errno::Errno;
 use crate::sys::message::{iovec, msghdr};
+use std::sync::OnceLock;
 
 pub(crate) use libc::{IPPROTO_TCP, RWF_NOWAIT};
 
@@ -228,6 +229,14 @@ pub(crate) fn names_fifo(dirfd: i32, path: u64) -> bool {
         libc::fstatat(dirfd, path as *const libc::c_char, &mut stat, 0) == 0
             && stat.st_mode & libc::S_IFMT == libc::S_IFIFO
     }
+}
+
+/// Whether RWF_NOWAIT may say "end of file" before the end: Linux 5.9 and 5.10 do, for pages that are
+/// being read ahead (preadv2(2), BUGS).
+#[inline(always)]
+pub(crate) fn ends_are_doubtful() -> bool {
+    static DOUBTFUL: OnceLock<bool> = OnceLock::new();
+    *DOUBTFUL.get_or_init(|| crate::sys::descriptor::kernel_version() < (5, 11))
 }
 
 /// Whether a short transfer of `fd` is to be continued: of regular files and block devices.

@@ -140,6 +140,20 @@ impl Credentials {
     }
 }
 
+impl Credentials {
+    /// Makes the calling thread act as these, where it may; whether it does.
+    pub(crate) fn assume(&self) -> bool {
+        if Credentials::of_caller() != *self {
+            // SAFETY: numbers alone; concerns this thread.
+            unsafe {
+                libc::setfsgid(self.group as libc::gid_t);
+                libc::setfsuid(self.user as libc::uid_t);
+            }
+        }
+        Credentials::of_caller() == *self
+    }
+}
+
 /// Sends SIGPIPE to the calling thread, as a write to a closed pipe does.
 pub(crate) fn raise_sigpipe() {
     // SAFETY: a signal to ourselves; what it does is the program's choice.

@@ -51,6 +51,8 @@ pub(super) struct Epoll {
     events: Box<[Event; BATCH]>,
     /// The last wait brought as many events as it could: there may be more.
     full: bool,
+    /// A check of suspects goes on in the next turn, so that it delays nothing.
+    checking: bool,
     skipped: u32,
     checked_ms: u32,
     /// A foreign loop waits on the epoll instance's own descriptor.
@@ -78,6 +80,7 @@ impl Epoll {
             ended: Vec::new(),
             events: Box::new([Event { events: 0, u64: 0 }; BATCH]),
             full: false,
+            checking: false,
             skipped: 0,
             checked_ms: 0,
             foreign: false,
@@ -99,7 +102,7 @@ impl Epoll {
     }
 
     pub(super) fn has_more(&self) -> bool {
-        self.full || !self.due.is_empty() || !self.again.is_empty()
+        self.full || self.checking || !self.due.is_empty() || !self.again.is_empty()
     }
 
     /// Whether a foreign loop waits on the instance's own descriptor, which is ready until all events
@@ -167,7 +170,7 @@ impl Epoll {
     /// Waits for descriptors and the pool.
     fn collect(&mut self, queues: &mut Queues, limit: Limit) -> Result<(), Errno> {
         // A foreign loop may sleep as long as it likes.
-        if self.foreign && self.is_suspicious() {
+        if self.checking || (self.foreign && self.is_suspicious()) {
             self.check(queues, true);
         }
         let mut left = limit;
@@ -176,13 +179,13 @@ impl Epoll {
         }
         if self.is_suspicious() && left.is_none_or(|ns| ns > SUSPICION_NS) {
             let waited = self.wait(queues, Some(SUSPICION_NS));
-            if waited != Ok(0) {
+            if waited == Ok(0) {
+                self.check(queues, true);
+            } else {
                 self.check_now_and_then(queues);
-                return waited.map(drop);
             }
-            self.check(queues, true);
-            let is_busy = queues.ready() != 0 || self.has_more();
-            left = if is_busy { Some(0) } else { left.map(|ns| ns - SUSPICION_NS) };
+            // The time that the check has taken is the caller's to look at.
+            return waited.map(drop);
         }
         let waited = self.wait(queues, left);
         self.check_now_and_then(queues);
@@ -197,8 +200,10 @@ impl Epoll {
         }
         let now_ms = clock::coarse_ms();
         if now_ms.wrapping_sub(self.checked_ms) >= (SUSPICION_NS / 1_000_000) as u32 {
-            self.checked_ms = now_ms;
             self.check(queues, false);
+            if !std::mem::take(&mut self.checking) {
+                self.checked_ms = now_ms;
+            }
         }
     }
 
@@ -220,7 +225,8 @@ impl Epoll {
     }
 
     fn check(&mut self, queues: &mut Queues, all: bool) {
-        let Changed { due } = self.watches.check(all);
+        let Changed { due, unfinished } = self.watches.check(all);
+        self.checking = unfinished;
         self.due.extend(due);
         self.go_on(queues);
     }

@@ -17,10 +17,12 @@ const ACCEPTS_MAX: u32 = 64;
 /// What is to be done with an operation.
 pub(super) enum Next {
     End(i32),
+    /// `renews`: what is ready now must be reported, whatever was reported before.
     Wait {
         side: Side,
         wanted: u32,
         sleeps: bool,
+        renews: bool,
     },
     /// A call for the pool; `brief`: it sleeps for the disk at most.
     Sleep {
@@ -73,7 +75,7 @@ impl Epoll {
             watch.found_unready(side);
         }
         let key = self.watches.waiters.add(entry, Place::Due);
-        self.put_off(queues, key, Next::Wait { side, wanted: 0, sleeps: false });
+        self.put_off(queues, key, Next::Wait { side, wanted: 0, sleeps: false, renews: false });
     }
 
     #[inline(never)]
@@ -92,12 +94,12 @@ impl Epoll {
         let outcome = match next {
             Next::End(result) => return self.finish(queues, key, result),
             Next::Sleep { call, brief } => return self.hand_to_pool(queues, key, call, brief),
-            Next::Wait { side, wanted, sleeps } => {
+            Next::Wait { side, wanted, sleeps, renews } => {
                 let entry = &self.watches.waiters.at(key).entry;
                 let multishot = is_multishot(entry);
                 // A call that must not sleep in vain wants to know what is ready now; so does a
                 // multishot poll, which reports it.
-                let renews = sleeps || (side == Side::Pollers && multishot);
+                let renews = renews || sleeps || (side == Side::Pollers && multishot);
                 self.watches.waiters.at(key).sleeps = sleeps;
                 match self.watches.wait(key, side, wanted, renews) {
                     // As a ring says it: ready for ever, or never.
@@ -108,7 +110,7 @@ impl Epoll {
                             _ => self.finish(queues, key, Errno::EINVAL.status()),
                         };
                     }
-                    Err(Errno::EPERM) => return self.sleep_unwatched(queues, key),
+                    Err(Errno::EPERM) => return self.sleep_for(queues, key, true),
                     Ok(()) if side == Side::Readers && multishot => {
                         let fd = self.watches.waiters.at(key).entry.fd;
                         return self.serve(queues, fd, side);
@@ -122,12 +124,13 @@ impl Epoll {
         }
     }
 
-    /// A file that cannot be watched never keeps a caller waiting but for its disk.
-    fn sleep_unwatched(&mut self, queues: &mut Queues, key: u32) {
+    /// Hands what is waited for to a call that sleeps; `brief`: of a file that cannot be watched, which
+    /// never keeps a caller waiting but for its disk.
+    fn sleep_for(&mut self, queues: &mut Queues, key: u32, brief: bool) {
         let entry = &mut self.watches.waiters.at(key).entry;
         let result = match op::fallback(entry.opcode) {
             Some(Fallback::Either { sleep, .. }) => {
-                return self.hand_to_pool(queues, key, sleep, true);
+                return self.hand_to_pool(queues, key, sleep, brief);
             }
             // It is no socket, as the call will say.
             Some(Fallback::Trying(attempt)) => match attempt(entry) {
@@ -184,19 +187,21 @@ impl Epoll {
     ) -> Next {
         let side = op::side(entry.opcode);
         let side = if side == events::IN { Side::Readers } else { Side::Writers };
-        let wait = |wanted: u32, sleeps: bool| Next::Wait { side, wanted, sleeps };
+        let wait =
+            |wanted: u32, sleeps: bool, renews: bool| Next::Wait { side, wanted, sleeps, renews };
         let may_wait = op::may_wait(entry);
         let is_connect = entry.opcode == Opcode::IORING_OP_CONNECT as u8;
         if may_wait && !is_connect {
             // Asked not to run here, or with a priority; a socket's call never sleeps anywhere.
             let has_priority = op::has_priority(entry.opcode) && entry.ioprio != 0;
-            if sleep.is_some() && (entry.flags & sqe_flags::ASYNC != 0 || has_priority) {
-                return wait(0, false);
+            let is_asked = entry.flags & sqe_flags::ASYNC != 0 || has_priority;
+            if is_asked && op::is_file_transfer(entry.opcode) {
+                return wait(0, false, true);
             }
             if is_multishot(entry)
                 || self.watches.get(entry.fd).is_some_and(|watch| !watch.is_worth_trying(side))
             {
-                return wait(0, false);
+                return wait(0, false, false);
             }
         }
         if op::is_file_transfer(entry.opcode) && may_wait && self.watches.is_buffered(entry.fd) {
@@ -213,19 +218,20 @@ impl Epoll {
                 Next::End(result)
             }
             Outcome::Unready(events::ERR | events::PRI) => {
-                Next::Wait { side: Side::Exceptions, wanted: 0, sleeps: false }
+                Next::Wait { side: Side::Exceptions, wanted: 0, sleeps: false, renews: false }
             }
             Outcome::Unready(wanted) => {
                 if let Some(watch) = self.watches.get(entry.fd) {
                     watch.found_unready(side);
                 }
-                wait(wanted, false)
+                // A connect is a socket's first wait: a number that was another's must not delay it.
+                wait(wanted, false, is_connect)
             }
             Outcome::Sleeps(0) => match sleep {
                 Some(call) => Next::Sleep { call, brief: false },
                 None => Next::End(Errno::EOPNOTSUPP.status()),
             },
-            Outcome::Sleeps(wanted) => wait(wanted, true),
+            Outcome::Sleeps(wanted) => wait(wanted, true, false),
         }
     }
 
@@ -233,7 +239,7 @@ impl Epoll {
         let Some(wanted) = op::poll::wanted(entry) else {
             return Next::End(Errno::EINVAL.status());
         };
-        let wait = Next::Wait { side: Side::Pollers, wanted, sleeps: false };
+        let wait = Next::Wait { side: Side::Pollers, wanted, sleeps: false, renews: false };
         if is_multishot(entry) {
             return wait;
         }
@@ -294,7 +300,7 @@ impl Epoll {
             let waiter = self.watches.waiters.at(key);
             if waiter.sleeps {
                 self.watches.unlist(key);
-                self.sleep_unwatched(queues, key);
+                self.sleep_for(queues, key, false);
                 continue;
             }
             let attempt = match op::fallback(waiter.entry.opcode) {
@@ -324,7 +330,7 @@ impl Epoll {
                 }
                 Outcome::Sleeps(_) => {
                     self.watches.unlist(key);
-                    self.sleep_unwatched(queues, key);
+                    self.sleep_for(queues, key, false);
                 }
             }
         }
@@ -353,11 +359,14 @@ impl Epoll {
     }
 
     fn tell_pollers(&mut self, queues: &mut Queues, fd: i32, seen: u32) {
+        // Unproven, the event may be of the file that the number named before.
+        let doubtful = self.watches.get(fd).is_some_and(|watch| watch.is_unproven());
         let mut next = self.first(fd, Side::Pollers);
         while let Some(key) = next {
             next = self.watches.waiters.next(key);
             let entry = &self.watches.waiters.at(key).entry;
             let wanted = op::poll::wanted(entry).unwrap_or_default();
+            let seen = if doubtful { poll_now(fd, wanted).unwrap_or(seen) } else { seen };
             let ready = (seen & (wanted | events::ERR | events::HUP)) as i32;
             if ready == 0 {
                 continue;

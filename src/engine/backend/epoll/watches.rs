@@ -17,6 +17,7 @@ use crate::sys::entry::Sqe;
 use crate::sys::errno::Errno;
 use crate::sys::plain;
 use crate::sys::poller::{Poller, events};
+use std::collections::VecDeque;
 
 /// What is known of a watched descriptor.
 mod known {
@@ -38,6 +39,11 @@ mod known {
     /// In the list of suspects.
     pub(super) const SUSPECT: u32 = 1 << 5;
 }
+
+/// Renewals that must find all in order before registrations are relied on again.
+const DISTRUST: u32 = 1000;
+/// Suspects that are checked in one go.
+const CHECKS_MAX: usize = 64;
 
 /// Transfers between two looks at whether a file is open for direct I/O.
 const BUFFERED_FOR: u32 = 16;
@@ -101,6 +107,11 @@ impl Watch {
         is_new
     }
 
+    /// Somebody waits who relies on a registration that was not checked since.
+    pub(super) fn is_unproven(&self) -> bool {
+        self.known & known::CHECKED == 0
+    }
+
     pub(super) fn found_unready(&mut self, side: Side) {
         self.known &= match side {
             Side::Readers => !known::READABLE,
@@ -149,13 +160,17 @@ pub(super) enum Served {
 pub(super) struct Changed {
     /// Operations that must be tried again: their descriptor is another kind of file.
     pub due: Vec<u32>,
+    pub unfinished: bool,
 }
 
 pub(super) struct Watches {
     pub poller: Poller,
     pub waiters: Waiters,
     table: Pages<Watch, 256>,
-    suspects: Vec<i32>,
+    suspects: VecDeque<i32>,
+    /// For how many renewals no registration is relied on: a number was found to name another file,
+    /// so that the program is one that closes by itself.
+    distrust: u32,
     round: u32,
     pub system_calls: u64,
 }
@@ -181,7 +196,8 @@ impl Watches {
             poller: Poller::create()?,
             waiters: Waiters::default(),
             table: Pages::default(),
-            suspects: Vec::new(),
+            suspects: VecDeque::new(),
+            distrust: 0,
             round: 1,
             system_calls: 0,
         })
@@ -229,11 +245,11 @@ impl Watches {
     #[inline(always)]
     pub(super) fn wait_kept(&mut self, entry: &Sqe, side: Side) -> bool {
         let Some(watch) = self.table.get(entry.fd) else { return false };
-        if !watch.is_relied_on(mask_for(side, 0)) {
+        if self.distrust != 0 || !watch.is_relied_on(mask_for(side, 0)) {
             return false;
         }
         if watch.suspect(self.round) {
-            self.suspects.push(entry.fd);
+            self.suspects.push_back(entry.fd);
         }
         let key = self.waiters.add(entry, Place::Listed(side));
         self.waiters.at(key).checks = watch.checks;
@@ -287,14 +303,14 @@ impl Watches {
         let mask = mask_for(side, wanted);
         let watch = self.table.get_or_make(fd);
         let checks = watch.checks;
-        if renews || !watch.is_relied_on(mask) {
+        if renews || self.distrust != 0 || !watch.is_relied_on(mask) {
             let mask = watch.mask | mask;
             self.register(fd, mask)?;
             if side == Side::Readers {
                 self.note_protocol(fd);
             }
         } else if watch.suspect(self.round) {
-            self.suspects.push(fd);
+            self.suspects.push_back(fd);
         }
         self.waiters.at(key).checks = checks;
         self.waiters.at(key).place = Place::Listed(side);
@@ -317,10 +333,12 @@ impl Watches {
         self.system_calls += 1;
         match self.poller.renew(fd, mask, token(fd, watch.generation)) {
             Ok(()) => {
+                self.distrust = self.distrust.saturating_sub(1);
                 self.note_checked(fd, mask);
                 Ok(())
             }
             Err(errno) => {
+                self.distrust = DISTRUST;
                 self.reset(fd);
                 if errno == Errno::ENOENT { self.add(fd, mask) } else { Err(errno) }
             }
@@ -433,23 +451,31 @@ impl Watches {
         Some(fd)
     }
 
-    /// Checks the suspects: all, or those that have waited for a whole round.
+    /// Checks some of the suspects: of all, or of those that have waited for a whole round. `unfinished`
+    /// then says whether there are more.
     pub(super) fn check(&mut self, all: bool) -> Changed {
         let mut changed = Changed::default();
         let round = self.round;
-        self.round = self.round.wrapping_add(1);
-        let suspects = std::mem::take(&mut self.suspects);
-        for fd in suspects {
+        let mut left = self.suspects.len();
+        let mut renewals = 0;
+        while left != 0 && renewals != CHECKS_MAX {
+            left -= 1;
+            let Some(fd) = self.suspects.pop_front() else { break };
             let Some(watch) = self.table.get(fd) else { continue };
             let settled = watch.known & known::CHECKED != 0 || !watch.has_waiters();
             if !settled && !all && watch.round == round {
-                self.suspects.push(fd);
+                self.suspects.push_back(fd);
                 continue;
             }
             watch.known &= !known::SUSPECT;
             if !settled {
+                renewals += 1;
                 self.check_one(fd, &mut changed);
             }
+        }
+        changed.unfinished = left != 0;
+        if !changed.unfinished {
+            self.round = self.round.wrapping_add(1);
         }
         changed
     }
