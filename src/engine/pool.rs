@@ -4,8 +4,8 @@
 //! signal and then ends with what it has, so that the memory it uses is the caller's again only
 //! when its result is here. Belongs to one thread, which alone submits, cancels and takes results.
 //!
-//! A call is made with its submitter's credentials (setfsuid and the like are per thread): calls and
-//! threads are sorted into *classes* by who they are, as a rule one.
+//! A call is made with its submitter's credentials (setfsuid and the like are per thread): calls
+//! and threads are sorted into *classes* by who they are, as a rule one.
 
 use crate::sys::clock;
 use crate::sys::descriptor::EventFd;
@@ -307,8 +307,8 @@ impl Pool {
         }
     }
 
-    /// In a forked child, where the threads do not exist and the lock may be held by one of them, and
-    /// where the owner may have been in the middle of a change.
+    /// In a forked child, where the threads do not exist and the lock may be held by one of them,
+    /// and where the owner may have been in the middle of a change.
     pub(crate) fn abandon(&mut self) {
         self.abandoned = true;
         descriptor::close(self.shared.ended.raw());
@@ -330,12 +330,23 @@ impl Drop for Pool {
 /// The life of a thread of the pool.
 fn live(shared: &Shared, who: Credentials, work: &Condvar) {
     signal::accept_interrupts();
-    let target = signal::Target::current();
-    let mut priority = 0;
-    let is_who = who.assume();
+    let acts_as_who = who.assume();
     let mut state = shared.lock();
     state.class(who).starting -= 1;
-    while is_who {
+    if acts_as_who {
+        state = serve(shared, who, work, state);
+    }
+    state.class(who).threads -= 1;
+    state.threads -= 1;
+}
+
+/// Makes the calls of a class until there have been none for a while, or the pool closes.
+fn serve<'a>(
+    shared: &'a Shared, who: Credentials, work: &Condvar, mut state: MutexGuard<'a, State>,
+) -> MutexGuard<'a, State> {
+    let target = signal::Target::current();
+    let mut priority = 0;
+    loop {
         if let Some(job) = state.class(who).queue.pop_front() {
             state.running.push(Running { id: job.id, target, cancelled: false });
             drop(state);
@@ -350,7 +361,7 @@ fn live(shared: &Shared, who: Credentials, work: &Condvar) {
             continue;
         }
         if state.closing {
-            break;
+            return state;
         }
         state.class(who).idle += 1;
         let waited = work.wait_timeout(state, IDLE);
@@ -359,11 +370,9 @@ fn live(shared: &Shared, who: Credentials, work: &Condvar) {
         let class = state.class(who);
         class.idle -= 1;
         if timeout.timed_out() && class.queue.is_empty() {
-            break;
+            return state;
         }
     }
-    state.class(who).threads -= 1;
-    state.threads -= 1;
 }
 
 /// Makes the call, again when a signal was meant for an earlier one.

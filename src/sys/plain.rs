@@ -231,8 +231,8 @@ pub(crate) fn names_fifo(dirfd: i32, path: u64) -> bool {
     }
 }
 
-/// Whether RWF_NOWAIT may say "end of file" before the end: Linux 5.9 and 5.10 do, for pages that are
-/// being read ahead (preadv2(2), BUGS).
+/// Whether RWF_NOWAIT may say "end of file" before the end: Linux 5.9 and 5.10 do, for pages that
+/// are being read ahead (preadv2(2), BUGS).
 #[inline(always)]
 pub(crate) fn ends_are_doubtful() -> bool {
     static DOUBTFUL: OnceLock<bool> = OnceLock::new();

@@ -168,8 +168,8 @@ pub(crate) fn is_initial() -> bool {
 }
 
 /// Whether the thread that the process began with has ended by pthread_exit. It counts as ended
-/// from the moment at which it cannot come back (PF_EXITING in the kernel's flags, the ninth field):
-/// who joins it is woken some time before it is a zombie.
+/// from the moment at which it cannot come back (PF_EXITING in the kernel's flags, the ninth
+/// field): who joins it is woken some time before it is a zombie.
 pub(crate) fn initial_has_ended() -> bool {
     const PF_EXITING: u32 = 4;
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();

@@ -105,8 +105,8 @@ impl Epoll {
         self.full || self.checking || !self.due.is_empty() || !self.again.is_empty()
     }
 
-    /// Whether a foreign loop waits on the instance's own descriptor, which is ready until all events
-    /// are taken.
+    /// Whether a foreign loop waits on the instance's own descriptor, which is ready until all
+    /// events are taken.
     pub(super) fn is_foreign(&self) -> bool {
         self.foreign
     }

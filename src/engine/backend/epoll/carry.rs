@@ -124,8 +124,8 @@ impl Epoll {
         }
     }
 
-    /// Hands what is waited for to a call that sleeps; `brief`: of a file that cannot be watched, which
-    /// never keeps a caller waiting but for its disk.
+    /// Hands what is waited for to a call that sleeps; `brief`: of a file that cannot be watched,
+    /// which never keeps a caller waiting but for its disk.
     fn sleep_for(&mut self, queues: &mut Queues, key: u32, brief: bool) {
         let entry = &mut self.watches.waiters.at(key).entry;
         let result = match op::fallback(entry.opcode) {
@@ -224,7 +224,8 @@ impl Epoll {
                 if let Some(watch) = self.watches.get(entry.fd) {
                     watch.found_unready(side);
                 }
-                // A connect is a socket's first wait: a number that was another's must not delay it.
+                // A connect is a socket's first wait: a number that was another's must not delay
+                // it.
                 wait(wanted, false, is_connect)
             }
             Outcome::Sleeps(0) => match sleep {

@@ -451,8 +451,8 @@ impl Watches {
         Some(fd)
     }
 
-    /// Checks some of the suspects: of all, or of those that have waited for a whole round. `unfinished`
-    /// then says whether there are more.
+    /// Checks some of the suspects: of all, or of those that have waited for a whole round.
+    /// `unfinished` then says whether there are more.
     pub(super) fn check(&mut self, all: bool) -> Changed {
         let mut changed = Changed::default();
         let round = self.round;
