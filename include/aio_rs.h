@@ -112,7 +112,8 @@
  * context, 64 at most, in the order of their submission; more of them than that wait for one of the
  * first to end. These threads block all signals but one real-time signal, by which a sleeping call
  * is interrupted when its operation is cancelled; aio_ctx_info names it, and the program must leave
- * it alone. A descriptor that was closed with close(2) and whose number is used again is found out,
+ * it alone (in a program that handles every signal, or whose RLIMIT_SIGPENDING is used up, there is
+ * none: calls that have begun are then waited for). A descriptor that was closed with close(2) and whose number is used again is found out,
  * at the latest 10 ms after an operation waits for it; aio_submit_close knows at once.
  *
  * The flags of a callback: ignore bits that you do not know.
@@ -378,8 +379,8 @@ const char *aio_error_name(int32_t status);
  * Any thread.
  * Errors: -EINVAL and -E2BIG for bad options; -EMFILE and -ENFILE, no descriptors; -ENOMEM. With
  * AIO_BACKEND_URING also what io_uring_setup(2) and io_uring_register(2) are refused with: -EPERM,
- * -EACCES, -ENOSYS, -ENOMEM. On epoll -EBUSY, the program handles every real-time signal, and
- * -ENOSPC, the user's fs.epoll.max_user_watches are used up.
+ * -EACCES, -ENOSYS, -ENOMEM. On epoll -ENOSPC, the user's fs.epoll.max_user_watches are used
+ * up.
  * Kernel: 6.1 for a ring, and 5.19 when one is asked for; any for epoll.
  * Surprise: memory for a ring may be late, because the kernel frees closed ones late: this waits
  * for it, 127 ms at most, before it makes a smaller ring or does without.
@@ -883,7 +884,9 @@ aio_op_id aio_submit_symlinkat(aio_ctx *ctx, const char *target, int new_dirfd,
  * Context thread.
  * Errors: those of splice(2).
  * Kernel: 5.7.
- * Surprise: always runs on a kernel worker.
+ * Surprise: always runs on a kernel worker. From an idle socket it waits with the pipe locked, and
+ * an operation on that pipe then stops the context's thread until the socket has data (6.18): poll
+ * the socket first, or use SPLICE_F_NONBLOCK.
  */
 aio_op_id aio_submit_splice(aio_ctx *ctx, int fd_in, uint64_t off_in, int fd_out, uint64_t off_out,
         size_t len, uint32_t flags, const aio_submit_options *options, aio_callback callback,

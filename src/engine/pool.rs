@@ -219,8 +219,9 @@ impl Pool {
 
     /// Starts a thread for the calls of `who`.
     fn grow(&mut self, who: Credentials) -> Result<(), Errno> {
-        signal::interrupt_number()?;
         self.join_finished();
+        // Settled before a thread is there to be interrupted.
+        let _ = signal::interrupt_number();
         let shared = Arc::clone(&self.shared);
         let work = {
             let mut state = self.shared.lock();

@@ -83,8 +83,8 @@ pub struct aio_completion {
 /// Any thread.
 /// Errors: -EINVAL and -E2BIG for bad options; -EMFILE and -ENFILE, no descriptors; -ENOMEM. With
 /// AIO_BACKEND_URING also what io_uring_setup(2) and io_uring_register(2) are refused with: -EPERM,
-/// -EACCES, -ENOSYS, -ENOMEM. On epoll -EBUSY, the program handles every real-time signal, and
-/// -ENOSPC, the user's fs.epoll.max_user_watches are used up.
+/// -EACCES, -ENOSYS, -ENOMEM. On epoll -ENOSPC, the user's fs.epoll.max_user_watches are used
+/// up.
 /// Kernel: 6.1 for a ring, and 5.19 when one is asked for; any for epoll.
 /// Surprise: memory for a ring may be late, because the kernel frees closed ones late: this waits
 /// for it, 127 ms at most, before it makes a smaller ring or does without.

@@ -379,7 +379,9 @@ pub unsafe extern "C" fn aio_submit_symlinkat(
 /// Context thread.
 /// Errors: those of splice(2).
 /// Kernel: 5.7.
-/// Surprise: always runs on a kernel worker.
+/// Surprise: always runs on a kernel worker. From an idle socket it waits with the pipe locked, and
+/// an operation on that pipe then stops the context's thread until the socket has data (6.18): poll
+/// the socket first, or use SPLICE_F_NONBLOCK.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_splice(
     ctx: *mut aio_ctx, fd_in: c_int, off_in: u64, fd_out: c_int, off_out: u64, len: usize,

@@ -156,40 +156,37 @@ pub(crate) fn splice(from: (i32, u64), to: (i32, u64), len: u32, flags: u32) -> 
     )
 }
 
-/// The same where one of the two may be non-blocking, as the engine leaves sockets that it has
-/// connected or accepts on: waits all the same, unless the flags say not to.
+/// Waits until `fd` is ready for `events`, at most so many milliseconds.
+fn wait_for(fd: i32, events: i16, milliseconds: i32) -> Result<bool, Errno> {
+    let mut entry = libc::pollfd { fd, events, revents: 0 };
+    // SAFETY: one valid entry.
+    let ready = unsafe { libc::poll(&mut entry, 1, milliseconds) };
+    if ready < 0 { Err(Errno::last()) } else { Ok(ready != 0) }
+}
+
+/// The same, unless the flags say not to wait, with a socket waited for before: splice(2) waits for
+/// it with the pipe locked, and not at all where the engine has made it non-blocking.
 pub(crate) fn splice_waiting(from: (i32, u64), to: (i32, u64), len: u32, flags: u32) -> i32 {
+    const FOR_EVER: i32 = -1;
     const PAUSE_MS: i32 = 1;
-    let mut waited = true;
+    let waits = flags & libc::SPLICE_F_NONBLOCK == 0;
+    let fills = from.1 == CURRENT && protocol(from.0).is_some() && kind(to.0) == libc::S_IFIFO;
+    let mut ready = Ok(true);
+    if waits && fills {
+        ready = wait_for(from.0, libc::POLLIN, FOR_EVER);
+    }
     loop {
+        if let Err(errno) = ready {
+            return errno.status();
+        }
         let result = splice(from, to, len, flags);
-        if result != -libc::EAGAIN || flags & libc::SPLICE_F_NONBLOCK != 0 {
+        if result != -libc::EAGAIN || !waits {
             return result;
         }
         // Where both were ready and nothing moved, asking again at once would spin.
-        let pause = if waited { -1 } else { PAUSE_MS };
-        waited = false;
-        for (fd, events) in [(from.0, libc::POLLIN), (to.0, libc::POLLOUT)] {
-            let mut entry = libc::pollfd { fd, events, revents: 0 };
-            // SAFETY: one valid entry, or none.
-            let (now, ready) = unsafe { (libc::poll(&mut entry, 1, 0), entry.revents) };
-            if now < 0 {
-                return Errno::last().status();
-            }
-            if ready == 0 {
-                waited = true;
-                // SAFETY: as above.
-                if unsafe { libc::poll(&mut entry, 1, -1) } < 0 {
-                    return Errno::last().status();
-                }
-            }
-        }
-        if !waited && pause > 0 {
-            // SAFETY: no entries, so that this only sleeps.
-            if unsafe { libc::poll(std::ptr::null_mut(), 0, pause) } < 0 {
-                return Errno::last().status();
-            }
-        }
+        ready = wait_for(-1, 0, PAUSE_MS)
+            .and_then(|_| wait_for(from.0, libc::POLLIN, FOR_EVER))
+            .and_then(|_| wait_for(to.0, libc::POLLOUT, FOR_EVER));
     }
 }
 
@@ -241,12 +238,16 @@ pub(crate) fn ends_are_doubtful() -> bool {
 
 /// Whether a short transfer of `fd` is to be continued: of regular files and block devices.
 pub(crate) fn is_storage(fd: i32) -> bool {
+    matches!(kind(fd), libc::S_IFREG | libc::S_IFBLK)
+}
+
+/// What kind of file `fd` is: `S_IFREG` and the like; 0: none.
+fn kind(fd: i32) -> libc::mode_t {
     // SAFETY: zeroes are a valid structure, and it is valid for the call.
-    let mode = unsafe {
+    unsafe {
         let mut stat: libc::stat = std::mem::zeroed();
-        if libc::fstat(fd, &mut stat) == 0 { stat.st_mode } else { 0 }
-    };
-    matches!(mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFBLK)
+        if libc::fstat(fd, &mut stat) == 0 { stat.st_mode & libc::S_IFMT } else { 0 }
+    }
 }
 
 fn socket_option(fd: i32, name: i32) -> Option<i32> {

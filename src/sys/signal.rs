@@ -1,39 +1,33 @@
 //! The signal that ends a sleeping call on a thread of the engine's own. Which one is settled once
-//! per process: the highest real-time signal below SIGRTMAX - 1 that nobody has a handler for. Its
-//! handler does nothing and has no SA_RESTART, so that the call returns -EINTR. Threads of the
-//! program never get it: it is sent to the engine's threads by name.
+//! per process: the highest real-time signal below SIGRTMAX - 1 that nobody handles, one with the
+//! default action if there is any. Its handler does nothing and has no SA_RESTART, so that the call
+//! returns -EINTR. Threads of the program never get it: it is sent to the engine's threads by name.
+//! Where the program handles every signal there is none, and sleeping calls are waited for.
 
-use crate::sys::errno::Errno;
 use std::sync::OnceLock;
 
 /// The highest real-time signals are left to debuggers and valgrind.
 const LEFT_ALONE: i32 = 2;
 
-static CHOSEN: OnceLock<Result<i32, Errno>> = OnceLock::new();
+static CHOSEN: OnceLock<Option<i32>> = OnceLock::new();
 
-/// The signal's number; installs its handler when first called. EBUSY: every one is in use.
-pub(crate) fn interrupt_number() -> Result<i32, Errno> {
-    *CHOSEN.get_or_init(choose)
+/// The signal's number; installs its handler when first called.
+pub(crate) fn interrupt_number() -> Option<i32> {
+    *CHOSEN.get_or_init(|| choose(libc::SIG_DFL).or_else(|| choose(libc::SIG_IGN)))
 }
 
-fn choose() -> Result<i32, Errno> {
-    let numbers = (libc::SIGRTMIN()..=libc::SIGRTMAX() - LEFT_ALONE).rev();
-    for number in numbers {
-        // SAFETY: valid structures; only a signal that nobody handles gets our handler.
-        unsafe {
-            let mut present: libc::sigaction = std::mem::zeroed();
-            let asked = libc::sigaction(number, std::ptr::null(), &mut present);
-            if asked != 0 || present.sa_sigaction != libc::SIG_DFL {
-                continue;
-            }
-            let mut ours: libc::sigaction = std::mem::zeroed();
-            ours.sa_sigaction = on_interrupt as extern "C" fn(libc::c_int) as usize;
-            if libc::sigaction(number, &ours, std::ptr::null_mut()) == 0 {
-                return Ok(number);
-            }
-        }
-    }
-    Err(Errno::EBUSY)
+/// Takes the highest signal with the action `free`.
+fn choose(free: libc::sighandler_t) -> Option<i32> {
+    let mut numbers = (libc::SIGRTMIN()..=libc::SIGRTMAX() - LEFT_ALONE).rev();
+    // SAFETY: valid structures; only a signal that nobody handles gets our handler.
+    numbers.find(|&number| unsafe {
+        let mut present: libc::sigaction = std::mem::zeroed();
+        let mut ours: libc::sigaction = std::mem::zeroed();
+        ours.sa_sigaction = on_interrupt as extern "C" fn(libc::c_int) as usize;
+        libc::sigaction(number, std::ptr::null(), &mut present) == 0
+            && present.sa_sigaction == free
+            && libc::sigaction(number, &ours, std::ptr::null_mut()) == 0
+    })
 }
 
 extern "C" fn on_interrupt(_: libc::c_int) {}
@@ -54,7 +48,7 @@ pub(crate) fn with_all_blocked<T>(body: impl FnOnce() -> T) -> T {
 
 /// Lets the calling thread, which holds every signal back, be interrupted.
 pub(crate) fn accept_interrupts() {
-    let Ok(number) = interrupt_number() else { return };
+    let Some(number) = interrupt_number() else { return };
     // SAFETY: a valid set.
     unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
@@ -76,7 +70,7 @@ impl Target {
 
     /// Ends the call that the thread sleeps in; nothing if it sleeps in none.
     pub(crate) fn interrupt(self) {
-        let Ok(number) = interrupt_number() else { return };
+        let Some(number) = interrupt_number() else { return };
         // SAFETY: a signal to a thread of this process, which ignores it but for the -EINTR.
         unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), self.0, number) };
     }

@@ -63,7 +63,6 @@ pub(super) struct Epoll {
 impl Epoll {
     /// `wake_fd` is watched from the start: later there may be no room for it.
     pub(super) fn create(config: Config, wake_fd: i32) -> Result<(Driver, Queues), Errno> {
-        signal::interrupt_number()?;
         let queues =
             Queues::own(config.sq_entries, config.cq_entries, Shifts::of(config.required))?;
         let mut watches = Watches::create()?;

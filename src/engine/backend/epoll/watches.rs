@@ -483,6 +483,9 @@ impl Watches {
     fn check_one(&mut self, fd: i32, changed: &mut Changed) {
         let mask = self.table.get_or_make(fd).mask;
         if self.register(fd, mask).is_ok() {
+            if mask & events::IN != 0 {
+                self.note_protocol(fd);
+            }
             return;
         }
         // It is closed, or a file that cannot be watched: who came for it finds out by trying.
