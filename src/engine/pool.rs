@@ -48,13 +48,22 @@ struct Class {
     idle: usize,
     starting: usize,
     threads: usize,
+    /// A new thread could not act as these: only one that is started by a thread that does will.
+    refused: bool,
     work: Arc<Condvar>,
 }
 
 impl Class {
     fn new(who: Credentials) -> Class {
-        let (idle, starting, threads) = (0, 0, 0);
-        Class { who, queue: VecDeque::new(), idle, starting, threads, work: Arc::default() }
+        Class {
+            who,
+            queue: VecDeque::new(),
+            idle: 0,
+            starting: 0,
+            threads: 0,
+            refused: false,
+            work: Arc::default(),
+        }
     }
 
     /// More calls wait than threads are about to look for one.
@@ -107,6 +116,8 @@ struct State {
     ended: Vec<Ended>,
     /// Threads of all classes.
     threads: usize,
+    /// Which class is looked at first when another thread is to be started.
+    turn: usize,
     closing: bool,
 }
 
@@ -163,6 +174,7 @@ impl Pool {
         let threads = {
             let mut state = self.shared.lock();
             let class = state.class(who);
+            class.refused = false;
             class.queue.push_back(job);
             if !class.is_short() {
                 class.work.notify_one();
@@ -189,14 +201,20 @@ impl Pool {
         if self.outstanding == 0 {
             return None;
         }
-        let (short, threads) = {
-            let state = self.shared.lock();
-            (
-                state.classes.iter().find(|class| class.is_short()).map(|class| class.who),
-                state.threads,
-            )
+        let (who, threads) = {
+            let mut state = self.shared.lock();
+            // In turn, so that a class that can have no thread does not keep one from another.
+            let count = state.classes.len();
+            let turn = state.turn;
+            state.turn = turn.wrapping_add(1);
+            let mut classes = (0..count).map(|nth| &state.classes[(turn + nth) % count]);
+            let short = classes.find(|class| class.is_short() && !class.refused);
+            (short.map(|class| class.who), state.threads)
         };
-        let who = short.filter(|_| threads < THREADS_MAX)?;
+        let who = who?;
+        if threads >= THREADS_MAX {
+            return Some(REFUSED_MAX_NS);
+        }
         let now_ns = clock::now_ns();
         if self.progress_ns == 0 {
             self.progress_ns = now_ns;
@@ -336,6 +354,8 @@ fn live(shared: &Shared, who: Credentials, work: &Condvar) {
     state.class(who).starting -= 1;
     if acts_as_who {
         state = serve(shared, who, work, state);
+    } else {
+        state.class(who).refused = true;
     }
     state.class(who).threads -= 1;
     state.threads -= 1;
@@ -361,7 +381,9 @@ fn serve<'a>(
             }
             continue;
         }
-        if state.closing {
+        let others_wait = state.threads >= THREADS_MAX
+            && state.classes.iter().any(|class| class.who != who && class.is_short());
+        if state.closing || others_wait {
             return state;
         }
         state.class(who).idle += 1;

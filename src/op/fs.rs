@@ -131,6 +131,7 @@ pub(crate) fn quick(sqe: &mut Sqe) -> Option<i32> {
 pub(crate) fn is_quick(sqe: &Sqe) -> bool {
     (sqe.opcode == Opcode::IORING_OP_READ as u8 || sqe.opcode == Opcode::IORING_OP_WRITE as u8)
         && sqe.op_flags == 0
+        && sqe.ioprio == 0
         && sqe.off != plain::CURRENT
 }
 

@@ -122,10 +122,12 @@ pub(crate) struct Credentials {
     capabilities: [u32; 2],
 }
 
+/// What capget(2) and capset(2) call their present form.
+const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+
 impl Credentials {
     pub(crate) fn of_caller() -> Credentials {
-        const VERSION_3: u32 = 0x2008_0522;
-        let header = [VERSION_3, 0];
+        let header = [CAPABILITY_VERSION_3, 0];
         // Effective, permitted and inheritable, twice.
         let mut sets = [0u32; 6];
         // SAFETY: -1 is nobody, so that the first two only tell; the third fills what it is given.
@@ -141,16 +143,36 @@ impl Credentials {
 }
 
 impl Credentials {
-    /// Makes the calling thread act as these, where it may; whether it does.
+    /// Makes the calling thread act as these, or as these with fewer capabilities; whether it does.
     pub(crate) fn assume(&self) -> bool {
-        if Credentials::of_caller() != *self {
+        let mut now = Credentials::of_caller();
+        if now != *self {
             // SAFETY: numbers alone; concerns this thread.
             unsafe {
                 libc::setfsgid(self.group as libc::gid_t);
                 libc::setfsuid(self.user as libc::uid_t);
             }
+            self.take_capabilities();
+            now = Credentials::of_caller();
         }
-        Credentials::of_caller() == *self
+        let [low, high] = now.capabilities;
+        let [low_wanted, high_wanted] = self.capabilities;
+        let excess = low & !low_wanted | high & !high_wanted;
+        now.user == self.user && now.group == self.group && excess == 0
+    }
+
+    /// Makes those of the capabilities effective that the calling thread may have.
+    fn take_capabilities(&self) {
+        let header = [CAPABILITY_VERSION_3, 0];
+        let mut sets = [0u32; 6];
+        // SAFETY: both calls get a header and two sets of three words, for this thread.
+        unsafe {
+            if libc::syscall(libc::SYS_capget, header.as_ptr(), sets.as_mut_ptr()) == 0 {
+                sets[0] = self.capabilities[0] & sets[1];
+                sets[3] = self.capabilities[1] & sets[4];
+                libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr());
+            }
+        }
     }
 }
 
