@@ -1,0 +1,113 @@
+# shellcheck shell=bash
+# Sourced by tools/kernels: Debian's packaged kernels, of this release and of others. They come
+# through an apt root of their own below the cache folder, with the machine's mirror, settings and
+# keys, so that neither the machine's sources nor its installed packages change.
+#
+# The caller has set `cache`, an absolute folder.
+: "${cache:?}"
+
+# Where 5.10, 6.1, 6.12 and the newest kernel are.
+suites=(bullseye bookworm trixie trixie-backports)
+
+# The URI of the mirror that this machine gets its release from.
+debian_mirror() {
+    local release
+    release=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+    # shellcheck disable=SC2016 # The variables are apt's.
+    apt-get indextargets --no-release-info --format '$(REPO_URI) $(RELEASE)' \
+        'Created-By: Packages' | awk -v release="$release" '
+            $2 == release || $2 ~ /^(old)*stable$/ { mirror = $1 }
+            END { print mirror; exit !mirror }'
+}
+
+# An apt command in the root of its own.
+in_root() {
+    "$1" --config-file "$cache/apt/apt.conf" "${@:2}"
+}
+
+# Asks the mirror once a day.
+update_lists() {
+    local apt=$cache/apt mirror suite keys=/usr/share/keyrings/debian-archive-keyring.gpg
+    if [[ -n $(find "$apt/updated" -mtime -1 2>/dev/null) ]]; then
+        return 0
+    fi
+    if ! mirror=$(debian_mirror); then
+        echo "apt does not say where this release of Debian comes from"
+        return 1
+    fi
+    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
+    for suite in "${suites[@]}"; do
+        echo "deb [signed-by=$keys] $mirror $suite main"
+    done >"$apt/sources.list"
+    # What the machine does after an update is not for these lists.
+    cat >"$apt/apt.conf" <<END
+Dir::State "$apt";
+Dir::State::lists "lists";
+Dir::State::status "/dev/null";
+Dir::Cache "$apt/cache";
+Dir::Etc::sourcelist "$apt/sources.list";
+Dir::Etc::sourceparts "-";
+APT::Architecture "amd64";
+APT::Architectures { "amd64"; };
+APT::Sandbox::User "root";
+Acquire::Languages "none";
+Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+END
+    in_root apt-get -qq update && touch "$apt/updated"
+}
+
+# Reads versions; gives the highest of those that begin with the one asked for.
+highest_of() {
+    local prefix=$1.
+    [[ $1 != newest ]] || prefix=
+    awk -v prefix="$prefix" 'index($0, prefix) == 1' | sort --version-sort | tail -n 1
+}
+
+# The versions that are packaged. The file with the kernel is in linux-binary-VERSION since 6.19, in
+# linux-image-VERSION before.
+packaged() {
+    in_root apt-cache pkgnames | sed -nE 's/^linux-(image|binary)-([0-9].*)-cloud-amd64$/\2/p'
+}
+
+# Downloads the kernel of a version into a folder of that name.
+download_kernel() {
+    local version=$1 folder=$cache/kernels/$1 name
+    rm -rf "$cache/download"
+    mkdir -p "$cache/download"
+    name=linux-binary-$version-cloud-amd64
+    in_root apt-cache show "$name" >/dev/null 2>&1 || name=linux-image-$version-cloud-amd64
+    (cd "$cache/download" && in_root apt-get -qq download "$name") || return
+    dpkg-deb --fsys-tarfile "$cache"/download/*.deb |
+        tar --extract --to-stdout --wildcards '*/vmlinuz*' >"$cache/download/vmlinuz" || return
+    mkdir -p "$folder"
+    mv "$cache/download/vmlinuz" "$folder/vmlinuz"
+    rm -rf "$cache/download"
+}
+
+# Makes the newest kernel of that version the newest one here.
+fetch_kernel() {
+    local version
+    update_lists && version=$(packaged | highest_of "$1") && [[ -n $version ]] || return
+    [[ -s $cache/kernels/$version/vmlinuz ]] && return
+    if ! download_kernel "$version"; then
+        rm "$cache/apt/updated" # the lists may be older than what the mirror has now
+        return 1
+    fi
+}
+
+# The file of the newest kernel of that version that is here; nothing if there is none.
+kernel_file() {
+    local version
+    version=$(find "$cache/kernels" -name vmlinuz -printf '%P\n' | sed 's,/vmlinuz$,,' |
+        highest_of "$1")
+    [[ -n $version ]] && echo "$cache/kernels/$version/vmlinuz"
+}
+
+# What has been downloaded before will do when the mirror does not answer.
+get_kernel() {
+    fetch_kernel "$1" || [[ -n $(kernel_file "$1") ]] && return
+    echo "there is no kernel $1, neither on the mirror nor here"
+    return 1
+}
