@@ -1,0 +1,111 @@
+/* The echo server on the engine, the same for both backends: aio_submit_accept_multishot, then
+ * aio_submit_recv and aio_submit_send in turn, each from the callback of the other. */
+#include "echo.h"
+
+#include <aio_rs.h>
+#include <errno.h>
+#include <stdlib.h>
+
+struct connection {
+    struct aio_server *server;
+    int fd;
+    uint32_t received, sent;
+    char *buffer;
+};
+
+struct aio_server {
+    aio_ctx *ctx;
+    uint64_t connections, closed;
+    aio_op_id acceptor;
+};
+
+static void on_received(void *user_data, int32_t result, uint32_t flags);
+static void on_sent(void *user_data, int32_t result, uint32_t flags);
+
+static void aio_receive(struct connection *connection) {
+    struct aio_server *server = connection->server;
+    bench_check(aio_submit_recv(server->ctx, connection->fd, connection->buffer, ECHO_SIZE_MAX, 0,
+                                NULL, on_received, connection),
+                "aio_submit_recv");
+}
+
+static void aio_send(struct connection *connection) {
+    struct aio_server *server = connection->server;
+    bench_check(aio_submit_send(server->ctx, connection->fd, connection->buffer + connection->sent,
+                                connection->received - connection->sent, 0, NULL, on_sent,
+                                connection),
+                "aio_submit_send");
+}
+
+static void on_closed(void *user_data, int32_t result, uint32_t flags) {
+    struct connection *connection = user_data;
+    struct aio_server *server = connection->server;
+    (void)flags;
+    bench_check(result, "close");
+    free(connection->buffer);
+    free(connection);
+    if (++server->closed == server->connections)
+        bench_check(aio_ctx_cancel(server->ctx, server->acceptor), "aio_ctx_cancel");
+}
+
+static void on_received(void *user_data, int32_t result, uint32_t flags) {
+    struct connection *connection = user_data;
+    struct aio_server *server = connection->server;
+    (void)flags;
+    bench_check(result, "recv");
+    connection->received = (uint32_t)result;
+    connection->sent = 0;
+    if (result > 0)
+        aio_send(connection);
+    else
+        bench_check(aio_submit_close(server->ctx, connection->fd, NULL, on_closed, connection),
+                    "aio_submit_close");
+}
+
+static void on_sent(void *user_data, int32_t result, uint32_t flags) {
+    struct connection *connection = user_data;
+    (void)flags;
+    bench_check(result, "send");
+    connection->sent += (uint32_t)result;
+    if (connection->sent < connection->received)
+        aio_send(connection);
+    else
+        aio_receive(connection);
+}
+
+static void on_accepted(void *user_data, int32_t result, uint32_t flags) {
+    struct aio_server *server = user_data;
+    if (result == -ECANCELED && !(flags & AIO_CQE_MORE))
+        return;
+    bench_check(result, "accept");
+    struct connection *connection = calloc(1, sizeof *connection);
+    if (!connection || !(connection->buffer = malloc(ECHO_SIZE_MAX)))
+        bench_die("no memory");
+    connection->server = server;
+    connection->fd = result;
+    aio_receive(connection);
+}
+
+static void aio_serve(int listener, uint64_t connections, uint32_t backend) {
+    struct aio_server server = {.connections = connections};
+    aio_ctx_options options = {
+        .size = sizeof options,
+        .backend = backend,
+        .sq_entries = ECHO_SQ_ENTRIES,
+        .cq_entries = ECHO_CQ_ENTRIES,
+    };
+    bench_check(aio_ctx_create(&options, &server.ctx), "aio_ctx_create");
+    server.acceptor =
+        aio_submit_accept_multishot(server.ctx, listener, 0, NULL, on_accepted, &server);
+    bench_check(server.acceptor, "aio_submit_accept_multishot");
+    bench_check(aio_ctx_run(server.ctx), "aio_ctx_run");
+    bench_check(aio_ctx_destroy(server.ctx), "aio_ctx_destroy");
+}
+
+void echo_aio_uring(int listener, uint64_t connections) {
+    aio_serve(listener, connections, AIO_BACKEND_URING);
+}
+
+void echo_aio_epoll(int listener, uint64_t connections) {
+    aio_serve(listener, connections, AIO_BACKEND_EPOLL);
+}
