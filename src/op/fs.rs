@@ -81,6 +81,9 @@ impl Operation for Close {
     }
 }
 
+/// RWF_* as of Linux 6.14.
+const RWF_KNOWN: u32 = 0xff;
+
 /// Reads and writes without a ring: RWF_NOWAIT serves what is in the page cache, and streams that
 /// are ready; a thread of the pool does what has to wait for a disk.
 const fn transfer<const WRITE: bool, const VECTORED: bool>() -> Fallback {
@@ -138,6 +141,10 @@ pub(crate) fn is_quick(sqe: &Sqe) -> bool {
 fn attempt_transfer<const WRITE: bool, const VECTORED: bool>(sqe: &mut Sqe) -> Outcome {
     let events = if WRITE { events::OUT } else { events::IN };
     let may_wait = sqe.op_flags as i32 & RWF_NOWAIT == 0;
+    // Also for a transfer of nothing, which the call itself does not look at.
+    if sqe.op_flags & !RWF_KNOWN != 0 {
+        return Outcome::Done(Errno::EOPNOTSUPP.status());
+    }
     // Direct I/O waits for the device whatever the flag says.
     if sqe.pad == 0 && may_wait && plain::is_direct(sqe.fd) {
         return Outcome::Sleeps(events);
@@ -150,6 +157,10 @@ fn attempt_transfer<const WRITE: bool, const VECTORED: bool>(sqe: &mut Sqe) -> O
                 let wanted =
                     if VECTORED { plain::vectors_len(sqe.addr, sqe.len) } else { sqe.len.into() };
                 let all = done(sqe) + moved as u64;
+                // Nothing is a message to a socket, which a plain write of nothing never gets to.
+                if WRITE && wanted == 0 && plain::protocol(sqe.fd).is_some() {
+                    return transfer_on_socket::<WRITE, VECTORED>(sqe, events);
+                }
                 // A file goes on behind what was cached; anything else has given what it had.
                 if !WRITE
                     && moved == 0
@@ -298,12 +309,9 @@ impl<const WRITE: bool> Operation for Vectored<'_, WRITE> {
 }
 
 /// What the kernel calls IORING_FSYNC_DATASYNC.
-const DATA_ONLY: u32 = 1;
+pub(super) const DATA_ONLY: u32 = 1;
 
 fn sync(sqe: &Sqe) -> i32 {
-    if sqe.op_flags & !DATA_ONLY != 0 {
-        return Errno::EINVAL.status();
-    }
     plain::fsync(sqe.fd, sqe.op_flags & DATA_ONLY != 0)
 }
 

@@ -209,8 +209,8 @@ static FALLBACKS: [Option<Fallback>; NAMES.len()] = {
     table
 };
 
-/// Refuses what an entry asks for beside its operation and only a ring knows: direct descriptors,
-/// registered buffers, addresses of sends.
+/// Refuses what a ring refuses before it begins, and what an entry asks for beside its operation and
+/// only a ring knows: direct descriptors, registered buffers, addresses of sends.
 pub(crate) fn check_plain(sqe: &Sqe) -> Result<(), Errno> {
     const OPENAT: u8 = Opcode::IORING_OP_OPENAT as u8;
     const OPENAT2: u8 = Opcode::IORING_OP_OPENAT2 as u8;
@@ -218,7 +218,15 @@ pub(crate) fn check_plain(sqe: &Sqe) -> Result<(), Errno> {
     const ACCEPT: u8 = Opcode::IORING_OP_ACCEPT as u8;
     const CLOSE: u8 = Opcode::IORING_OP_CLOSE as u8;
     const SEND: u8 = Opcode::IORING_OP_SEND as u8;
+    const FSYNC: u8 = Opcode::IORING_OP_FSYNC as u8;
+    const SPLICE: u8 = Opcode::IORING_OP_SPLICE as u8;
+    /// SPLICE_F_*.
+    const SPLICE_KNOWN: u32 = 0xf;
+    const MADE: i32 = flags::SOCK_CLOEXEC | flags::SOCK_NONBLOCK;
     match sqe.opcode {
+        ACCEPT if sqe.op_flags as i32 & !MADE != 0 => Err(Errno::EINVAL),
+        SPLICE if sqe.op_flags & !SPLICE_KNOWN != 0 => Err(Errno::EINVAL),
+        FSYNC if sqe.op_flags & !fs::DATA_ONLY != 0 => Err(Errno::EINVAL),
         OPENAT | OPENAT2 | SOCKET | ACCEPT | CLOSE if sqe.splice_fd_in != 0 => Err(Errno::ENXIO),
         SEND if sqe.off != 0 || sqe.splice_fd_in != 0 => Err(Errno::EOPNOTSUPP),
         _ if sqe.buf_index != 0 || sqe.personality != 0 => Err(Errno::EINVAL),
@@ -252,8 +260,9 @@ pub(crate) fn is_write(opcode: u8) -> bool {
     opcode == Opcode::IORING_OP_WRITE as u8 || opcode == Opcode::IORING_OP_WRITEV as u8
 }
 
-/// Whether an operation waits when there is nothing to be done; else, or when what it waits for is
-/// not plain readiness, it must be tried whatever is known.
+/// Whether an operation waits when there is nothing to be done, and for plain readiness; else, or
+/// with arguments that the call may refuse or that ask for nothing, it must be tried whatever is
+/// known.
 #[inline(always)]
 pub(crate) fn may_wait(sqe: &Sqe) -> bool {
     const READ: u8 = Opcode::IORING_OP_READ as u8;
@@ -264,14 +273,18 @@ pub(crate) fn may_wait(sqe: &Sqe) -> bool {
     const RECV: u8 = Opcode::IORING_OP_RECV as u8;
     const SENDMSG: u8 = Opcode::IORING_OP_SENDMSG as u8;
     const RECVMSG: u8 = Opcode::IORING_OP_RECVMSG as u8;
-    let at_once = match sqe.opcode {
-        READ | WRITE | READV | WRITEV => plain::RWF_NOWAIT,
-        SEND | RECV | SENDMSG | RECVMSG => {
-            flags::MSG_DONTWAIT | flags::MSG_OOB | flags::MSG_ERRQUEUE
-        }
-        _ => 0,
+    const ACCEPT: u8 = Opcode::IORING_OP_ACCEPT as u8;
+    let usual = match sqe.opcode {
+        READV | WRITEV => return false,
+        READ | WRITE | RECV | SEND if sqe.len == 0 => return false,
+        READ | WRITE => 0,
+        SEND | SENDMSG => flags::MSG_NOSIGNAL | flags::MSG_WAITALL,
+        RECV | RECVMSG => flags::MSG_CMSG_CLOEXEC | flags::MSG_WAITALL | flags::MSG_PEEK,
+        // The socket may not be one that listens.
+        ACCEPT => return false,
+        _ => !0,
     };
-    sqe.op_flags as i32 & at_once == 0
+    sqe.op_flags as i32 & !usual == 0
 }
 
 /// Whether `result` breaks a soft chain behind the operation, as rings decide it.

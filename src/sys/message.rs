@@ -120,5 +120,6 @@ pub(crate) mod flags {
     pub(crate) const O_CLOEXEC: i32 = libc::O_CLOEXEC;
     pub(crate) const O_LARGEFILE: i32 = libc::O_LARGEFILE;
     pub(crate) const SOCK_CLOEXEC: i32 = libc::SOCK_CLOEXEC;
+    pub(crate) const SOCK_NONBLOCK: i32 = libc::SOCK_NONBLOCK;
     pub(crate) const EPOLLET: u32 = libc::EPOLLET as u32;
 }

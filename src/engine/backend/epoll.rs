@@ -45,8 +45,8 @@ pub(super) struct Epoll {
     due: VecDeque<u32>,
     /// Descriptors that were not served to the end.
     again: VecDeque<i32>,
-    /// The first and the last member of the chain that is being taken in.
-    chain: Option<(u32, u32)>,
+    /// The chain that is being taken in.
+    chain: Option<Gathered>,
     ended: Vec<Ended>,
     events: Box<[Event; BATCH]>,
     /// The last wait brought as many events as it could: there may be more.
@@ -58,6 +58,14 @@ pub(super) struct Epoll {
     /// A foreign loop waits on the epoll instance's own descriptor.
     foreign: bool,
     system_calls: u64,
+}
+
+/// The members of a chain that have been taken in.
+struct Gathered {
+    first: u32,
+    last: u32,
+    /// The first that is refused, and why.
+    bad: Option<(u32, Errno)>,
 }
 
 impl Epoll {
@@ -288,7 +296,7 @@ impl Epoll {
     fn begin(&mut self, queues: &mut Queues, mut entry: Sqe) {
         entry.pad = 0;
         if entry.flags & LINKS != 0 || self.chain.is_some() {
-            self.join_chain(&entry);
+            self.join_chain(queues, &entry);
         } else if entry.flags != 0
             || entry.personality != 0
             || !self.start_quickly(queues, &mut entry)
@@ -298,20 +306,34 @@ impl Epoll {
     }
 
     #[cold]
-    fn join_chain(&mut self, entry: &Sqe) {
+    fn join_chain(&mut self, queues: &mut Queues, entry: &Sqe) {
         let links = entry.flags & LINKS != 0;
         let key = self.watches.waiters.add(entry, Place::Behind);
-        let first = match self.chain {
-            Some((first, last)) => {
-                self.watches.waiters.at(last).follower = key + 1;
-                first
-            }
-            None => key,
-        };
-        self.chain = Some((first, key));
-        if !links {
-            self.chain = None;
-            self.make_due(first);
+        let mut chain = self.chain.take().unwrap_or(Gathered { first: key, last: key, bad: None });
+        if chain.last != key {
+            self.watches.waiters.at(chain.last).follower = key + 1;
+            chain.last = key;
+        }
+        if chain.bad.is_none() {
+            chain.bad = carry::check(entry).err().map(|errno| (key, errno));
+        }
+        match chain.bad {
+            _ if links => self.chain = Some(chain),
+            None => self.make_due(chain.first),
+            Some((bad, errno)) => self.refuse_chain(queues, chain.first, bad, errno),
+        }
+    }
+
+    /// As on a ring, a member that is refused before it begins takes all with it, also those before.
+    fn refuse_chain(&mut self, queues: &mut Queues, first: u32, bad: u32, errno: Errno) {
+        let mut next = Some(first);
+        while let Some(key) = next {
+            let waiter = self.watches.waiters.at(key);
+            waiter.place = Place::Nowhere;
+            let (id, follower) = (waiter.entry.user_data, waiter.follower);
+            let result = if key == bad { errno } else { Errno::ECANCELED };
+            self.post(queues, id, result.status(), 0);
+            next = follower.checked_sub(1);
         }
     }
 

@@ -160,7 +160,7 @@ impl Epoll {
     /// Carries an operation out as far as that goes without sleeping.
     #[inline(always)]
     pub(super) fn try_now(&mut self, queues: &mut Queues, entry: &mut Sqe) -> Next {
-        if let Err(errno) = check_flags(entry).and_then(|()| op::check_plain(entry)) {
+        if let Err(errno) = check(entry) {
             return Next::End(errno.status());
         }
         match op::fallback(entry.opcode) {
@@ -198,11 +198,12 @@ impl Epoll {
             if is_asked && op::is_file_transfer(entry.opcode) {
                 return wait(0, false, true);
             }
-            if is_multishot(entry)
-                || self.watches.get(entry.fd).is_some_and(|watch| !watch.is_worth_trying(side))
-            {
+            if self.watches.get(entry.fd).is_some_and(|watch| !watch.is_worth_trying(side)) {
                 return wait(0, false, false);
             }
+        }
+        if is_multishot(entry) {
+            return wait(0, false, false);
         }
         if op::is_file_transfer(entry.opcode) && may_wait && self.watches.is_buffered(entry.fd) {
             op::mark_started(entry);
@@ -386,6 +387,12 @@ impl Epoll {
 fn is_multishot(entry: &Sqe) -> bool {
     op::net::is_multishot_accept(entry)
         || (entry.opcode == Opcode::IORING_OP_POLL_ADD as u8 && op::poll::is_multishot(entry))
+}
+
+/// Refuses what cannot be carried out here, before anything is done.
+pub(super) fn check(entry: &Sqe) -> Result<(), Errno> {
+    check_flags(entry)?;
+    op::check_plain(entry)
 }
 
 /// Entry flags that only a ring understands fail as there without what they refer to.
