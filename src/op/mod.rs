@@ -209,8 +209,8 @@ static FALLBACKS: [Option<Fallback>; NAMES.len()] = {
     table
 };
 
-/// Refuses what a ring refuses before it begins, and what an entry asks for beside its operation and
-/// only a ring knows: direct descriptors, registered buffers, addresses of sends.
+/// Refuses what a ring refuses before it begins, and what an entry asks for beside its operation
+/// and only a ring knows: direct descriptors, registered buffers, addresses of sends.
 pub(crate) fn check_plain(sqe: &Sqe) -> Result<(), Errno> {
     const OPENAT: u8 = Opcode::IORING_OP_OPENAT as u8;
     const OPENAT2: u8 = Opcode::IORING_OP_OPENAT2 as u8;

@@ -324,7 +324,8 @@ impl Epoll {
         }
     }
 
-    /// As on a ring, a member that is refused before it begins takes all with it, also those before.
+    /// As on a ring, a member that is refused before it begins takes all with it, also those
+    /// before.
     fn refuse_chain(&mut self, queues: &mut Queues, first: u32, bad: u32, errno: Errno) {
         let mut next = Some(first);
         while let Some(key) = next {
