@@ -255,6 +255,20 @@ pub(crate) fn is_file_transfer(opcode: u8) -> bool {
     opcode < 64 && SET >> opcode & 1 != 0
 }
 
+/// Whether a transfer is of a file on a disk.
+pub(crate) fn is_storage_transfer(sqe: &Sqe) -> bool {
+    is_file_transfer(sqe.opcode) && plain::is_storage(sqe.fd)
+}
+
+/// What a receive or accept gets where nothing can come any more.
+pub(crate) fn result_at_end(sqe: &Sqe) -> i32 {
+    if sqe.opcode == Opcode::IORING_OP_ACCEPT as u8 {
+        Errno::EINVAL.status()
+    } else {
+        total(sqe, 0)
+    }
+}
+
 /// A write as write(2) does it.
 pub(crate) fn is_write(opcode: u8) -> bool {
     opcode == Opcode::IORING_OP_WRITE as u8 || opcode == Opcode::IORING_OP_WRITEV as u8
@@ -277,6 +291,8 @@ pub(crate) fn may_wait(sqe: &Sqe) -> bool {
     let usual = match sqe.opcode {
         READV | WRITEV => return false,
         READ | WRITE | RECV | SEND if sqe.len == 0 => return false,
+        // Streams have no offsets, and some say so.
+        READ | WRITE if sqe.off != 0 && sqe.off != plain::CURRENT => return false,
         READ | WRITE => 0,
         SEND | SENDMSG => flags::MSG_NOSIGNAL | flags::MSG_WAITALL,
         RECV | RECVMSG => flags::MSG_CMSG_CLOEXEC | flags::MSG_WAITALL | flags::MSG_PEEK,

@@ -256,6 +256,7 @@ fn attempt_transfer<const WRITE: bool, const MESSAGE: bool>(sqe: &mut Sqe) -> Ou
             Ok(moved) => {
                 let goes_on = asked & flags::MSG_WAITALL != 0
                     && asked & flags::MSG_PEEK == 0
+                    && !(MESSAGE && !WRITE && plain::has_control(sqe.addr))
                     && moved > 0
                     && done + (moved as u64) < capacity::<MESSAGE>(sqe)
                     && plain::waits_for_all(sqe.fd);
@@ -330,6 +331,8 @@ pub(crate) fn falls_short(sqe: &Sqe, moved: u64) -> bool {
     const RECVMSG: u8 = Opcode::IORING_OP_RECVMSG as u8;
     let wanted = match sqe.opcode {
         SEND | RECV => capacity::<false>(sqe),
+        // With control data, rings do not wait for all.
+        RECVMSG if plain::has_control(sqe.addr) => return false,
         SENDMSG | RECVMSG => capacity::<true>(sqe),
         _ => return false,
     };

@@ -327,6 +327,11 @@ pub(crate) fn is_addressed(header: u64) -> bool {
     header_at(header).msg_namelen != 0
 }
 
+/// Whether a message has room for control data.
+pub(crate) fn has_control(header: u64) -> bool {
+    !header_at(header).msg_control.is_null()
+}
+
 /// How many bytes the buffers of a message have.
 pub(crate) fn message_len(header: u64) -> u64 {
     let header = header_at(header);

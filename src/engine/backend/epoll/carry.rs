@@ -195,8 +195,11 @@ impl Epoll {
             // Asked not to run here, or with a priority; a socket's call never sleeps anywhere.
             let has_priority = op::has_priority(entry.opcode) && entry.ioprio != 0;
             let is_asked = entry.flags & sqe_flags::ASYNC != 0 || has_priority;
-            if is_asked && op::is_file_transfer(entry.opcode) {
-                return wait(0, false, true);
+            if is_asked
+                && let Some(call) = sleep
+                && op::is_storage_transfer(entry)
+            {
+                return Next::Sleep { call, brief: true };
             }
             if self.watches.get(entry.fd).is_some_and(|watch| !watch.is_worth_trying(side)) {
                 return wait(0, false, false);
@@ -325,8 +328,15 @@ impl Epoll {
                     }
                 }
                 Outcome::Unready(_) => {
-                    if let Some(watch) = self.watches.get(fd) {
-                        watch.found_unready(side);
+                    let Some(watch) = self.watches.get(fd) else { break };
+                    watch.found_unready(side);
+                    // A datagram socket, or a unix listener, that was shut down says "not now" for
+                    // ever to a call that does not wait.
+                    if side == Side::Readers && watch.is_odd() && is_shut_down(fd) {
+                        let entry = self.watches.waiters.at(key).entry;
+                        self.watches.unlist(key);
+                        self.finish(queues, key, op::result_at_end(&entry));
+                        continue;
                     }
                     break;
                 }
@@ -382,6 +392,10 @@ impl Epoll {
             }
         }
     }
+}
+
+fn is_shut_down(fd: i32) -> bool {
+    poll_now(fd, events::RDHUP).is_ok_and(|ready| ready & events::RDHUP != 0)
 }
 
 fn is_multishot(entry: &Sqe) -> bool {

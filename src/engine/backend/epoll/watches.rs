@@ -112,6 +112,11 @@ impl Watch {
         self.known & known::CHECKED == 0
     }
 
+    /// The end, an error or urgent data was seen.
+    pub(super) fn is_odd(&self) -> bool {
+        self.known & known::ODD != 0
+    }
+
     pub(super) fn found_unready(&mut self, side: Side) {
         self.known &= match side {
             Side::Readers => !known::READABLE,
