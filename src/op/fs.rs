@@ -81,6 +81,8 @@ impl Operation for Close {
     }
 }
 
+/// RWF_DSYNC, RWF_SYNC and RWF_APPEND.
+const RWF_STORAGE: u32 = 0x16;
 /// RWF_* as of Linux 6.14.
 const RWF_KNOWN: u32 = 0xff;
 
@@ -184,6 +186,12 @@ fn attempt_transfer<const WRITE: bool, const VECTORED: bool>(sqe: &mut Sqe) -> O
                 sqe.off = plain::CURRENT;
             }
             Err(Errno::EAGAIN) if may_wait => return Outcome::Unready(events),
+            // Flags for storage, which rings do not mind elsewhere.
+            Err(Errno::EOPNOTSUPP)
+                if sqe.op_flags & RWF_STORAGE != 0 && !plain::is_storage(sqe.fd) =>
+            {
+                sqe.op_flags &= !RWF_STORAGE;
+            }
             // No such flag for this file. Sockets have one of their own; Linux 6.4 has it for all.
             Err(Errno::EOPNOTSUPP) if may_wait => {
                 return transfer_on_socket::<WRITE, VECTORED>(sqe, events);

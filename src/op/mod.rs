@@ -255,13 +255,23 @@ pub(crate) fn is_file_transfer(opcode: u8) -> bool {
     opcode < 64 && SET >> opcode & 1 != 0
 }
 
+/// Whether an operation that finds its descriptor unready says so for reads and writes as well: not
+/// an accept, nor a connect.
+#[inline(always)]
+pub(crate) fn transfers(opcode: u8) -> bool {
+    opcode != Opcode::IORING_OP_ACCEPT as u8 && opcode != Opcode::IORING_OP_CONNECT as u8
+}
+
 /// Whether a transfer is of a file on a disk.
 pub(crate) fn is_storage_transfer(sqe: &Sqe) -> bool {
     is_file_transfer(sqe.opcode) && plain::is_storage(sqe.fd)
 }
 
-/// What a receive or accept gets where nothing can come any more.
+/// What a receive or accept gets where nothing can come any more; a message header says so.
 pub(crate) fn result_at_end(sqe: &Sqe) -> i32 {
+    if sqe.opcode == Opcode::IORING_OP_RECVMSG as u8 && done(sqe) == 0 {
+        plain::end_message(sqe.addr, sqe.op_flags as i32);
+    }
     if sqe.opcode == Opcode::IORING_OP_ACCEPT as u8 {
         Errno::EINVAL.status()
     } else {

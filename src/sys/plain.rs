@@ -332,6 +332,16 @@ pub(crate) fn has_control(header: u64) -> bool {
     !header_at(header).msg_control.is_null()
 }
 
+/// What a receive of nothing leaves in the header at `header`, which the kernel has read before.
+pub(crate) fn end_message(header: u64, flags: i32) {
+    // SAFETY: the engine's copy, or a raw entry's own header, which is the engine's to write to
+    // until the last completion.
+    let header = unsafe { &mut *(header as *mut msghdr) };
+    header.msg_namelen = 0;
+    header.msg_controllen = 0;
+    header.msg_flags = flags & libc::MSG_CMSG_CLOEXEC;
+}
+
 /// How many bytes the buffers of a message have.
 pub(crate) fn message_len(header: u64) -> u64 {
     let header = header_at(header);

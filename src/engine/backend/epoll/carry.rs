@@ -225,7 +225,9 @@ impl Epoll {
                 Next::Wait { side: Side::Exceptions, wanted: 0, sleeps: false, renews: false }
             }
             Outcome::Unready(wanted) => {
-                if let Some(watch) = self.watches.get(entry.fd) {
+                if op::transfers(entry.opcode)
+                    && let Some(watch) = self.watches.get(entry.fd)
+                {
                     watch.found_unready(side);
                 }
                 // A connect is a socket's first wait: a number that was another's must not delay
@@ -328,14 +330,17 @@ impl Epoll {
                     }
                 }
                 Outcome::Unready(_) => {
+                    let transfers = op::transfers(waiter.entry.opcode);
                     let Some(watch) = self.watches.get(fd) else { break };
-                    watch.found_unready(side);
+                    if transfers {
+                        watch.found_unready(side);
+                    }
                     // A datagram socket, or a unix listener, that was shut down says "not now" for
                     // ever to a call that does not wait.
                     if side == Side::Readers && watch.is_odd() && is_shut_down(fd) {
-                        let entry = self.watches.waiters.at(key).entry;
+                        let result = op::result_at_end(&self.watches.waiters.at(key).entry);
                         self.watches.unlist(key);
-                        self.finish(queues, key, op::result_at_end(&entry));
+                        self.finish(queues, key, result);
                         continue;
                     }
                     break;

@@ -21,10 +21,10 @@ use std::collections::VecDeque;
 
 /// What is known of a watched descriptor.
 mod known {
-    /// A read may find something.
-    pub(super) const READABLE: u32 = 1 << 0;
-    /// A write may find room.
-    pub(super) const WRITABLE: u32 = 1 << 1;
+    /// A read has found nothing, or left nothing, and no event has come since.
+    pub(super) const DRY: u32 = 1 << 0;
+    /// A write has found no room, likewise.
+    pub(super) const FULL: u32 = 1 << 1;
     /// Something has happened after which a short read does not mean that there is no more: the
     /// end, an error, urgent data.
     pub(super) const ODD: u32 = 1 << 2;
@@ -76,12 +76,13 @@ impl Watch {
     /// last one, or what it left, says that there is nothing.
     #[inline(always)]
     pub(super) fn is_worth_trying(&mut self, side: Side) -> bool {
-        let (watched, ready) = match side {
-            Side::Readers => (events::IN, known::READABLE | known::ODD),
-            _ => (events::OUT, known::WRITABLE | known::ODD),
+        let (watched, unready) = match side {
+            Side::Readers => (events::IN, known::DRY),
+            _ => (events::OUT, known::FULL),
         };
-        // What is not watched is not known.
-        (!self.covers(watched) || self.known & ready != 0) && self.list(side).is_empty()
+        // What is not watched is not known, nor what nobody has tried.
+        let hopeless = self.known & (unready | known::ODD) == unready && self.covers(watched);
+        !hopeless && self.list(side).is_empty()
     }
 
     #[inline(always)]
@@ -118,10 +119,10 @@ impl Watch {
     }
 
     pub(super) fn found_unready(&mut self, side: Side) {
-        self.known &= match side {
-            Side::Readers => !known::READABLE,
-            Side::Writers => !known::WRITABLE,
-            Side::Pollers | Side::Exceptions => !0,
+        self.known |= match side {
+            Side::Readers => known::DRY,
+            Side::Writers => known::FULL,
+            Side::Pollers | Side::Exceptions => 0,
         };
     }
 
@@ -129,7 +130,7 @@ impl Watch {
     #[inline(always)]
     pub(super) fn found_drained(&mut self) {
         if self.known & (known::TCP | known::ODD) == known::TCP {
-            self.known &= !known::READABLE;
+            self.known |= known::DRY;
         }
     }
 
@@ -137,10 +138,10 @@ impl Watch {
     fn note(&mut self, seen: u32) {
         let ends = seen & (events::HUP | events::ERR) != 0;
         if ends || seen & (events::IN | events::RDHUP | events::PRI) != 0 {
-            self.known |= known::READABLE;
+            self.known &= !known::DRY;
         }
         if ends || seen & events::OUT != 0 {
-            self.known |= known::WRITABLE;
+            self.known &= !known::FULL;
         }
         if ends || seen & (events::RDHUP | events::PRI) != 0 {
             self.known |= known::ODD;
@@ -429,7 +430,7 @@ impl Watches {
         if let Some(watch) = self.get(fd)
             && watch.known & known::CHECKED == 0
         {
-            watch.known |= known::READABLE | known::WRITABLE;
+            watch.known &= !(known::DRY | known::FULL);
         }
     }
 
