@@ -113,8 +113,9 @@
  * first to end. These threads block all signals but one real-time signal, by which a sleeping call
  * is interrupted when its operation is cancelled; aio_ctx_info names it, and the program must leave
  * it alone (in a program that handles every signal, or whose RLIMIT_SIGPENDING is used up, there is
- * none: calls that have begun are then waited for). A descriptor that was closed with close(2) and whose number is used again is found out,
- * at the latest 10 ms after an operation waits for it; aio_submit_close knows at once.
+ * none: calls that have begun are then waited for). A descriptor that was closed with close(2) and
+ * whose number is used again is found out, at the latest 10 ms after an operation waits for it;
+ * aio_submit_close knows at once.
  *
  * The flags of a callback: ignore bits that you do not know.
  */
@@ -383,7 +384,8 @@ const char *aio_error_name(int32_t status);
  * up.
  * Kernel: 6.1 for a ring, and 5.19 when one is asked for; any for epoll.
  * Surprise: memory for a ring may be late, because the kernel frees closed ones late: this waits
- * for it, 127 ms at most, before it makes a smaller ring or does without.
+ * for it, 127 ms, and where this process has just closed rings 383 ms at most, before it makes a
+ * smaller ring or does without.
  */
 int32_t aio_ctx_create(const aio_ctx_options *options, aio_ctx **ctx_out);
 

@@ -87,7 +87,8 @@ pub struct aio_completion {
 /// up.
 /// Kernel: 6.1 for a ring, and 5.19 when one is asked for; any for epoll.
 /// Surprise: memory for a ring may be late, because the kernel frees closed ones late: this waits
-/// for it, 127 ms at most, before it makes a smaller ring or does without.
+/// for it, 127 ms, and where this process has just closed rings 383 ms at most, before it makes a
+/// smaller ring or does without.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_ctx_create(
     options: *const aio_ctx_options, ctx_out: *mut *mut aio_ctx,

@@ -62,6 +62,10 @@ impl Uring {
                     return Err(Errno::ENOMEM);
                 }
                 Err(Errno::ENOMEM) => {
+                    // Rings that this process has just closed will come: a little more patience.
+                    if happened(&CLOSED_NS, LATE_NS) {
+                        clock::sleep_ns(1_000_000 << (RETRIES - 1));
+                    }
                     config.sq_entries /= 2;
                     config.cq_entries = (config.cq_entries / 2).max(config.sq_entries);
                 }
@@ -110,10 +114,10 @@ impl Drop for Uring {
 /// Whether waiting is worth it: a ring was closed a moment ago, here or, for all one knows, by
 /// another process of the same user.
 fn memory_may_come_back() -> bool {
-    let now_ns = clock::now_ns();
-    let happened = |at: &AtomicU64, within_ns: u64| {
-        let at_ns = at.load(Ordering::Relaxed);
-        at_ns != 0 && now_ns.saturating_sub(at_ns) < within_ns
-    };
     happened(&CLOSED_NS, LATE_NS) || !happened(&IN_VAIN_NS, PATIENCE_NS)
+}
+
+fn happened(at: &AtomicU64, within_ns: u64) -> bool {
+    let at_ns = at.load(Ordering::Relaxed);
+    at_ns != 0 && clock::now_ns().saturating_sub(at_ns) < within_ns
 }
