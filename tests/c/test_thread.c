@@ -234,7 +234,7 @@ TEST(a_stop_in_a_callback_leaves_the_rest_in_flight) {
     aio_ctx *ctx = make_ctx();
     struct call stopper = {.then = stop_here}, timer = {0};
     ID(aio_submit_nop(ctx, NULL, on_call, &stopper));
-    ID(aio_submit_timer(ctx, 30 * MS, NULL, on_call, &timer));
+    ID(aio_submit_timer(ctx, 100 * MS * test_slow(), NULL, on_call, &timer));
     CHECK_EQ(aio_ctx_run(ctx), 0);
     CHECK_EQ(stopper.finals, 1);
     CHECK_EQ(timer.calls, 0);
