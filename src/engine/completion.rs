@@ -10,7 +10,6 @@ use crate::op::{self, traits};
 use crate::sys::descriptor;
 use crate::sys::entry::{Cqe, Opcode, Sqe, cqe_flags};
 use crate::sys::errno::Errno;
-use crate::sys::message;
 use crate::sys::poller::can_be_watched;
 use crate::sys::thread;
 
@@ -194,7 +193,7 @@ impl Engine {
             self.member_ended(index);
         }
         let slot = self.slots.at(index);
-        if slot.has(traits::HEADER_OUT) && result >= 0 {
+        if slot.has(traits::OUTPUTS) && result >= 0 {
             self.write_outputs(index);
         }
         if self.slots.at(index).has(state::SIGPIPE) && result == Errno::EPIPE.status() {
@@ -206,16 +205,16 @@ impl Engine {
         delivery
     }
 
-    /// Copies the outputs of a received message's header to the caller's.
+    /// Copies outputs from the engine's copy to the caller's.
     fn write_outputs(&mut self, index: u32) {
         let slot = self.slots.at(index);
         let discarded = slot.has(state::DISCARD);
         let cold = self.cold.of(slot);
-        if let (Some(out), Some(copy)) = (cold.header_out, cold.copy.as_deref()) {
+        if let (Some(outputs), Some(copy)) = (cold.outputs, cold.copy.as_deref()) {
             if discarded {
-                message::close_passed_descriptors(copy);
+                outputs.discard(copy);
             } else {
-                out.write_back(copy);
+                outputs.write_back(copy);
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::engine::{Engine, chain};
 use crate::op::{self, Fallback, NO_DESCRIPTOR, Operation, traits};
 use crate::sys::entry::{Opcode, Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
-use crate::sys::message::HeaderOut;
+use crate::sys::message::Outputs;
 
 /// Whom to tell. `callback` is a C function's address, or `AIO_CALLBACK_REAP`.
 #[derive(Clone, Copy)]
@@ -51,7 +51,9 @@ pub(crate) struct Prepared {
     pub fd: i32,
     pub second_fd: i32,
     pub copy: Option<crate::engine::arena::Block>,
-    pub header_out: Option<HeaderOut>,
+    pub outputs: Option<Outputs>,
+    /// A plain call does it at once.
+    pub prompt: bool,
 }
 
 /// Which way a careful submit goes.
@@ -156,7 +158,8 @@ impl Engine {
             fd: op.descriptor(),
             second_fd: op.second_descriptor(),
             copy,
-            header_out: op.header_out(),
+            outputs: op.outputs(),
+            prompt: op.is_prompt(),
         };
         self.submit_prepared(prepared, options, done)
     }
@@ -175,7 +178,8 @@ impl Engine {
             fd: raw.descriptor(),
             second_fd: NO_DESCRIPTOR,
             copy: None,
-            header_out: None,
+            outputs: None,
+            prompt: false,
         };
         self.submit_prepared(prepared, options, done)
     }
@@ -235,13 +239,16 @@ impl Engine {
             return Err(Errno::EINVAL);
         }
         let opcode = prepared.entry.sqe.opcode;
-        if !self.backend.supports(opcode) {
-            return match op::fallback(opcode) {
-                Some(Fallback::Prompt(call) | Fallback::Brief(call)) if !chained && !barrier => {
-                    Ok(Route::Attempt(call))
+        let free = !chained && !barrier;
+        let is_missing = !self.backend.supports(opcode);
+        if is_missing || (prepared.prompt && free && options.flags & submit_flags::ASYNC == 0) {
+            match op::fallback(opcode) {
+                Some(Fallback::Prompt(call) | Fallback::Brief(call)) if free => {
+                    return Ok(Route::Attempt(call));
                 }
-                _ => Err(Errno::EOPNOTSUPP),
-            };
+                _ if is_missing => return Err(Errno::EOPNOTSUPP),
+                _ => {}
+            }
         }
         Ok(if chained {
             Route::Chain { links, barrier }
@@ -273,7 +280,7 @@ impl Engine {
         let cold = Cold {
             entry: prepared.entry,
             copy: prepared.copy.take(),
-            header_out: prepared.header_out,
+            outputs: prepared.outputs,
             second_fd: prepared.second_fd,
             group: options.group,
             correlation: options.correlation,
@@ -472,6 +479,7 @@ fn is_plain<O: Operation>(op: &O) -> bool {
         && O::OPCODE as u8 <= NEWEST_OF_FLOOR
         && op.traits() & traits::REARMS == 0
         && op.second_descriptor() == NO_DESCRIPTOR
+        && !op.is_prompt()
 }
 
 #[inline(always)]

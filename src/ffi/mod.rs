@@ -15,9 +15,12 @@ pub mod submit;
 pub mod cancel;
 pub mod stats;
 pub mod misc;
+pub mod futex;
 pub mod time;
 pub mod poll;
 pub mod fs;
+pub mod space;
+pub mod path;
 pub mod net;
 
 use crate::engine::Refusal;

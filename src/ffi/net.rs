@@ -260,3 +260,90 @@ pub unsafe extern "C" fn aio_submit_shutdown(
     // SAFETY: the ABI's pointers.
     unsafe { submit(ctx, || Ok(net::Shutdown { fd, how }), options, callback, user_data) }
 }
+
+/// Sets a socket option; completes with 0.
+///
+/// `optval`: `optlen` bytes, the engine's until the last callback.
+/// Context thread.
+/// Errors: -EINVAL, `optval` is NULL; those of setsockopt(2).
+/// Kernel: any: a plain call inside the submit, the callback follows. In a chain or
+/// with AIO_SUBMIT_ASYNC the ring's form: 6.7, which refuses unix sockets on some kernels (-EOPNOTSUPP).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_submit_setsockopt(
+    ctx: *mut aio_ctx, fd: c_int, level: c_int, optname: c_int, optval: *const c_void,
+    optlen: socklen_t, options: *const aio_submit_options, callback: aio_callback,
+    user_data: *mut c_void,
+) -> aio_op_id {
+    // SAFETY: the ABI's pointers.
+    unsafe {
+        submit(
+            ctx,
+            || {
+                let value = arguments::output(optval.cast_mut())?;
+                Ok(net::SocketOption::<true> { fd, level, name: optname, value, len: optlen })
+            },
+            options,
+            callback,
+            user_data,
+        )
+    }
+}
+
+/// Reads a socket option; the result is the length of its value.
+///
+/// `optval`: `optlen` bytes, the engine's until the last callback.
+/// Context thread.
+/// Errors: -EINVAL, `optval` is NULL; those of getsockopt(2).
+/// Kernel: as for aio_submit_setsockopt; the ring's form knows the level SOL_SOCKET alone.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_submit_getsockopt(
+    ctx: *mut aio_ctx, fd: c_int, level: c_int, optname: c_int, optval: *mut c_void,
+    optlen: socklen_t, options: *const aio_submit_options, callback: aio_callback,
+    user_data: *mut c_void,
+) -> aio_op_id {
+    // SAFETY: the ABI's pointers.
+    unsafe {
+        submit(
+            ctx,
+            || {
+                let value = arguments::output(optval)?;
+                Ok(net::SocketOption::<false> { fd, level, name: optname, value, len: optlen })
+            },
+            options,
+            callback,
+            user_data,
+        )
+    }
+}
+
+/// Asks how many bytes of a socket wait to be received; the result is the number.
+///
+/// Context thread.
+/// Errors: those of the ioctl SIOCINQ.
+/// Kernel: as for aio_submit_setsockopt.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_submit_socket_inq(
+    ctx: *mut aio_ctx, fd: c_int, options: *const aio_submit_options, callback: aio_callback,
+    user_data: *mut c_void,
+) -> aio_op_id {
+    // SAFETY: the ABI's pointers.
+    unsafe {
+        submit(ctx, || Ok(net::SocketQueue { fd, outgoing: false }), options, callback, user_data)
+    }
+}
+
+/// Asks how many bytes of a socket its peer has not taken; the result is the number.
+///
+/// Context thread.
+/// Errors: those of the ioctl SIOCOUTQ.
+/// Kernel: as for aio_submit_setsockopt.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_submit_socket_outq(
+    ctx: *mut aio_ctx, fd: c_int, options: *const aio_submit_options, callback: aio_callback,
+    user_data: *mut c_void,
+) -> aio_op_id {
+    // SAFETY: the ABI's pointers.
+    unsafe {
+        submit(ctx, || Ok(net::SocketQueue { fd, outgoing: true }), options, callback, user_data)
+    }
+}

@@ -4,7 +4,7 @@
 use crate::op::{Fallback, Operation, Outcome, STARTED, clamp_length, done, total, traits};
 use crate::sys::entry::{Opcode, Sqe};
 use crate::sys::errno::Errno;
-use crate::sys::message::{HeaderOut, Message, copy_into, flags};
+use crate::sys::message::{Message, Outputs, copy_into, flags};
 use crate::sys::plain;
 use crate::sys::poller::events;
 use std::ffi::c_void;
@@ -464,7 +464,7 @@ impl Operation for SendMsg<'_> {
 pub(crate) struct RecvMsg<'a> {
     pub fd: i32,
     pub message: Message<'a>,
-    pub out: HeaderOut,
+    pub out: Outputs,
     pub flags: i32,
 }
 
@@ -479,7 +479,7 @@ impl Operation for RecvMsg<'_> {
     const FALLBACK: Fallback = Fallback::Trying(attempt_transfer::<false, true>);
 
     fn traits(&self) -> u32 {
-        traits::CALLER_MEMORY | traits::HEADER_OUT
+        traits::CALLER_MEMORY | traits::OUTPUTS
     }
 
     fn descriptor(&self) -> i32 {
@@ -490,7 +490,7 @@ impl Operation for RecvMsg<'_> {
         self.message.copied()
     }
 
-    fn header_out(&self) -> Option<HeaderOut> {
+    fn outputs(&self) -> Option<Outputs> {
         Some(self.out)
     }
 
@@ -520,5 +520,89 @@ impl Operation for Shutdown {
     fn prepare(&self, sqe: &mut Sqe, _: &mut [u64]) {
         sqe.fd = self.fd;
         sqe.len = self.how as u32;
+    }
+}
+
+/// What `cmd_op` of a socket command may be.
+mod socket_command {
+    pub(super) const INQ: u32 = 0;
+    pub(super) const OUTQ: u32 = 1;
+    pub(super) const GET_OPTION: u32 = 2;
+    pub(super) const SET_OPTION: u32 = 3;
+}
+
+/// setsockopt(2) and getsockopt(2): the plain call where nothing speaks against it, because rings
+/// refuse most levels to get and unix sockets altogether (6.7 to 6.18). In a chain, the ring's form.
+#[derive(Clone, Copy)]
+pub(crate) struct SocketOption<const SET: bool> {
+    pub fd: i32,
+    pub level: i32,
+    pub name: i32,
+    pub value: *mut c_void,
+    pub len: u32,
+}
+
+impl<const SET: bool> Operation for SocketOption<SET> {
+    const OPCODE: Opcode = Opcode::IORING_OP_URING_CMD;
+    const FALLBACK: Fallback = Fallback::Prompt(command_socket);
+
+    fn traits(&self) -> u32 {
+        traits::CALLER_MEMORY
+    }
+
+    fn descriptor(&self) -> i32 {
+        self.fd
+    }
+
+    fn is_prompt(&self) -> bool {
+        true
+    }
+
+    fn prepare(&self, sqe: &mut Sqe, _: &mut [u64]) {
+        let command = if SET { socket_command::SET_OPTION } else { socket_command::GET_OPTION };
+        sqe.fd = self.fd;
+        sqe.off = command.into();
+        sqe.addr = u64::from(self.level as u32) | u64::from(self.name as u32) << 32;
+        sqe.addr3 = self.value as u64;
+        sqe.splice_fd_in = self.len as i32;
+    }
+}
+
+/// SIOCINQ and SIOCOUTQ: how much waits to be read, or to be taken by the peer. Linux 6.7.
+#[derive(Clone, Copy)]
+pub(crate) struct SocketQueue {
+    pub fd: i32,
+    pub outgoing: bool,
+}
+
+impl Operation for SocketQueue {
+    const OPCODE: Opcode = Opcode::IORING_OP_URING_CMD;
+    const FALLBACK: Fallback = Fallback::Prompt(command_socket);
+
+    fn descriptor(&self) -> i32 {
+        self.fd
+    }
+
+    fn is_prompt(&self) -> bool {
+        true
+    }
+
+    fn prepare(&self, sqe: &mut Sqe, _: &mut [u64]) {
+        let command = if self.outgoing { socket_command::OUTQ } else { socket_command::INQ };
+        sqe.fd = self.fd;
+        sqe.off = command.into();
+    }
+}
+
+/// A command to a file; without a ring only sockets know some.
+fn command_socket(sqe: &Sqe) -> i32 {
+    let (level, name) = (sqe.addr as u32 as i32, (sqe.addr >> 32) as i32);
+    let (value, len) = (sqe.addr3, sqe.splice_fd_in as u32);
+    match sqe.off as u32 {
+        socket_command::INQ => plain::socket_queue(sqe.fd, false),
+        socket_command::OUTQ => plain::socket_queue(sqe.fd, true),
+        socket_command::GET_OPTION => plain::getsockopt(sqe.fd, level, name, value, len),
+        socket_command::SET_OPTION => plain::setsockopt(sqe.fd, level, name, value, len),
+        _ => Errno::EOPNOTSUPP.status(),
     }
 }
