@@ -659,7 +659,7 @@ aio_op_id aio_submit_raw(aio_ctx *ctx, const struct io_uring_sqe *sqe,
  *
  * `event`: copied; may be NULL for EPOLL_CTL_DEL.
  * Context thread.
- * Errors: -EINVAL, `event` is NULL where it is read; those of epoll_ctl(2).
+ * Errors: -EINVAL, `event` is NULL and not for EPOLL_CTL_DEL; those of epoll_ctl(2).
  * Kernel: 5.6.
  */
 aio_op_id aio_submit_epoll_ctl(aio_ctx *ctx, int epfd, int op, int fd,
@@ -667,12 +667,13 @@ aio_op_id aio_submit_epoll_ctl(aio_ctx *ctx, int epfd, int op, int fd,
         void *user_data);
 
 /*
- * Takes events of an epoll set; the result is how many.
+ * Waits for events of an epoll set and takes them; the result is how many, at least 1.
  *
- * `events`: `maxevents` of them, at least 1, the engine's until the last callback.
+ * `events`: room for `maxevents` of them, at least 1; the engine's until the last callback.
  * Context thread.
- * Errors: -EINVAL, `events` is NULL or `maxevents` below 1; those of epoll_wait(2).
- * Kernel: 6.15; before, -EOPNOTSUPP on a ring.
+ * Errors: -EINVAL, `events` is NULL or `maxevents` below 1; those of epoll_wait(2); -EOPNOTSUPP,
+ * see Kernel.
+ * Kernel: 6.15; a ring of an older one: -EOPNOTSUPP. There, poll the set's descriptor.
  */
 aio_op_id aio_submit_epoll_wait(aio_ctx *ctx, int epfd, struct epoll_event *events, int maxevents,
         const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -680,11 +681,12 @@ aio_op_id aio_submit_epoll_wait(aio_ctx *ctx, int epfd, struct epoll_event *even
 /*
  * Makes a pipe, close-on-exec unless AIO_SUBMIT_INHERIT; completes with 0.
  *
- * `pipefd`: two descriptors, written before the callback: the end that is read, then the other.
- * `flags`: as for pipe2(2).
+ * `pipefd`: room for two descriptors, written before the callback: first the end that is read;
+ * the engine's until the callback. `flags`: as for pipe2(2). AIO_SUBMIT_QUIET is -EINVAL.
  * Context thread.
  * Errors: -EINVAL, `pipefd` is NULL; those of pipe2(2).
- * Kernel: 6.16; before, a plain call inside the submit.
+ * Kernel: 6.16; a ring of an older one: a plain call inside the submit, -EOPNOTSUPP in a chain or
+ * with a barrier.
  */
 aio_op_id aio_submit_pipe(aio_ctx *ctx, int *pipefd, int flags, const aio_submit_options *options,
         aio_callback callback, void *user_data);
@@ -692,10 +694,13 @@ aio_op_id aio_submit_pipe(aio_ctx *ctx, int *pipefd, int flags, const aio_submit
 /*
  * Waits for a child to change its state; completes with 0.
  *
- * Arguments as for waitid(2). `info`: the engine's until the last callback; may be NULL.
+ * `idtype`, `id`, `wait_options`: as for waitid(2). `info`: the engine's until the last callback;
+ * may be NULL.
  * Context thread.
- * Errors: those of waitid(2).
- * Kernel: 6.7; before, -EOPNOTSUPP on a ring.
+ * Errors: those of waitid(2); -EOPNOTSUPP, see Kernel.
+ * Kernel: 6.7; a ring of an older one: -EOPNOTSUPP. There, poll a pidfd.
+ * Surprise: without a ring it keeps a thread of the pool while it waits, whose own children
+ * (__WNOTHREAD) are none.
  */
 aio_op_id aio_submit_waitid(aio_ctx *ctx, int idtype, uint32_t id, siginfo_t *info,
         int wait_options, const aio_submit_options *options, aio_callback callback,
@@ -704,13 +709,13 @@ aio_op_id aio_submit_waitid(aio_ctx *ctx, int idtype, uint32_t id, siginfo_t *in
 /*
  * Sends a driver's command to a file: NVMe passthrough, ublk, sockets.
  *
- * `cmd`: copied; 16 bytes, or up to 80 in a context with AIO_CTX_SQE128. What it points to belongs to
- * the engine until the last callback. The result and its meaning are the driver's; the second half of
- * a 32-byte completion is `extra` of a record.
+ * `cmd`: copied; `cmd_len` bytes, at most 16, in a context with AIO_CTX_SQE128 at most 80; NULL for
+ * none. What it points to belongs to the engine until the last callback. The result and its meaning
+ * are the driver's; the second half of a 32-byte completion is `extra` of a record.
  * Context thread.
- * Errors: -EINVAL, `cmd` is NULL or `cmd_len` too large; -EOPNOTSUPP, the file takes no commands, or
- * there is no ring; the driver's.
- * Kernel: 5.19.
+ * Errors: -EINVAL, `cmd` is NULL or `cmd_len` too large; -EOPNOTSUPP, the file takes no commands,
+ * or there is no ring and it is not SOCKET_URING_OP_SIOCINQ or _SIOCOUTQ; the driver's.
+ * Kernel: 5.19; sockets: 6.7.
  */
 aio_op_id aio_submit_uring_cmd(aio_ctx *ctx, int fd, uint32_t cmd_op, const void *cmd,
         size_t cmd_len, const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -720,11 +725,13 @@ aio_op_id aio_submit_uring_cmd(aio_ctx *ctx, int fd, uint32_t cmd_op, const void
 /*
  * Waits while a word has a value; completes with 0 when it was woken.
  *
- * `futex`: must stay until the last callback. `mask`: of bits that a wake must share; not 0.
- * `flags`: FUTEX2_SIZE_U32, and FUTEX2_PRIVATE.
+ * `futex`: must stay until the last callback. `mask`: a wake must share a bit of it; not 0.
+ * `flags`: FUTEX2_SIZE_U32, with FUTEX2_PRIVATE where only this process waits and wakes.
  * Context thread.
- * Errors: -EINVAL, `futex` is NULL, other flags or an empty mask; -EAGAIN, the word has another value.
- * Kernel: 6.7; before, -EOPNOTSUPP on a ring.
+ * Errors: -EINVAL, `futex` is NULL or not aligned, another flag, an empty mask, a value of more
+ * than 32 bits; -EAGAIN, the word has another value; -EFAULT; -EOPNOTSUPP, see Kernel.
+ * Kernel: 6.7; a ring of an older one: -EOPNOTSUPP.
+ * Surprise: without a ring it keeps a thread of the pool (64 at most) while it waits.
  */
 aio_op_id aio_submit_futex_wait(aio_ctx *ctx, uint32_t *futex, uint64_t value, uint64_t mask,
         uint32_t flags, const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -732,10 +739,12 @@ aio_op_id aio_submit_futex_wait(aio_ctx *ctx, uint32_t *futex, uint64_t value, u
 /*
  * Wakes those who wait on a word; the result is how many.
  *
- * `count`: at most so many. `mask`, `flags`: as for aio_submit_futex_wait.
+ * `futex`: must stay until the last callback. `count`: at most so many. `mask`: of those waiters
+ * that share a bit of it; not 0. `flags`: as for aio_submit_futex_wait.
  * Context thread.
- * Errors: -EINVAL, `futex` is NULL, other flags or an empty mask; those of futex(2).
- * Kernel: 6.7; before, a plain call inside the submit.
+ * Errors: -EINVAL, `futex` is NULL or not aligned, another flag, an empty mask; -EFAULT.
+ * Kernel: 6.7; a ring of an older one: a plain call inside the submit, -EOPNOTSUPP in a chain or
+ * with a barrier.
  */
 aio_op_id aio_submit_futex_wake(aio_ctx *ctx, uint32_t *futex, uint64_t count, uint64_t mask,
         uint32_t flags, const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -745,9 +754,10 @@ aio_op_id aio_submit_futex_wake(aio_ctx *ctx, uint32_t *futex, uint64_t count, u
  *
  * `futexes`: copied; `count` of them, 1 to 128. The words must stay until the last callback.
  * Context thread.
- * Errors: -EINVAL, `futexes` is NULL or `count` out of range, other flags; -EAGAIN, one of
- * the words has another value.
- * Kernel: 6.7; before, -EOPNOTSUPP on a ring.
+ * Errors: -EINVAL, `futexes` is NULL or `count` out of range, another flag, a word that is not
+ * aligned; -EAGAIN, one of the words has another value; -EFAULT; -EOPNOTSUPP, see Kernel.
+ * Kernel: 6.7; a ring of an older one: -EOPNOTSUPP. Without a ring 5.16, and before -EOPNOTSUPP.
+ * Surprise: as for aio_submit_futex_wait.
  */
 aio_op_id aio_submit_futex_waitv(aio_ctx *ctx, const struct futex_waitv *futexes, uint32_t count,
         const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -822,12 +832,13 @@ aio_op_id aio_submit_openat(aio_ctx *ctx, int dirfd, const char *path, int flags
         const aio_submit_options *options, aio_callback callback, void *user_data);
 
 /*
- * Opens a file as `how` says, close-on-exec unless AIO_SUBMIT_INHERIT; the result is the descriptor.
+ * Opens a file as `how` says, close-on-exec unless AIO_SUBMIT_INHERIT; the result is the
+ * descriptor.
  *
- * `path`, `how`: copied; `size`: sizeof(struct open_how), at least 24, at most 4,096.
+ * `path`, `how`: copied. `size`: sizeof(struct open_how), at least 24, at most 4,096.
  * Context thread.
- * Errors: -EINVAL, `path` or `how` is NULL or `size` too small; -E2BIG, too large; -ENAMETOOLONG; and
- * those of openat2(2).
+ * Errors: -EINVAL, `path` or `how` is NULL or `size` too small; -E2BIG, `size` too large, or a
+ * field is set that the kernel does not know; -ENAMETOOLONG; those of openat2(2).
  * Kernel: 5.6.
  */
 aio_op_id aio_submit_openat2(aio_ctx *ctx, int dirfd, const char *path, const struct open_how *how,
@@ -945,7 +956,8 @@ aio_op_id aio_submit_tee(aio_ctx *ctx, int fd_in, int fd_out, size_t len, uint32
  * `length`: bytes, at most INT64_MAX.
  * Context thread.
  * Errors: -EINVAL, too long; those of ftruncate(2).
- * Kernel: 6.9; before, a plain call inside the submit.
+ * Kernel: 6.9; a ring of an older one: a plain call inside the submit, -EOPNOTSUPP in a chain or
+ * with a barrier.
  */
 aio_op_id aio_submit_ftruncate(aio_ctx *ctx, int fd, uint64_t length,
         const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -976,11 +988,11 @@ aio_op_id aio_submit_sync_file_range(aio_ctx *ctx, int fd, uint64_t offset, uint
 /*
  * Says how a range of a file will be used; completes with 0.
  *
- * `len`: bytes; 0: to the end. `advice`: POSIX_FADV_*.
+ * `offset`, `len`: bytes, at most INT64_MAX; a `len` of 0: to the end. `advice`: POSIX_FADV_*.
  * Context thread.
- * Errors: -EINVAL, `offset` or `len` too large (before Linux 6.11: a `len` above 4,294,967,295);
- * those of posix_fadvise(2).
- * Kernel: 5.6.
+ * Errors: -EINVAL, too large; those of posix_fadvise(2).
+ * Kernel: 5.6; a `len` above 4,294,967,295: 6.11; a ring of an older one: a plain call inside the
+ * submit, -EOPNOTSUPP in a chain or with a barrier.
  */
 aio_op_id aio_submit_fadvise(aio_ctx *ctx, int fd, uint64_t offset, uint64_t len, int advice,
         const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -990,8 +1002,8 @@ aio_op_id aio_submit_fadvise(aio_ctx *ctx, int fd, uint64_t offset, uint64_t len
  *
  * `addr`: a page's; the range must stay mapped until the last callback. `advice`: MADV_*.
  * Context thread.
- * Errors: those of madvise(2); -EINVAL, before Linux 6.11, for a `len` above 4,294,967,295.
- * Kernel: 5.6.
+ * Errors: those of madvise(2).
+ * Kernel: as for aio_submit_fadvise.
  */
 aio_op_id aio_submit_madvise(aio_ctx *ctx, void *addr, size_t len, int advice,
         const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -1073,10 +1085,13 @@ aio_op_id aio_submit_symlinkat(aio_ctx *ctx, const char *target, int new_dirfd,
 /*
  * Reads an extended attribute of a path; the result is the value's size.
  *
- * `path`, `name`: copied. `value`: `size` bytes, the engine's until the last callback; size 0 asks for the size alone.
+ * `path`, `name`: copied. `value`: `size` bytes, the engine's until the last callback; may be NULL
+ * with a size of 0, which asks for the value's size alone.
  * Context thread.
- * Errors: -EINVAL, a NULL; -E2BIG, `size` above 65,536; -ENAMETOOLONG; those of getxattr(2).
+ * Errors: -EINVAL, a NULL; -ENAMETOOLONG, the path's; -ERANGE, `name` empty or longer than 255;
+ * those of getxattr(2), of which -ERANGE also says that `size` is too small.
  * Kernel: 5.19.
+ * Surprise: follows a symbolic link at the end of `path`, as does aio_submit_setxattr.
  */
 aio_op_id aio_submit_getxattr(aio_ctx *ctx, const char *path, const char *name, void *value,
         size_t size, const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -1084,10 +1099,11 @@ aio_op_id aio_submit_getxattr(aio_ctx *ctx, const char *path, const char *name, 
 /*
  * Sets an extended attribute of a path; completes with 0.
  *
- * `path`, `name`: copied. `value`: `size` bytes, the engine's until the last callback.
- * `flags`: XATTR_CREATE, XATTR_REPLACE or 0.
+ * `path`, `name`: copied. `value`: `size` bytes, the engine's until the last callback; may be NULL
+ * with a size of 0. `flags`: XATTR_CREATE, XATTR_REPLACE or 0.
  * Context thread.
- * Errors: -EINVAL, a NULL; -E2BIG, `size` above 65,536; -ENAMETOOLONG; those of setxattr(2).
+ * Errors: -EINVAL, a NULL; -E2BIG, `size` above 65,536; -ENAMETOOLONG, the path's; -ERANGE, `name`
+ * empty or longer than 255; those of setxattr(2).
  * Kernel: 5.19.
  */
 aio_op_id aio_submit_setxattr(aio_ctx *ctx, const char *path, const char *name, const void *value,
@@ -1097,9 +1113,10 @@ aio_op_id aio_submit_setxattr(aio_ctx *ctx, const char *path, const char *name, 
 /*
  * Reads an extended attribute of a descriptor; the result is the value's size.
  *
- * `name`: copied. `value`: `size` bytes, the engine's until the last callback; size 0 asks for the size alone.
+ * `name`: copied. `value`: as for aio_submit_getxattr.
  * Context thread.
- * Errors: -EINVAL, a NULL; -E2BIG, `size` above 65,536; -ENAMETOOLONG; those of fgetxattr(2).
+ * Errors: -EINVAL, a NULL; -ERANGE, `name` empty or longer than 255, or `size` too small; those of
+ * fgetxattr(2).
  * Kernel: 5.19.
  */
 aio_op_id aio_submit_fgetxattr(aio_ctx *ctx, int fd, const char *name, void *value, size_t size,
@@ -1108,10 +1125,10 @@ aio_op_id aio_submit_fgetxattr(aio_ctx *ctx, int fd, const char *name, void *val
 /*
  * Sets an extended attribute of a descriptor; completes with 0.
  *
- * `name`: copied. `value`: `size` bytes, the engine's until the last callback.
- * `flags`: XATTR_CREATE, XATTR_REPLACE or 0.
+ * `name`: copied. `value`, `flags`: as for aio_submit_setxattr.
  * Context thread.
- * Errors: -EINVAL, a NULL; -E2BIG, `size` above 65,536; -ENAMETOOLONG; those of fsetxattr(2).
+ * Errors: -EINVAL, a NULL; -E2BIG, `size` above 65,536; -ERANGE, `name` empty or longer than 255;
+ * those of fsetxattr(2).
  * Kernel: 5.19.
  */
 aio_op_id aio_submit_fsetxattr(aio_ctx *ctx, int fd, const char *name, const void *value,
@@ -1255,11 +1272,13 @@ aio_op_id aio_submit_shutdown(aio_ctx *ctx, int fd, int how, const aio_submit_op
 /*
  * Sets a socket option; completes with 0.
  *
- * `optval`: `optlen` bytes, the engine's until the last callback.
+ * `optval`: copied; `optlen` bytes, at most 65,536; may be NULL with 0. What it points to belongs
+ * to the engine until the last callback.
  * Context thread.
- * Errors: -EINVAL, `optval` is NULL; those of setsockopt(2).
- * Kernel: any: a plain call inside the submit, the callback follows. In a chain or
- * with AIO_SUBMIT_ASYNC the ring's form: 6.7, which refuses unix sockets on some kernels (-EOPNOTSUPP).
+ * Errors: -EINVAL, `optval` is NULL or `optlen` too large; those of setsockopt(2).
+ * Kernel: any: a plain call inside the submit, before what is submitted and not yet handed over;
+ * only the callback comes later. In a chain, behind a barrier or with AIO_SUBMIT_ASYNC the ring's
+ * form: 6.7 (before, -EOPNOTSUPP), which on many kernels refuses unix sockets with -EOPNOTSUPP.
  */
 aio_op_id aio_submit_setsockopt(aio_ctx *ctx, int fd, int level, int optname, const void *optval,
         socklen_t optlen, const aio_submit_options *options, aio_callback callback,
@@ -1271,7 +1290,8 @@ aio_op_id aio_submit_setsockopt(aio_ctx *ctx, int fd, int level, int optname, co
  * `optval`: `optlen` bytes, the engine's until the last callback.
  * Context thread.
  * Errors: -EINVAL, `optval` is NULL; those of getsockopt(2).
- * Kernel: as for aio_submit_setsockopt; the ring's form knows the level SOL_SOCKET alone.
+ * Kernel: as for aio_submit_setsockopt; the ring's form knows the level SOL_SOCKET alone, and says
+ * -EOPNOTSUPP to others.
  */
 aio_op_id aio_submit_getsockopt(aio_ctx *ctx, int fd, int level, int optname, void *optval,
         socklen_t optlen, const aio_submit_options *options, aio_callback callback,
@@ -1281,7 +1301,7 @@ aio_op_id aio_submit_getsockopt(aio_ctx *ctx, int fd, int level, int optname, vo
  * Asks how many bytes of a socket wait to be received; the result is the number.
  *
  * Context thread.
- * Errors: those of the ioctl SIOCINQ.
+ * Errors: -EBADF; -ENOTSOCK; those of the ioctl SIOCINQ, such as -EINVAL of a listening socket.
  * Kernel: as for aio_submit_setsockopt.
  */
 aio_op_id aio_submit_socket_inq(aio_ctx *ctx, int fd, const aio_submit_options *options,
@@ -1291,7 +1311,7 @@ aio_op_id aio_submit_socket_inq(aio_ctx *ctx, int fd, const aio_submit_options *
  * Asks how many bytes of a socket its peer has not taken; the result is the number.
  *
  * Context thread.
- * Errors: those of the ioctl SIOCOUTQ.
+ * Errors: as for aio_submit_socket_inq.
  * Kernel: as for aio_submit_setsockopt.
  */
 aio_op_id aio_submit_socket_outq(aio_ctx *ctx, int fd, const aio_submit_options *options,

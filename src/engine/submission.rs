@@ -48,6 +48,8 @@ pub(crate) mod submit_flags {
 pub(crate) struct Prepared {
     pub entry: WideSqe,
     pub traits: u32,
+    /// The opcode by which a kernel is known that can do it.
+    pub needs: u8,
     pub fd: i32,
     pub second_fd: i32,
     pub copy: Option<crate::engine::arena::Block>,
@@ -155,6 +157,7 @@ impl Engine {
         let prepared = Prepared {
             entry: sqe.into(),
             traits: op.traits(),
+            needs: op.needs() as u8,
             fd: op.descriptor(),
             second_fd: op.second_descriptor(),
             copy,
@@ -175,6 +178,7 @@ impl Engine {
         let prepared = Prepared {
             entry,
             traits: raw.traits(),
+            needs: entry.sqe.opcode,
             fd: raw.descriptor(),
             second_fd: NO_DESCRIPTOR,
             copy: None,
@@ -198,7 +202,7 @@ impl Engine {
     fn try_submit(
         &mut self, prepared: &mut Prepared, options: &SubmitOptions, done: Done,
     ) -> Result<u64, Errno> {
-        apply_options(&mut prepared.entry.sqe, prepared.traits, options)?;
+        apply_options(prepared, options)?;
         let route = self.route(prepared, options)?;
         let index = self.take_slot(prepared.entry.sqe.opcode, prepared.fd, done, options)?;
         let id = self.slots.id(index);
@@ -212,13 +216,13 @@ impl Engine {
         }
         let closes = prepared.traits & traits::CLOSES != 0;
         match route {
-            Route::Attempt(attempt) => {
-                self.make_ready(index, attempt(&prepared.entry.sqe), 0);
-            }
             Route::Chain { links, barrier } => self.join_chain(index, links, barrier),
             // The number is being closed: to the caller it is as good as closed.
             _ if !closes && !self.list(index) => {
                 self.make_ready(index, Errno::EBADF.status(), 0);
+            }
+            Route::Attempt(attempt) => {
+                self.make_ready(index, attempt(&prepared.entry.sqe), 0);
             }
             Route::Barrier if closes && !self.mark_closing(index) => {}
             Route::Barrier => self.hold_behind_barrier(index),
@@ -240,7 +244,7 @@ impl Engine {
         }
         let opcode = prepared.entry.sqe.opcode;
         let free = !chained && !barrier;
-        let is_missing = !self.backend.supports(opcode);
+        let is_missing = !self.backend.supports(prepared.needs);
         if is_missing || (prepared.prompt && free && options.flags & submit_flags::ASYNC == 0) {
             match op::fallback(opcode) {
                 Some(Fallback::Prompt(call) | Fallback::Brief(call)) if free => {
@@ -476,7 +480,7 @@ impl Engine {
 #[inline(always)]
 fn is_plain<O: Operation>(op: &O) -> bool {
     op.copied() == 0
-        && O::OPCODE as u8 <= NEWEST_OF_FLOOR
+        && op.needs() as u8 <= NEWEST_OF_FLOOR
         && op.traits() & traits::REARMS == 0
         && op.second_descriptor() == NO_DESCRIPTOR
         && !op.is_prompt()
@@ -493,7 +497,8 @@ fn fill_plain<O: Operation>(slot: &mut Slot, op: &O, done: Done, now_ms: u32) {
 }
 
 /// Writes what the options say about the entry itself; refuses what the operation cannot do.
-fn apply_options(sqe: &mut Sqe, traits: u32, options: &SubmitOptions) -> Result<(), Errno> {
+fn apply_options(prepared: &mut Prepared, options: &SubmitOptions) -> Result<(), Errno> {
+    let (sqe, traits) = (&mut prepared.entry.sqe, prepared.traits);
     let has = |flag: u32| options.flags & flag != 0;
     if has(submit_flags::ASYNC) {
         sqe.flags |= sqe_flags::ASYNC;
@@ -506,7 +511,9 @@ fn apply_options(sqe: &mut Sqe, traits: u32, options: &SubmitOptions) -> Result<
         sqe.ioprio = options.ioprio;
     }
     // Success would bring a descriptor that nobody is told of.
-    let quiet_misused = has(submit_flags::QUIET) && traits & traits::GIVES_DESCRIPTOR != 0;
+    let brings = traits & traits::GIVES_DESCRIPTOR != 0
+        || prepared.outputs.is_some_and(|outputs| outputs.are_descriptors());
+    let quiet_misused = has(submit_flags::QUIET) && brings;
     let idle_misused = has(submit_flags::TIMEOUT_IDLE)
         && (traits & traits::MULTISHOT == 0 || options.timeout_ns == 0);
     let links_both = options.flags & submit_flags::LINKS == submit_flags::LINKS;

@@ -177,10 +177,11 @@ pub(super) unsafe fn optional<T: Copy>(pointer: *const T) -> Option<T> {
 }
 
 /// # Safety
-/// `pointer` points to `len` bytes, or is NULL.
+/// `pointer` points to `len` bytes that stay as they are during the call, or is NULL.
 pub(super) unsafe fn bytes<'a>(pointer: *const c_void, len: usize) -> Result<&'a [u8], Errno> {
-    if pointer.is_null() {
-        return Err(Errno::EINVAL);
+    buffer(pointer, len)?;
+    if len == 0 {
+        return Ok(&[]);
     }
     // SAFETY: the caller's promise.
     Ok(unsafe { std::slice::from_raw_parts(pointer.cast(), len) })

@@ -1,5 +1,5 @@
-//! Files. Paths, vectors and other small arguments are copied; data buffers belong to the engine until
-//! the last callback.
+//! Files. Paths, vectors and other small arguments are copied; data buffers belong to the engine
+//! until the last callback.
 
 use crate::ffi::submit::{aio_submit_options, submit};
 use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments};
@@ -34,12 +34,13 @@ pub unsafe extern "C" fn aio_submit_openat(
     }
 }
 
-/// Opens a file as `how` says, close-on-exec unless AIO_SUBMIT_INHERIT; the result is the descriptor.
+/// Opens a file as `how` says, close-on-exec unless AIO_SUBMIT_INHERIT; the result is the
+/// descriptor.
 ///
-/// `path`, `how`: copied; `size`: sizeof(struct open_how), at least 24, at most 4,096.
+/// `path`, `how`: copied. `size`: sizeof(struct open_how), at least 24, at most 4,096.
 /// Context thread.
-/// Errors: -EINVAL, `path` or `how` is NULL or `size` too small; -E2BIG, too large; -ENAMETOOLONG; and
-/// those of openat2(2).
+/// Errors: -EINVAL, `path` or `how` is NULL or `size` too small; -E2BIG, `size` too large, or a
+/// field is set that the kernel does not know; -ENAMETOOLONG; those of openat2(2).
 /// Kernel: 5.6.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_openat2(

@@ -59,7 +59,7 @@ pub unsafe extern "C" fn aio_submit_raw(
 ///
 /// `event`: copied; may be NULL for EPOLL_CTL_DEL.
 /// Context thread.
-/// Errors: -EINVAL, `event` is NULL where it is read; those of epoll_ctl(2).
+/// Errors: -EINVAL, `event` is NULL and not for EPOLL_CTL_DEL; those of epoll_ctl(2).
 /// Kernel: 5.6.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_epoll_ctl(
@@ -84,12 +84,13 @@ pub unsafe extern "C" fn aio_submit_epoll_ctl(
     }
 }
 
-/// Takes events of an epoll set; the result is how many.
+/// Waits for events of an epoll set and takes them; the result is how many, at least 1.
 ///
-/// `events`: `maxevents` of them, at least 1, the engine's until the last callback.
+/// `events`: room for `maxevents` of them, at least 1; the engine's until the last callback.
 /// Context thread.
-/// Errors: -EINVAL, `events` is NULL or `maxevents` below 1; those of epoll_wait(2).
-/// Kernel: 6.15; before, -EOPNOTSUPP on a ring.
+/// Errors: -EINVAL, `events` is NULL or `maxevents` below 1; those of epoll_wait(2); -EOPNOTSUPP,
+/// see Kernel.
+/// Kernel: 6.15; a ring of an older one: -EOPNOTSUPP. There, poll the set's descriptor.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_epoll_wait(
     ctx: *mut aio_ctx, epfd: c_int, events: *mut epoll_event, maxevents: c_int,
@@ -115,11 +116,12 @@ pub unsafe extern "C" fn aio_submit_epoll_wait(
 
 /// Makes a pipe, close-on-exec unless AIO_SUBMIT_INHERIT; completes with 0.
 ///
-/// `pipefd`: two descriptors, written before the callback: the end that is read, then the other.
-/// `flags`: as for pipe2(2).
+/// `pipefd`: room for two descriptors, written before the callback: first the end that is read;
+/// the engine's until the callback. `flags`: as for pipe2(2). AIO_SUBMIT_QUIET is -EINVAL.
 /// Context thread.
 /// Errors: -EINVAL, `pipefd` is NULL; those of pipe2(2).
-/// Kernel: 6.16; before, a plain call inside the submit.
+/// Kernel: 6.16; a ring of an older one: a plain call inside the submit, -EOPNOTSUPP in a chain or
+/// with a barrier.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_pipe(
     ctx: *mut aio_ctx, pipefd: *mut c_int, flags: c_int, options: *const aio_submit_options,
@@ -142,10 +144,13 @@ pub unsafe extern "C" fn aio_submit_pipe(
 
 /// Waits for a child to change its state; completes with 0.
 ///
-/// Arguments as for waitid(2). `info`: the engine's until the last callback; may be NULL.
+/// `idtype`, `id`, `wait_options`: as for waitid(2). `info`: the engine's until the last callback;
+/// may be NULL.
 /// Context thread.
-/// Errors: those of waitid(2).
-/// Kernel: 6.7; before, -EOPNOTSUPP on a ring.
+/// Errors: those of waitid(2); -EOPNOTSUPP, see Kernel.
+/// Kernel: 6.7; a ring of an older one: -EOPNOTSUPP. There, poll a pidfd.
+/// Surprise: without a ring it keeps a thread of the pool while it waits, whose own children
+/// (__WNOTHREAD) are none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_waitid(
     ctx: *mut aio_ctx, idtype: c_int, id: u32, info: *mut siginfo_t, wait_options: c_int,
@@ -168,13 +173,13 @@ pub unsafe extern "C" fn aio_submit_waitid(
 
 /// Sends a driver's command to a file: NVMe passthrough, ublk, sockets.
 ///
-/// `cmd`: copied; 16 bytes, or up to 80 in a context with AIO_CTX_SQE128. What it points to belongs to
-/// the engine until the last callback. The result and its meaning are the driver's; the second half of
-/// a 32-byte completion is `extra` of a record.
+/// `cmd`: copied; `cmd_len` bytes, at most 16, in a context with AIO_CTX_SQE128 at most 80; NULL for
+/// none. What it points to belongs to the engine until the last callback. The result and its meaning
+/// are the driver's; the second half of a 32-byte completion is `extra` of a record.
 /// Context thread.
-/// Errors: -EINVAL, `cmd` is NULL or `cmd_len` too large; -EOPNOTSUPP, the file takes no commands, or
-/// there is no ring; the driver's.
-/// Kernel: 5.19.
+/// Errors: -EINVAL, `cmd` is NULL or `cmd_len` too large; -EOPNOTSUPP, the file takes no commands,
+/// or there is no ring and it is not SOCKET_URING_OP_SIOCINQ or _SIOCOUTQ; the driver's.
+/// Kernel: 5.19; sockets: 6.7.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_uring_cmd(
     ctx: *mut aio_ctx, fd: c_int, cmd_op: u32, cmd: *const c_void, cmd_len: usize,

@@ -7,6 +7,9 @@ use crate::sys::errno::Errno;
 use crate::sys::message::{msghdr, sockaddr, socklen_t};
 use std::ffi::{c_int, c_void};
 
+/// Longest value of a socket option that is copied.
+const OPTION_MAX: socklen_t = 65_536;
+
 /// Makes a socket, close-on-exec unless AIO_SUBMIT_INHERIT; the result is the descriptor.
 ///
 /// Arguments as for socket(2).
@@ -263,11 +266,13 @@ pub unsafe extern "C" fn aio_submit_shutdown(
 
 /// Sets a socket option; completes with 0.
 ///
-/// `optval`: `optlen` bytes, the engine's until the last callback.
+/// `optval`: copied; `optlen` bytes, at most 65,536; may be NULL with 0. What it points to belongs
+/// to the engine until the last callback.
 /// Context thread.
-/// Errors: -EINVAL, `optval` is NULL; those of setsockopt(2).
-/// Kernel: any: a plain call inside the submit, the callback follows. In a chain or
-/// with AIO_SUBMIT_ASYNC the ring's form: 6.7, which refuses unix sockets on some kernels (-EOPNOTSUPP).
+/// Errors: -EINVAL, `optval` is NULL or `optlen` too large; those of setsockopt(2).
+/// Kernel: any: a plain call inside the submit, before what is submitted and not yet handed over;
+/// only the callback comes later. In a chain, behind a barrier or with AIO_SUBMIT_ASYNC the ring's
+/// form: 6.7 (before, -EOPNOTSUPP), which on many kernels refuses unix sockets with -EOPNOTSUPP.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_setsockopt(
     ctx: *mut aio_ctx, fd: c_int, level: c_int, optname: c_int, optval: *const c_void,
@@ -279,7 +284,11 @@ pub unsafe extern "C" fn aio_submit_setsockopt(
         submit(
             ctx,
             || {
-                let value = arguments::output(optval.cast_mut())?;
+                arguments::buffer(optval, optlen as usize)?;
+                if optlen > OPTION_MAX {
+                    return Err(Errno::EINVAL);
+                }
+                let value = optval.cast_mut();
                 Ok(net::SocketOption::<true> { fd, level, name: optname, value, len: optlen })
             },
             options,
@@ -294,7 +303,8 @@ pub unsafe extern "C" fn aio_submit_setsockopt(
 /// `optval`: `optlen` bytes, the engine's until the last callback.
 /// Context thread.
 /// Errors: -EINVAL, `optval` is NULL; those of getsockopt(2).
-/// Kernel: as for aio_submit_setsockopt; the ring's form knows the level SOL_SOCKET alone.
+/// Kernel: as for aio_submit_setsockopt; the ring's form knows the level SOL_SOCKET alone, and says
+/// -EOPNOTSUPP to others.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_getsockopt(
     ctx: *mut aio_ctx, fd: c_int, level: c_int, optname: c_int, optval: *mut c_void,
@@ -319,7 +329,7 @@ pub unsafe extern "C" fn aio_submit_getsockopt(
 /// Asks how many bytes of a socket wait to be received; the result is the number.
 ///
 /// Context thread.
-/// Errors: those of the ioctl SIOCINQ.
+/// Errors: -EBADF; -ENOTSOCK; those of the ioctl SIOCINQ, such as -EINVAL of a listening socket.
 /// Kernel: as for aio_submit_setsockopt.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_socket_inq(
@@ -335,7 +345,7 @@ pub unsafe extern "C" fn aio_submit_socket_inq(
 /// Asks how many bytes of a socket its peer has not taken; the result is the number.
 ///
 /// Context thread.
-/// Errors: those of the ioctl SIOCOUTQ.
+/// Errors: as for aio_submit_socket_inq.
 /// Kernel: as for aio_submit_setsockopt.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_socket_outq(

@@ -6,14 +6,35 @@ use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments};
 use crate::op::path;
 use crate::sys::errno::Errno;
 use crate::sys::message::statx;
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 
 /// Longest value of an extended attribute (XATTR_SIZE_MAX).
 const VALUE_MAX: usize = 65_536;
 
-fn value_size(value: *const c_void, size: usize) -> Result<u32, Errno> {
+/// Longest name of an extended attribute (XATTR_NAME_MAX).
+const NAME_MAX: usize = 255;
+
+/// # Safety
+/// As `arguments::path`.
+unsafe fn attribute_name<'a>(name: *const c_char) -> Result<&'a CStr, Errno> {
+    // SAFETY: passed on.
+    match unsafe { arguments::path(name) } {
+        Ok(name) if name.is_empty() || name.count_bytes() > NAME_MAX => Err(Errno::ERANGE),
+        Err(Errno::ENAMETOOLONG) => Err(Errno::ERANGE),
+        checked => checked,
+    }
+}
+
+/// The size of a value to set.
+fn given_size(value: *const c_void, size: usize) -> Result<u32, Errno> {
     arguments::buffer(value, size)?;
     if size > VALUE_MAX { Err(Errno::E2BIG) } else { Ok(size as u32) }
+}
+
+/// The room for a value: what is more than a value can need is left alone.
+fn room(value: *const c_void, size: usize) -> Result<u32, Errno> {
+    arguments::buffer(value, size)?;
+    Ok(size.min(VALUE_MAX) as u32)
 }
 
 /// Reads a file's attributes; completes with 0.
@@ -173,10 +194,13 @@ pub unsafe extern "C" fn aio_submit_symlinkat(
 
 /// Reads an extended attribute of a path; the result is the value's size.
 ///
-/// `path`, `name`: copied. `value`: `size` bytes, the engine's until the last callback; size 0 asks for the size alone.
+/// `path`, `name`: copied. `value`: `size` bytes, the engine's until the last callback; may be NULL
+/// with a size of 0, which asks for the value's size alone.
 /// Context thread.
-/// Errors: -EINVAL, a NULL; -E2BIG, `size` above 65,536; -ENAMETOOLONG; those of getxattr(2).
+/// Errors: -EINVAL, a NULL; -ENAMETOOLONG, the path's; -ERANGE, `name` empty or longer than 255;
+/// those of getxattr(2), of which -ERANGE also says that `size` is too small.
 /// Kernel: 5.19.
+/// Surprise: follows a symbolic link at the end of `path`, as does aio_submit_setxattr.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_getxattr(
     ctx: *mut aio_ctx, path: *const c_char, name: *const c_char, value: *mut c_void, size: usize,
@@ -190,9 +214,9 @@ pub unsafe extern "C" fn aio_submit_getxattr(
                 Ok(path::PathAttribute::<false>(path::Attribute {
                     fd: 0,
                     path: arguments::path(path)?,
-                    name: arguments::path(name)?,
-                    size: value_size(value, size)?,
-                    value: value,
+                    name: attribute_name(name)?,
+                    size: room(value, size)?,
+                    value,
                     flags: 0,
                 }))
             },
@@ -205,10 +229,11 @@ pub unsafe extern "C" fn aio_submit_getxattr(
 
 /// Sets an extended attribute of a path; completes with 0.
 ///
-/// `path`, `name`: copied. `value`: `size` bytes, the engine's until the last callback.
-/// `flags`: XATTR_CREATE, XATTR_REPLACE or 0.
+/// `path`, `name`: copied. `value`: `size` bytes, the engine's until the last callback; may be NULL
+/// with a size of 0. `flags`: XATTR_CREATE, XATTR_REPLACE or 0.
 /// Context thread.
-/// Errors: -EINVAL, a NULL; -E2BIG, `size` above 65,536; -ENAMETOOLONG; those of setxattr(2).
+/// Errors: -EINVAL, a NULL; -E2BIG, `size` above 65,536; -ENAMETOOLONG, the path's; -ERANGE, `name`
+/// empty or longer than 255; those of setxattr(2).
 /// Kernel: 5.19.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_setxattr(
@@ -224,10 +249,10 @@ pub unsafe extern "C" fn aio_submit_setxattr(
                 Ok(path::PathAttribute::<true>(path::Attribute {
                     fd: 0,
                     path: arguments::path(path)?,
-                    name: arguments::path(name)?,
-                    size: value_size(value, size)?,
+                    name: attribute_name(name)?,
+                    size: given_size(value, size)?,
                     value: value.cast_mut(),
-                    flags: flags,
+                    flags,
                 }))
             },
             options,
@@ -239,9 +264,10 @@ pub unsafe extern "C" fn aio_submit_setxattr(
 
 /// Reads an extended attribute of a descriptor; the result is the value's size.
 ///
-/// `name`: copied. `value`: `size` bytes, the engine's until the last callback; size 0 asks for the size alone.
+/// `name`: copied. `value`: as for aio_submit_getxattr.
 /// Context thread.
-/// Errors: -EINVAL, a NULL; -E2BIG, `size` above 65,536; -ENAMETOOLONG; those of fgetxattr(2).
+/// Errors: -EINVAL, a NULL; -ERANGE, `name` empty or longer than 255, or `size` too small; those of
+/// fgetxattr(2).
 /// Kernel: 5.19.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_fgetxattr(
@@ -254,11 +280,11 @@ pub unsafe extern "C" fn aio_submit_fgetxattr(
             ctx,
             || {
                 Ok(path::FileAttribute::<false>(path::Attribute {
-                    fd: fd,
+                    fd,
                     path: c"",
-                    name: arguments::path(name)?,
-                    size: value_size(value, size)?,
-                    value: value,
+                    name: attribute_name(name)?,
+                    size: room(value, size)?,
+                    value,
                     flags: 0,
                 }))
             },
@@ -271,10 +297,10 @@ pub unsafe extern "C" fn aio_submit_fgetxattr(
 
 /// Sets an extended attribute of a descriptor; completes with 0.
 ///
-/// `name`: copied. `value`: `size` bytes, the engine's until the last callback.
-/// `flags`: XATTR_CREATE, XATTR_REPLACE or 0.
+/// `name`: copied. `value`, `flags`: as for aio_submit_setxattr.
 /// Context thread.
-/// Errors: -EINVAL, a NULL; -E2BIG, `size` above 65,536; -ENAMETOOLONG; those of fsetxattr(2).
+/// Errors: -EINVAL, a NULL; -E2BIG, `size` above 65,536; -ERANGE, `name` empty or longer than 255;
+/// those of fsetxattr(2).
 /// Kernel: 5.19.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_fsetxattr(
@@ -288,12 +314,12 @@ pub unsafe extern "C" fn aio_submit_fsetxattr(
             ctx,
             || {
                 Ok(path::FileAttribute::<true>(path::Attribute {
-                    fd: fd,
+                    fd,
                     path: c"",
-                    name: arguments::path(name)?,
-                    size: value_size(value, size)?,
+                    name: attribute_name(name)?,
+                    size: given_size(value, size)?,
                     value: value.cast_mut(),
-                    flags: flags,
+                    flags,
                 }))
             },
             options,

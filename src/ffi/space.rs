@@ -17,7 +17,8 @@ fn signed(values: &[u64]) -> Result<(), Errno> {
 /// `length`: bytes, at most INT64_MAX.
 /// Context thread.
 /// Errors: -EINVAL, too long; those of ftruncate(2).
-/// Kernel: 6.9; before, a plain call inside the submit.
+/// Kernel: 6.9; a ring of an older one: a plain call inside the submit, -EOPNOTSUPP in a chain or
+/// with a barrier.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_ftruncate(
     ctx: *mut aio_ctx, fd: c_int, length: u64, options: *const aio_submit_options,
@@ -94,11 +95,11 @@ pub unsafe extern "C" fn aio_submit_sync_file_range(
 
 /// Says how a range of a file will be used; completes with 0.
 ///
-/// `len`: bytes; 0: to the end. `advice`: POSIX_FADV_*.
+/// `offset`, `len`: bytes, at most INT64_MAX; a `len` of 0: to the end. `advice`: POSIX_FADV_*.
 /// Context thread.
-/// Errors: -EINVAL, `offset` or `len` too large (before Linux 6.11: a `len` above 4,294,967,295);
-/// those of posix_fadvise(2).
-/// Kernel: 5.6.
+/// Errors: -EINVAL, too large; those of posix_fadvise(2).
+/// Kernel: 5.6; a `len` above 4,294,967,295: 6.11; a ring of an older one: a plain call inside the
+/// submit, -EOPNOTSUPP in a chain or with a barrier.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_fadvise(
     ctx: *mut aio_ctx, fd: c_int, offset: u64, len: u64, advice: c_int,
@@ -123,8 +124,8 @@ pub unsafe extern "C" fn aio_submit_fadvise(
 ///
 /// `addr`: a page's; the range must stay mapped until the last callback. `advice`: MADV_*.
 /// Context thread.
-/// Errors: those of madvise(2); -EINVAL, before Linux 6.11, for a `len` above 4,294,967,295.
-/// Kernel: 5.6.
+/// Errors: those of madvise(2).
+/// Kernel: as for aio_submit_fadvise.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_madvise(
     ctx: *mut aio_ctx, addr: *mut c_void, len: usize, advice: c_int,

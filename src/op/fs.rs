@@ -86,7 +86,8 @@ impl Operation for OpenAt2<'_> {
         sqe.off = copy_into(copy, 0, self.how.as_ptr().cast(), self.how.len()) as u64;
         sqe.addr = copy_path(copy, self.how.len(), self.path);
         sqe.len = self.how.len() as u32;
-        copy[0] |= (flags::O_CLOEXEC | flags::O_LARGEFILE) as u64;
+        // Large files are the kernel's own default here, which O_PATH must not be given.
+        copy[0] |= flags::O_CLOEXEC as u64;
     }
 }
 

@@ -57,7 +57,8 @@ impl Operation for FutexWake {
     }
 
     fn prepare(&self, sqe: &mut Sqe, _: &mut [u64]) {
-        self.0.prepare(sqe);
+        // The kernel reads the count as a signed number of 32 bits.
+        Futex { value: self.0.value.min(i32::MAX as u64), ..self.0 }.prepare(sqe);
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::op::{Fallback, NO_DESCRIPTOR, Operation, Outcome, traits};
 use crate::sys::entry::{Opcode, Sqe, WideSqe, sqe_flags};
-use crate::sys::message::{Outputs, copy_into, epoll_event, flags};
+use crate::sys::message::{Outputs, P_PIDFD, copy_into, epoll_event, flags};
 use crate::sys::plain;
 use crate::sys::poller::events;
 use std::ffi::c_void;
@@ -37,6 +37,10 @@ impl Operation for EpollCtl {
 
     fn descriptor(&self) -> i32 {
         self.epoll_fd
+    }
+
+    fn second_descriptor(&self) -> i32 {
+        self.fd
     }
 
     fn copied(&self) -> usize {
@@ -139,6 +143,10 @@ impl Operation for WaitId {
         traits::CALLER_MEMORY
     }
 
+    fn descriptor(&self) -> i32 {
+        if self.id_type as u32 == P_PIDFD { self.id as i32 } else { NO_DESCRIPTOR }
+    }
+
     fn prepare(&self, sqe: &mut Sqe, _: &mut [u64]) {
         sqe.fd = self.id as i32;
         sqe.len = self.id_type as u32;
@@ -232,6 +240,9 @@ impl Raw {
             Opcode::IORING_OP_FUTEX_WAIT as u8,
             Opcode::IORING_OP_FUTEX_WAKE as u8,
             Opcode::IORING_OP_FUTEX_WAITV as u8,
+            Opcode::IORING_OP_GETXATTR as u8,
+            Opcode::IORING_OP_SETXATTR as u8,
+            Opcode::IORING_OP_PIPE as u8,
         ];
         if sqe.flags & sqe_flags::FIXED_FILE != 0 || elsewhere.contains(&sqe.opcode) {
             NO_DESCRIPTOR

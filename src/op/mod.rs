@@ -111,6 +111,13 @@ pub(crate) trait Operation {
     /// How it is done without a ring.
     const FALLBACK: Fallback;
 
+    /// The opcode by which a kernel is known that takes these arguments; longer ones, or a command
+    /// of a shared opcode, may have come later than the opcode itself.
+    #[inline(always)]
+    fn needs(&self) -> Opcode {
+        Self::OPCODE
+    }
+
     /// Bits of [`traits`].
     fn traits(&self) -> u32 {
         0
@@ -248,17 +255,21 @@ pub(crate) fn check_plain(sqe: &Sqe) -> Result<(), Errno> {
     const SOCKET: u8 = Opcode::IORING_OP_SOCKET as u8;
     const ACCEPT: u8 = Opcode::IORING_OP_ACCEPT as u8;
     const CLOSE: u8 = Opcode::IORING_OP_CLOSE as u8;
+    const PIPE: u8 = Opcode::IORING_OP_PIPE as u8;
     const SEND: u8 = Opcode::IORING_OP_SEND as u8;
     const FSYNC: u8 = Opcode::IORING_OP_FSYNC as u8;
     const SPLICE: u8 = Opcode::IORING_OP_SPLICE as u8;
+    const TEE: u8 = Opcode::IORING_OP_TEE as u8;
     /// SPLICE_F_*.
     const SPLICE_KNOWN: u32 = 0xf;
     const MADE: i32 = flags::SOCK_CLOEXEC | flags::SOCK_NONBLOCK;
     match sqe.opcode {
         ACCEPT if sqe.op_flags as i32 & !MADE != 0 => Err(Errno::EINVAL),
-        SPLICE if sqe.op_flags & !SPLICE_KNOWN != 0 => Err(Errno::EINVAL),
+        SPLICE | TEE if sqe.op_flags & !SPLICE_KNOWN != 0 => Err(Errno::EINVAL),
         FSYNC if sqe.op_flags & !fs::DATA_ONLY != 0 => Err(Errno::EINVAL),
-        OPENAT | OPENAT2 | SOCKET | ACCEPT | CLOSE if sqe.splice_fd_in != 0 => Err(Errno::ENXIO),
+        OPENAT | OPENAT2 | SOCKET | ACCEPT | CLOSE | PIPE if sqe.splice_fd_in != 0 => {
+            Err(Errno::ENXIO)
+        }
         SEND if sqe.off != 0 || sqe.splice_fd_in != 0 => Err(Errno::EOPNOTSUPP),
         _ if sqe.buf_index != 0 || sqe.personality != 0 => Err(Errno::EINVAL),
         _ => Ok(()),
@@ -351,6 +362,7 @@ pub(crate) fn breaks_chain(sqe: &Sqe, result: i32) -> bool {
     const READV: u8 = Opcode::IORING_OP_READV as u8;
     const WRITEV: u8 = Opcode::IORING_OP_WRITEV as u8;
     const SPLICE: u8 = Opcode::IORING_OP_SPLICE as u8;
+    const TEE: u8 = Opcode::IORING_OP_TEE as u8;
     // Their failures are not marked as such (Linux 6.0 and later).
     const UNMARKED: u64 = 1 << Opcode::IORING_OP_FSYNC as u8
         | 1 << Opcode::IORING_OP_SYNC_FILE_RANGE as u8
@@ -389,7 +401,7 @@ pub(crate) fn breaks_chain(sqe: &Sqe, result: i32) -> bool {
     }
     let moved = result as u64;
     match sqe.opcode {
-        READ | WRITE | SPLICE => moved != u64::from(sqe.len),
+        READ | WRITE | SPLICE | TEE => moved != u64::from(sqe.len),
         READV | WRITEV => moved != plain::vectors_len(sqe.addr, sqe.len),
         _ => net::falls_short(sqe, moved),
     }

@@ -531,6 +531,9 @@ mod socket_command {
     pub(super) const SET_OPTION: u32 = 3;
 }
 
+/// An opcode as old as they are.
+const OF_SOCKET_COMMANDS: Opcode = Opcode::IORING_OP_FUTEX_WAIT;
+
 /// setsockopt(2) and getsockopt(2): the plain call where nothing speaks against it, because rings
 /// refuse most levels to get and unix sockets altogether (6.7 to 6.18). In a chain, the ring's form.
 #[derive(Clone, Copy)]
@@ -546,24 +549,35 @@ impl<const SET: bool> Operation for SocketOption<SET> {
     const OPCODE: Opcode = Opcode::IORING_OP_URING_CMD;
     const FALLBACK: Fallback = Fallback::Prompt(command_socket);
 
+    fn needs(&self) -> Opcode {
+        OF_SOCKET_COMMANDS
+    }
+
     fn traits(&self) -> u32 {
-        traits::CALLER_MEMORY
+        if SET { 0 } else { traits::CALLER_MEMORY }
     }
 
     fn descriptor(&self) -> i32 {
         self.fd
     }
 
+    fn copied(&self) -> usize {
+        if SET { self.len as usize } else { 0 }
+    }
+
     fn is_prompt(&self) -> bool {
         true
     }
 
-    fn prepare(&self, sqe: &mut Sqe, _: &mut [u64]) {
+    fn prepare(&self, sqe: &mut Sqe, copy: &mut [u64]) {
         let command = if SET { socket_command::SET_OPTION } else { socket_command::GET_OPTION };
         sqe.fd = self.fd;
         sqe.off = command.into();
         sqe.addr = u64::from(self.level as u32) | u64::from(self.name as u32) << 32;
         sqe.addr3 = self.value as u64;
+        if SET && self.len > 0 {
+            sqe.addr3 = copy_into(copy, 0, self.value, self.len as usize) as u64;
+        }
         sqe.splice_fd_in = self.len as i32;
     }
 }
@@ -578,6 +592,10 @@ pub(crate) struct SocketQueue {
 impl Operation for SocketQueue {
     const OPCODE: Opcode = Opcode::IORING_OP_URING_CMD;
     const FALLBACK: Fallback = Fallback::Prompt(command_socket);
+
+    fn needs(&self) -> Opcode {
+        OF_SOCKET_COMMANDS
+    }
 
     fn descriptor(&self) -> i32 {
         self.fd

@@ -84,6 +84,11 @@ fn split_length(len: u64) -> (u32, u64) {
     u32::try_from(len).map_or((0, len), |short| (short, 0))
 }
 
+/// An opcode of Linux 6.11 for a length that older kernels would take for 0.
+fn advice_needs(opcode: Opcode, len: u64) -> Opcode {
+    if len > u32::MAX.into() { Opcode::IORING_OP_LISTEN } else { opcode }
+}
+
 /// posix_fadvise(2). Linux 5.6.
 #[derive(Clone, Copy)]
 pub(crate) struct Fadvise {
@@ -98,6 +103,10 @@ impl Operation for Fadvise {
     const FALLBACK: Fallback = Fallback::Brief(|sqe| {
         plain::fadvise(sqe.fd, sqe.off, u64::from(sqe.len) | sqe.addr, sqe.op_flags)
     });
+
+    fn needs(&self) -> Opcode {
+        advice_needs(Self::OPCODE, self.len)
+    }
 
     fn descriptor(&self) -> i32 {
         self.fd
@@ -124,6 +133,10 @@ impl Operation for Madvise {
     const FALLBACK: Fallback = Fallback::Brief(|sqe| {
         plain::madvise(sqe.addr, u64::from(sqe.len) | sqe.off, sqe.op_flags)
     });
+
+    fn needs(&self) -> Opcode {
+        advice_needs(Self::OPCODE, self.len)
+    }
 
     fn traits(&self) -> u32 {
         traits::CALLER_MEMORY

@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use std::ptr::NonNull;
 
 pub(crate) use libc::{
-    EPOLL_CTL_DEL, epoll_event, futex_waitv, iovec, msghdr, open_how, siginfo_t, sockaddr,
+    EPOLL_CTL_DEL, P_PIDFD, epoll_event, futex_waitv, iovec, msghdr, open_how, siginfo_t, sockaddr,
     socklen_t, statx,
 };
 
@@ -50,6 +50,16 @@ impl Outputs {
                 }
             }
         }
+    }
+
+    /// Whether they are nothing but descriptors.
+    pub(crate) fn are_descriptors(self) -> bool {
+        matches!(self, Outputs::Pair(_))
+    }
+
+    /// The descriptors of which the caller has not been told.
+    pub(crate) fn pair(self, copy: &[u64]) -> Option<[i32; 2]> {
+        self.are_descriptors().then(|| pair_of(copy))
     }
 
     /// Closes every descriptor among the outputs of an operation whose owner does not want it any

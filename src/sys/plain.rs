@@ -221,8 +221,9 @@ pub(crate) fn futex_wait(word: u64, value: u64, mask: u64, flags: u32) -> i32 {
 
 pub(crate) fn futex_wake(word: u64, count: u64, mask: u64, flags: u32) -> i32 {
     match futex_operation(libc::FUTEX_WAKE_BITSET, flags) {
+        // The old call wakes one where it is asked for none.
+        Some(_) if count == 0 && mask != 0 && word.is_multiple_of(4) => 0,
         Some(operation) if mask <= u64::from(u32::MAX) => {
-            let count = count.min(i32::MAX as u64);
             plain(libc::SYS_futex, [word, operation, count, 0, 0, mask])
         }
         _ => Errno::EINVAL.status(),
@@ -230,7 +231,12 @@ pub(crate) fn futex_wake(word: u64, count: u64, mask: u64, flags: u32) -> i32 {
 }
 
 pub(crate) fn futex_waitv(futexes: u64, count: u32) -> i32 {
-    plain(libc::SYS_futex_waitv, [futexes, count.into(), 0, 0, libc::CLOCK_MONOTONIC as u64, 0])
+    let clock = libc::CLOCK_MONOTONIC as u64;
+    match plain(libc::SYS_futex_waitv, [futexes, count.into(), 0, 0, clock, 0]) {
+        // Before Linux 5.16.
+        result if result == Errno::ENOSYS.status() => Errno::EOPNOTSUPP.status(),
+        result => result,
+    }
 }
 
 pub(crate) fn setsockopt(fd: i32, level: i32, name: i32, value: u64, len: u32) -> i32 {
@@ -247,8 +253,13 @@ pub(crate) fn getsockopt(fd: i32, level: i32, name: i32, value: u64, mut len: u3
     }
 }
 
-/// How many bytes wait in a socket.
+/// How many bytes wait in a socket. Other files know the same request, a ring's command does not.
 pub(crate) fn socket_queue(fd: i32, outgoing: bool) -> i32 {
+    let mut kind = 0i32;
+    let refused = getsockopt(fd, libc::SOL_SOCKET, libc::SO_TYPE, &raw mut kind as u64, 4);
+    if refused < 0 {
+        return refused;
+    }
     let mut count = 0i32;
     let request = if outgoing { libc::TIOCOUTQ } else { libc::FIONREAD };
     match plain(libc::SYS_ioctl, [number(fd), request, &raw mut count as u64, 0, 0, 0]) {
