@@ -124,7 +124,6 @@
 
 #pragma once
 
-#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -694,17 +693,16 @@ aio_op_id aio_submit_pipe(aio_ctx *ctx, int *pipefd, int flags, const aio_submit
 /*
  * Waits for a child to change its state; completes with 0.
  *
- * `idtype`, `id`, `wait_options`: as for waitid(2). `info`: the engine's until the last callback;
- * may be NULL.
+ * `idtype`, `id`, `wait_options`: as for waitid(2). `info`: a siginfo_t, the engine's until the last
+ * callback; may be NULL.
  * Context thread.
  * Errors: those of waitid(2); -EOPNOTSUPP, see Kernel.
  * Kernel: 6.7; a ring of an older one: -EOPNOTSUPP. There, poll a pidfd.
  * Surprise: without a ring it keeps a thread of the pool while it waits, whose own children
  * (__WNOTHREAD) are none.
  */
-aio_op_id aio_submit_waitid(aio_ctx *ctx, int idtype, uint32_t id, siginfo_t *info,
-        int wait_options, const aio_submit_options *options, aio_callback callback,
-        void *user_data);
+aio_op_id aio_submit_waitid(aio_ctx *ctx, int idtype, uint32_t id, void *info, int wait_options,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
 
 /*
  * Sends a driver's command to a file: NVMe passthrough, ublk, sockets.
@@ -714,7 +712,8 @@ aio_op_id aio_submit_waitid(aio_ctx *ctx, int idtype, uint32_t id, siginfo_t *in
  * are the driver's; the second half of a 32-byte completion is `extra` of a record.
  * Context thread.
  * Errors: -EINVAL, `cmd` is NULL or `cmd_len` too large; -EOPNOTSUPP, the file takes no commands,
- * or there is no ring and it is not SOCKET_URING_OP_SIOCINQ or _SIOCOUTQ; the driver's.
+ * or there is no ring and it is not SOCKET_URING_OP_SIOCINQ or _SIOCOUTQ (-ENOTSOCK of other files
+ * there); the driver's.
  * Kernel: 5.19; sockets: 6.7.
  */
 aio_op_id aio_submit_uring_cmd(aio_ctx *ctx, int fd, uint32_t cmd_op, const void *cmd,

@@ -4,7 +4,7 @@ use crate::ffi::submit::{aio_submit_options, done, submit};
 use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments, guard};
 use crate::op::misc::{self, Nop};
 use crate::sys::errno::Errno;
-use crate::sys::message::{EPOLL_CTL_DEL, epoll_event, siginfo_t};
+use crate::sys::message::{EPOLL_CTL_DEL, epoll_event};
 use std::ffi::{c_int, c_void};
 use std::ptr::NonNull;
 
@@ -144,8 +144,8 @@ pub unsafe extern "C" fn aio_submit_pipe(
 
 /// Waits for a child to change its state; completes with 0.
 ///
-/// `idtype`, `id`, `wait_options`: as for waitid(2). `info`: the engine's until the last callback;
-/// may be NULL.
+/// `idtype`, `id`, `wait_options`: as for waitid(2). `info`: a siginfo_t, the engine's until the last
+/// callback; may be NULL.
 /// Context thread.
 /// Errors: those of waitid(2); -EOPNOTSUPP, see Kernel.
 /// Kernel: 6.7; a ring of an older one: -EOPNOTSUPP. There, poll a pidfd.
@@ -153,17 +153,14 @@ pub unsafe extern "C" fn aio_submit_pipe(
 /// (__WNOTHREAD) are none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_waitid(
-    ctx: *mut aio_ctx, idtype: c_int, id: u32, info: *mut siginfo_t, wait_options: c_int,
+    ctx: *mut aio_ctx, idtype: c_int, id: u32, info: *mut c_void, wait_options: c_int,
     options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
     // SAFETY: the ABI's pointers.
     unsafe {
         submit(
             ctx,
-            || {
-                let info = info.cast();
-                Ok(misc::WaitId { id_type: idtype, id, info, options: wait_options })
-            },
+            || Ok(misc::WaitId { id_type: idtype, id, info, options: wait_options }),
             options,
             callback,
             user_data,
@@ -178,7 +175,8 @@ pub unsafe extern "C" fn aio_submit_waitid(
 /// are the driver's; the second half of a 32-byte completion is `extra` of a record.
 /// Context thread.
 /// Errors: -EINVAL, `cmd` is NULL or `cmd_len` too large; -EOPNOTSUPP, the file takes no commands,
-/// or there is no ring and it is not SOCKET_URING_OP_SIOCINQ or _SIOCOUTQ; the driver's.
+/// or there is no ring and it is not SOCKET_URING_OP_SIOCINQ or _SIOCOUTQ (-ENOTSOCK of other files
+/// there); the driver's.
 /// Kernel: 5.19; sockets: 6.7.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_uring_cmd(

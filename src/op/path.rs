@@ -157,8 +157,7 @@ pub(crate) struct SymlinkAt<'a> {
 
 impl Operation for SymlinkAt<'_> {
     const OPCODE: Opcode = Opcode::IORING_OP_SYMLINKAT;
-    const FALLBACK: Fallback =
-        Fallback::Brief(|sqe| plain::symlinkat(sqe.addr, sqe.fd, sqe.off));
+    const FALLBACK: Fallback = Fallback::Brief(|sqe| plain::symlinkat(sqe.addr, sqe.fd, sqe.off));
 
     fn descriptor(&self) -> i32 {
         self.dirfd

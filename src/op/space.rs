@@ -130,9 +130,8 @@ pub(crate) struct Madvise {
 
 impl Operation for Madvise {
     const OPCODE: Opcode = Opcode::IORING_OP_MADVISE;
-    const FALLBACK: Fallback = Fallback::Brief(|sqe| {
-        plain::madvise(sqe.addr, u64::from(sqe.len) | sqe.off, sqe.op_flags)
-    });
+    const FALLBACK: Fallback =
+        Fallback::Brief(|sqe| plain::madvise(sqe.addr, u64::from(sqe.len) | sqe.off, sqe.op_flags));
 
     fn needs(&self) -> Opcode {
         advice_needs(Self::OPCODE, self.len)

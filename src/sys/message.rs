@@ -5,8 +5,8 @@ use std::ffi::c_void;
 use std::ptr::NonNull;
 
 pub(crate) use libc::{
-    EPOLL_CTL_DEL, P_PIDFD, epoll_event, futex_waitv, iovec, msghdr, open_how, siginfo_t, sockaddr,
-    socklen_t, statx,
+    EPOLL_CTL_DEL, P_PIDFD, epoll_event, futex_waitv, iovec, msghdr, open_how, sockaddr, socklen_t,
+    statx,
 };
 
 /// Where the outputs of an operation go that the kernel has written to the engine's copy.
