@@ -203,9 +203,10 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 #define AIO_LOG_INFO 3 /* A log message's level: a decision. */
 
 /*
- * The next operation submitted starts when this one has succeeded. Surprise: fsync, ftruncate,
- * statx, unlinkat, mkdirat, renameat, linkat and symlinkat do not break a chain when they fail:
- * the kernel (6.18) runs the next one all the same.
+ * The next operation submitted starts when this one has succeeded. Surprise: fsync,
+ * sync_file_range, fallocate, ftruncate, madvise, statx, unlinkat, mkdirat, renameat, linkat,
+ * symlinkat and those of extended attributes do not break a chain when they fail: the kernel
+ * (6.18) runs the next one all the same.
  */
 #define AIO_SUBMIT_LINK 1u
 /* The next operation submitted starts when this one has completed, whatever its result. */
@@ -730,7 +731,8 @@ aio_op_id aio_submit_uring_cmd(aio_ctx *ctx, int fd, uint32_t cmd_op, const void
  * Errors: -EINVAL, `futex` is NULL or not aligned, another flag, an empty mask, a value of more
  * than 32 bits; -EAGAIN, the word has another value; -EFAULT; -EOPNOTSUPP, see Kernel.
  * Kernel: 6.7; a ring of an older one: -EOPNOTSUPP.
- * Surprise: without a ring it keeps a thread of the pool (64 at most) while it waits.
+ * Surprise: without a ring it keeps a thread of the pool (64 at most) while it waits. One that is
+ * cancelled, or meets its deadline, does not break its chain on a ring (6.18): the next one runs.
  */
 aio_op_id aio_submit_futex_wait(aio_ctx *ctx, uint32_t *futex, uint64_t value, uint64_t mask,
         uint32_t flags, const aio_submit_options *options, aio_callback callback, void *user_data);
