@@ -16,6 +16,8 @@ pub(crate) struct Cold {
     pub entry: WideSqe,
     pub copy: Option<Block>,
     pub outputs: Option<Outputs>,
+    /// The group of the pool that it takes its buffers from, plus one.
+    pub pool: u32,
     /// The second descriptor of an operation between two, and its list links.
     pub second_fd: i32,
     pub second_next: u32,
@@ -42,6 +44,7 @@ impl Cold {
             entry: WideSqe::default(),
             copy: None,
             outputs: None,
+            pool: 0,
             second_fd: NO_DESCRIPTOR,
             second_next: 0,
             second_prev: 0,

@@ -20,6 +20,7 @@
 mod arena;
 pub(crate) mod backend;
 mod barrier;
+pub(crate) mod buffers;
 mod cancel;
 mod chain;
 mod cold;
@@ -28,6 +29,7 @@ mod descriptors;
 mod destroy;
 mod dump;
 pub(crate) mod handle;
+pub(crate) mod leases;
 pub(crate) mod mailbox;
 mod pages;
 mod pool;
@@ -45,6 +47,7 @@ use crate::sys::ring::{Config, IORING_SETUP_CQE32, IORING_SETUP_SQE128};
 use arena::Arena;
 use backend::Backend;
 use barrier::Barriers;
+use buffers::{Pending, Pools};
 use chain::Chains;
 use cold::ColdTable;
 use completion::{Current, Ready, Record};
@@ -85,7 +88,7 @@ pub(crate) enum Refusal {
 }
 
 /// What a context is made with; zeroes are the defaults.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct ContextOptions {
     pub backend: Choice,
     pub wide_submissions: bool,
@@ -100,8 +103,9 @@ pub(crate) struct ContextOptions {
 }
 
 /// Which backend a caller asks for.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Choice {
+    #[default]
     /// What `AIO_RS_BACKEND` in the environment says, or the best that is allowed.
     Auto,
     Uring,
@@ -163,6 +167,9 @@ pub(crate) struct Engine {
     /// Posted functions taken from the mailbox and not yet run.
     inbox: Batch,
     arena: Arena,
+    pools: Pools,
+    /// What the completion whose callback is running has brought.
+    pending: Pending,
     chains: Chains,
     barriers: Barriers,
     /// The close that waits, by descriptor number.
@@ -229,6 +236,8 @@ impl Engine {
             records_max: or(options.reap_backlog_max, REAP_BACKLOG_DEFAULT) as usize,
             inbox: Batch::EMPTY,
             arena: Arena::default(),
+            pools: Pools::default(),
+            pending: Pending::default(),
             chains: Chains::default(),
             barriers: Barriers::default(),
             closes: HashMap::new(),

@@ -54,6 +54,8 @@ pub(crate) struct Prepared {
     pub second_fd: i32,
     pub copy: Option<crate::engine::arena::Block>,
     pub outputs: Option<Outputs>,
+    /// The group of the pool that its buffers come from, plus one.
+    pub pool: u32,
     /// A plain call does it at once.
     pub prompt: bool,
 }
@@ -162,6 +164,7 @@ impl Engine {
             second_fd: op.second_descriptor(),
             copy,
             outputs: op.outputs(),
+            pool: op.pool(),
             prompt: op.is_prompt(),
         };
         self.submit_prepared(prepared, options, done)
@@ -183,6 +186,7 @@ impl Engine {
             second_fd: NO_DESCRIPTOR,
             copy: None,
             outputs: None,
+            pool: 0,
             prompt: false,
         };
         self.submit_prepared(prepared, options, done)
@@ -211,6 +215,10 @@ impl Engine {
         let slot = self.slots.at_mut(index);
         slot.state |= phase::BACKEND | prepared.traits & traits::KEPT;
         self.multishots += u32::from(prepared.traits & traits::MULTISHOT != 0);
+        let group = self.group(index);
+        if let Some(group) = group {
+            self.pools.add_user(group);
+        }
         if options.timeout_ns != 0 {
             self.arm_after(index, options.timeout_ns);
         }
@@ -227,7 +235,10 @@ impl Engine {
             Route::Barrier if closes && !self.mark_closing(index) => {}
             Route::Barrier => self.hold_behind_barrier(index),
             Route::Backend if closes => self.begin_close(index),
-            Route::Backend => self.backend.stage(&prepared.entry),
+            Route::Backend => match group {
+                Some(group) if !self.pools.has_free(group) => self.pause(index, group),
+                _ => self.backend.stage(&prepared.entry),
+            },
         }
         Ok(id)
     }
@@ -239,7 +250,7 @@ impl Engine {
         let is_open = self.chains.is_open();
         let chained = links != 0 || is_open;
         let multishot = prepared.traits & traits::MULTISHOT != 0;
-        if chained && (multishot || (barrier && is_open)) {
+        if chained && (multishot || prepared.pool != 0 || (barrier && is_open)) {
             return Err(Errno::EINVAL);
         }
         let opcode = prepared.entry.sqe.opcode;
@@ -270,7 +281,9 @@ impl Engine {
         let idle = options.flags & submit_flags::TIMEOUT_IDLE != 0;
         let epoch = self.barriers.note();
         let keeps_entry = matches!(route, Route::Chain { .. } | Route::Barrier)
-            || prepared.traits & (traits::CLOSES | traits::REARMS) != 0;
+            || prepared.traits & (traits::CLOSES | traits::REARMS) != 0
+            || prepared.pool != 0;
+        let keeps_entry = keeps_entry && !self.is_rebuildable(prepared, route);
         let is_plain = !keeps_entry
             && !idle
             && epoch == 0
@@ -279,12 +292,14 @@ impl Engine {
             && options.group == 0
             && options.correlation == 0;
         if is_plain {
+            self.slots.at_mut(index).cold = prepared.pool;
             return;
         }
         let cold = Cold {
             entry: prepared.entry,
             copy: prepared.copy.take(),
             outputs: prepared.outputs,
+            pool: prepared.pool,
             second_fd: prepared.second_fd,
             group: options.group,
             correlation: options.correlation,
@@ -296,6 +311,14 @@ impl Engine {
         let slot = self.slots.at_mut(index);
         slot.cold = key;
         slot.state |= state::COLD;
+    }
+
+    /// Whether `start` can make the entry anew, so that it need not be kept: an idle connection then
+    /// costs a slot and no more.
+    fn is_rebuildable(&self, prepared: &Prepared, route: &Route) -> bool {
+        prepared.pool != 0
+            && matches!(route, Route::Backend)
+            && op::buffers::is_usual(&prepared.entry.sqe)
     }
 
     /// A slot for an operation of any kind, its phase yet to be set.
@@ -410,7 +433,13 @@ impl Engine {
             self.local -= 1;
         }
         slot.set_phase(phase::BACKEND);
-        self.backend.stage(&self.cold.of(self.slots.at(index)).entry);
+        let slot = self.slots.at(index);
+        if let (false, Some(group)) = (slot.has(state::COLD), self.group(index)) {
+            let mut sqe = op::buffers::rebuild(slot.fd, group, self.pools.takes_bundles(group));
+            sqe.user_data = slot.id();
+            return self.backend.stage(&sqe.into());
+        }
+        self.backend.stage(&self.cold.of(slot).entry);
     }
 
     /// Holds an operation until all one-shot operations before it have completed.
@@ -483,6 +512,7 @@ fn is_plain<O: Operation>(op: &O) -> bool {
         && op.needs() as u8 <= NEWEST_OF_FLOOR
         && op.traits() & traits::REARMS == 0
         && op.second_descriptor() == NO_DESCRIPTOR
+        && op.pool() == 0
         && !op.is_prompt()
 }
 
@@ -510,10 +540,10 @@ fn apply_options(prepared: &mut Prepared, options: &SubmitOptions) -> Result<(),
         }
         sqe.ioprio = options.ioprio;
     }
-    // Success would bring a descriptor that nobody is told of.
+    // Success would bring a descriptor, or data, that nobody is told of.
     let brings = traits & traits::GIVES_DESCRIPTOR != 0
         || prepared.outputs.is_some_and(|outputs| outputs.are_descriptors());
-    let quiet_misused = has(submit_flags::QUIET) && brings;
+    let quiet_misused = has(submit_flags::QUIET) && (brings || prepared.pool != 0);
     let idle_misused = has(submit_flags::TIMEOUT_IDLE)
         && (traits & traits::MULTISHOT == 0 || options.timeout_ns == 0);
     let links_both = options.flags & submit_flags::LINKS == submit_flags::LINKS;

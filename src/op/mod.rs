@@ -3,6 +3,7 @@
 //! no ring. A fallback starts from the entry alone, so that an entry is the one form in which an
 //! operation waits, is re-armed or moves between backends. Knows nothing of slots or contexts.
 
+pub(crate) mod buffers;
 pub(crate) mod fs;
 pub(crate) mod futex;
 pub(crate) mod misc;
@@ -149,6 +150,12 @@ pub(crate) trait Operation {
         false
     }
 
+    /// The group of the pool that its buffers come from, plus one; 0: none.
+    #[inline(always)]
+    fn pool(&self) -> u32 {
+        0
+    }
+
     /// Writes the entry, zeroed and with its opcode set, and fills `copy`, whose address is stable
     /// until the last completion and which is at least `copied` bytes long.
     fn prepare(&self, sqe: &mut Sqe, copy: &mut [u64]);
@@ -212,6 +219,7 @@ static FALLBACKS: [Option<Fallback>; NAMES.len()] = {
         fs::OpenAt2,
         fs::Close,
         fs::Read,
+        buffers::PoolRead,
         fs::Write,
         fs::Readv,
         fs::Writev,
@@ -271,7 +279,8 @@ pub(crate) fn check_plain(sqe: &Sqe) -> Result<(), Errno> {
             Err(Errno::ENXIO)
         }
         SEND if sqe.off != 0 || sqe.splice_fd_in != 0 => Err(Errno::EOPNOTSUPP),
-        _ if sqe.buf_index != 0 || sqe.personality != 0 => Err(Errno::EINVAL),
+        _ if sqe.personality != 0 => Err(Errno::EINVAL),
+        _ if sqe.buf_index != 0 && !buffers::selects(sqe) => Err(Errno::EINVAL),
         _ => Ok(()),
     }
 }

@@ -40,6 +40,9 @@ errnos!(
     EISCONN,
     ENOTSOCK,
     EBADFD,
+    EFAULT,
+    ENOBUFS,
+    ENOSPC,
     EACCES,
     ENXIO,
 );

@@ -8,6 +8,7 @@ pub(crate) mod epoll;
 pub(crate) mod uring;
 
 use crate::engine::Choice;
+use crate::sys::buffer_ring::BufferRing;
 use crate::sys::entry::{Cqe, Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::queues::Queues;
@@ -319,6 +320,36 @@ impl Backend {
         match &mut self.driver {
             Driver::Uring(uring) => uring.register_event_fd(event_fd).map(|()| event_fd),
             Driver::Epoll(epoll) => epoll.register_event_fd(event_fd),
+        }
+    }
+
+    /// Whether a receive may take several buffers at once.
+    pub(crate) fn has_bundles(&self) -> bool {
+        match &self.driver {
+            Driver::Uring(uring) => uring.has_bundles(),
+            Driver::Epoll(_) => false,
+        }
+    }
+
+    /// Lets receives take buffers from `ring` as `group`; it must stay until they are unregistered
+    /// or the backend is gone. Returns whether they are used up piece by piece, if that was wanted.
+    pub(crate) fn register_buffers(
+        &mut self, group: u16, ring: &BufferRing, incremental: bool,
+    ) -> Result<bool, Errno> {
+        match &mut self.driver {
+            Driver::Uring(uring) => uring.register_buffers(group, ring, incremental),
+            Driver::Epoll(epoll) => {
+                epoll.register_buffers(group, ring);
+                Ok(false)
+            }
+        }
+    }
+
+    /// No operation takes buffers from `group` any more.
+    pub(crate) fn unregister_buffers(&mut self, group: u16) {
+        match &mut self.driver {
+            Driver::Uring(uring) => uring.unregister_buffers(group),
+            Driver::Epoll(epoll) => epoll.unregister_buffers(group),
         }
     }
 

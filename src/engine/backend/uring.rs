@@ -2,11 +2,12 @@
 
 use crate::engine::backend::Driver;
 use crate::sys::atomic::{AtomicU64, Ordering};
+use crate::sys::buffer_ring::BufferRing;
 use crate::sys::clock;
 use crate::sys::errno::Errno;
 use crate::sys::queues::Queues;
 use crate::sys::ring::{
-    Config, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER, Ring, Wait,
+    Config, IORING_FEAT_RECVSEND_BUNDLE, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER, Ring, Wait,
 };
 
 /// Closing rings frees their memory late: ENOMEM is waited for, 1 to 64 ms.
@@ -98,6 +99,30 @@ impl Uring {
 
     pub(super) fn register_event_fd(&mut self, event_fd: i32) -> Result<(), Errno> {
         self.ring.register_event_fd(event_fd)
+    }
+
+    pub(super) fn has_bundles(&self) -> bool {
+        self.ring.features & IORING_FEAT_RECVSEND_BUNDLE != 0
+    }
+
+    /// Kernels without incremental buffers (before 6.12) take them whole.
+    pub(super) fn register_buffers(
+        &mut self, group: u16, ring: &BufferRing, incremental: bool,
+    ) -> Result<bool, Errno> {
+        let (address, entries) = (ring.address(), ring.entries());
+        if incremental && self.ring.register_buffers(group, address, entries, true).is_ok() {
+            return Ok(true);
+        }
+        match self.ring.register_buffers(group, address, entries, false) {
+            Ok(()) => Ok(false),
+            Err(Errno::EINVAL) => Err(Errno::EOPNOTSUPP), // Before Linux 5.19.
+            Err(errno) => Err(errno),
+        }
+    }
+
+    pub(super) fn unregister_buffers(&mut self, group: u16) {
+        // It was registered, so that this cannot fail.
+        let _ = self.ring.unregister_buffers(group);
     }
 
     pub(super) fn retire(&mut self) {
