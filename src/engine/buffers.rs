@@ -13,9 +13,10 @@ use crate::engine::leases::{Piece, Shared};
 use crate::engine::mailbox::{Batch, Message};
 use crate::engine::slots::{phase, state};
 use crate::sys::buffer_ring::{BufferRing, ENTRIES_MAX};
-use crate::sys::entry::{Cqe, cqe_flags};
+use crate::sys::entry::{Cqe, Opcode, cqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::memory::Region;
+use crate::sys::message;
 use slab::Slab;
 use std::collections::VecDeque;
 use std::ffi::c_void;
@@ -102,6 +103,7 @@ struct Pool {
 #[derive(Default)]
 pub(crate) struct Pending {
     group: u16,
+    control_at: u32,
     pieces: VecDeque<Piece>,
 }
 
@@ -119,6 +121,8 @@ pub(crate) struct Arrival {
     first: u16,
     offset: u32,
     len: u32,
+    /// Of a message: where its control data begins, which may bring descriptors. 0: no message.
+    control_at: u32,
 }
 
 #[derive(Default)]
@@ -162,6 +166,12 @@ impl Pools {
         if let Some(pool) = self.get(group) {
             pool.users -= 1;
         }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.close();
     }
 }
 
@@ -293,7 +303,18 @@ impl Pool {
         }
     }
 
-    /// Forgets paused operations that have ended since, when they may be many.
+    /// Gives up pieces that nobody wants, and the descriptors that a message brings.
+    fn drop_pieces(&mut self, control_at: u32, pieces: &mut VecDeque<Piece>) {
+        while let Some(piece) = pieces.pop_front() {
+            if control_at != 0 {
+                // SAFETY: the kernel wrote a message into the buffer, which is held.
+                unsafe { message::close_passed_in_buffer(piece.data, control_at) };
+            }
+            self.let_go(piece.buffer);
+        }
+    }
+
+    /// Whether many of the paused operations may have ended since.
     fn is_crowded(&self) -> bool {
         self.paused.len() > 2 * self.users as usize + 16
     }
@@ -314,9 +335,8 @@ impl Engine {
         }
         options.bundles &= self.backend.has_bundles();
         let ring = BufferRing::create(entries)?;
-        options.incremental =
-            self.backend.register_buffers(group, &ring, options.incremental)?;
-        let shared = Arc::new(Shared::create(handle, group));
+        options.incremental = self.backend.register_buffers(group, &ring, options.incremental)?;
+        let shared = Arc::new(Shared::create(handle, group, options.bundles));
         let count = options.count;
         let mut pool = Pool {
             shared: shared.clone(),
@@ -346,11 +366,6 @@ impl Engine {
     fn own_pool(&mut self, shared: &Shared) -> Result<&mut Pool, Errno> {
         let pool = self.pools.get(shared.group).ok_or(Errno::EINVAL)?;
         if std::ptr::eq(Arc::as_ptr(&pool.shared), shared) { Ok(pool) } else { Err(Errno::EINVAL) }
-    }
-
-    /// The group of a pool of this context's.
-    pub(crate) fn group_of(&mut self, shared: &Shared) -> Result<u16, Errno> {
-        self.own_pool(shared).map(|pool| pool.shared.group)
     }
 
     pub(crate) fn grow_pool(&mut self, shared: &Shared, count: u32) -> Result<(), Errno> {
@@ -434,25 +449,47 @@ impl Engine {
     /// What a noted completion has brought.
     pub(crate) fn arrival(&self, index: u32, cqe: &Cqe) -> Option<Arrival> {
         let group = self.group(index)?;
-        (cqe.flags & cqe_flags::NOTED != 0).then_some(Arrival {
+        if cqe.flags & cqe_flags::NOTED == 0 {
+            return None;
+        }
+        let slot = self.slots.at(index);
+        let is_message = slot.opcode() == Opcode::IORING_OP_RECVMSG as u8;
+        let header = if is_message { self.cold.get(slot)?.copy.as_deref() } else { None };
+        Some(Arrival {
             group,
             first: (cqe.flags >> cqe_flags::BUFFER_SHIFT) as u16,
             offset: cqe.extra as u32,
             len: cqe.result.max(0) as u32,
+            control_at: header.map_or(0, message::control_at),
         })
+    }
+
+    /// Whether an arrival is a message of no bytes.
+    pub(crate) fn is_empty_message(&mut self, arrival: Arrival) -> bool {
+        let mut empty = false;
+        if arrival.control_at != 0
+            && let Some(pool) = self.pools.get(arrival.group)
+        {
+            // SAFETY: the kernel wrote a message into the buffer, which is held.
+            pool.pieces(arrival, |piece| unsafe {
+                empty = message::message_out(piece.data).payload_len == 0;
+            });
+        }
+        empty
     }
 
     /// Gives the buffers of an arrival back that nobody is told of.
     pub(crate) fn drop_arrival(&mut self, arrival: Arrival) {
         let Some(pool) = self.pools.get(arrival.group) else { return };
-        let mut held = VecDeque::new();
-        pool.pieces(arrival, |piece| held.push_back(piece.buffer));
-        held.into_iter().for_each(|buffer| pool.let_go(buffer));
+        let mut pieces = VecDeque::new();
+        pool.pieces(arrival, |piece| pieces.push_back(piece));
+        pool.drop_pieces(arrival.control_at, &mut pieces);
     }
 
     /// Lets the callback that is about to run lease what has arrived.
     pub(crate) fn open_arrival(&mut self, arrival: Arrival) {
         self.pending.group = arrival.group;
+        self.pending.control_at = arrival.control_at;
         let pieces = &mut self.pending.pieces;
         if let Some(pool) = self.pools.get(arrival.group) {
             pool.pieces(arrival, |piece| pieces.push_back(piece));
@@ -483,12 +520,8 @@ impl Engine {
 
     #[inline(never)]
     fn give_pending_back(&mut self) {
-        let group = self.pending.group;
-        while let Some(piece) = self.pending.pieces.pop_front() {
-            if let Some(pool) = self.pools.get(group) {
-                pool.let_go(piece.buffer);
-            }
-        }
+        let Some(pool) = self.pools.get(self.pending.group) else { return };
+        pool.drop_pieces(self.pending.control_at, &mut self.pending.pieces);
     }
 
     // --- pauses ------------------------------------------------------------------------------
@@ -509,6 +542,15 @@ impl Engine {
         }
         self.start(index);
         true
+    }
+
+    /// Arms an operation again, as soon as there is a buffer.
+    pub(crate) fn start_again(&mut self, index: u32, group: u16) {
+        if self.pools.has_free(group) {
+            self.start(index);
+        } else {
+            self.pause(index, group);
+        }
     }
 
     /// Keeps an operation until there are buffers.

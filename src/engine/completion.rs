@@ -2,11 +2,11 @@
 //! callback; the careful one knows multishots, deadlines, chains, barriers, outputs and the results
 //! that nobody wants. Results are spelled as the contract's line 17 says.
 
-use crate::engine::buffers::Arrival;
-use crate::engine::leases::{self, Shared};
 use crate::engine::Engine;
+use crate::engine::buffers::Arrival;
 use crate::engine::cancel::{INTERNAL, WAKE};
 use crate::engine::descriptors::Left;
+use crate::engine::leases::{self, Shared};
 use crate::engine::slots::{Slot, index_of, phase, state};
 use crate::op::{self, traits};
 use crate::sys::descriptor;
@@ -51,6 +51,11 @@ pub(crate) enum Brings {
 }
 
 impl Brings {
+    /// The lease's id, or 0.
+    pub(crate) fn lease(self) -> i64 {
+        if let Brings::Lease { id, .. } = self { id } else { 0 }
+    }
+
     pub(crate) fn close(self) {
         match self {
             Brings::Nothing => {}
@@ -213,20 +218,17 @@ impl Engine {
         let slot = self.slots.at(index);
         let is_over = slot.has(state::ENDED | state::DISCARD);
         if flags & MORE == 0 {
-            if result == Errno::ENOBUFS.status()
-                && !is_over
-                && self.pause_or_retry(index, group)
-            {
+            if result == Errno::ENOBUFS.status() && !is_over && self.pause_or_retry(index, group) {
                 return None;
             }
-            if arrival.is_some_and(|arrival| self.is_empty_message(index, arrival)) {
+            if arrival.is_some_and(|arrival| self.is_empty_message(arrival)) {
                 let fd = self.slots.at(index).fd;
                 result = if op::buffers::is_last_message(fd) { 0 } else { result };
             }
             let slot = self.slots.at(index);
             if slot.has(traits::MULTISHOT) && result > 0 && !is_over {
                 self.tally.rearms();
-                self.start_pooled(index, group);
+                self.start_again(index, group);
                 flags |= MORE;
             }
         }

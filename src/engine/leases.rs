@@ -50,12 +50,16 @@ pub(crate) struct Shared {
     handle: NonNull<Handle>,
     /// Names the pool inside its context.
     pub(crate) group: u16,
+    /// A completion may bring several buffers.
+    pub(crate) bundles: bool,
     tables: [OnceLock<Box<[Lease]>>; TABLES],
     first_generation: u64,
     /// The newest of the stack of released leases, plus one.
     released: AtomicU32,
     /// 1: the owner wants to be told of the next release.
     thirsty: AtomicU32,
+    /// 1: the pool was destroyed, or its context was.
+    closed: AtomicU32,
     /// The buffers. Locked when the pool grows, at no other time.
     memory: Mutex<Vec<Region>>,
 }
@@ -67,16 +71,18 @@ unsafe impl Send for Shared {}
 unsafe impl Sync for Shared {}
 
 impl Shared {
-    pub(crate) fn create(handle: &Handle, group: u16) -> Shared {
+    pub(crate) fn create(handle: &Handle, group: u16, bundles: bool) -> Shared {
         handle.add_ref();
         Shared {
             handle: NonNull::from(handle),
             group,
+            bundles,
             tables: [const { OnceLock::new() }; TABLES],
             // Below half of the range, and not 0: as for operations.
             first_generation: (clock::random_bits() >> (64 - 38)).max(1),
             released: AtomicU32::new(0),
             thirsty: AtomicU32::new(0),
+            closed: AtomicU32::new(0),
             memory: Mutex::new(Vec::new()),
         }
     }
@@ -85,6 +91,15 @@ impl Shared {
     pub(crate) fn handle(&self) -> &Handle {
         // SAFETY: the pool holds a reference.
         unsafe { self.handle.as_ref() }
+    }
+
+    /// Nothing but leases is left of the pool.
+    pub(crate) fn close(&self) {
+        self.closed.store(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed) != 0
     }
 
     pub(crate) fn keep(&self, region: Region) {
@@ -187,9 +202,7 @@ impl Shared {
                 Err(now) => head = now,
             }
         }
-        if self.thirsty.load(Ordering::SeqCst) != 0
-            && self.thirsty.swap(0, Ordering::SeqCst) != 0
-        {
+        if self.thirsty.load(Ordering::SeqCst) != 0 && self.thirsty.swap(0, Ordering::SeqCst) != 0 {
             // A closed context wants no buffers.
             let _: Result<(), Refusal> = self.handle().send(Message::Refill(self.group));
         }
@@ -277,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_lease_ends_once_and_its_number_has_another_id_next() {
-        let shared = Arc::new(Shared::create(any_handle(), 0));
+        let shared = Arc::new(Shared::create(any_handle(), 0, false));
         let numbers = shared.grow().unwrap();
         let first = shared.issue(numbers.start, piece(7)).unwrap();
         assert!(first > 0);
@@ -292,7 +305,7 @@ mod tests {
 
     #[test]
     fn every_number_of_every_table_is_another_lease() {
-        let shared = Arc::new(Shared::create(any_handle(), 0));
+        let shared = Arc::new(Shared::create(any_handle(), 0, false));
         for _ in 0..4 {
             for index in shared.grow().unwrap() {
                 let id = shared.issue(index, piece(index)).unwrap();
@@ -307,7 +320,7 @@ mod tests {
 
     #[test]
     fn what_is_no_lease_names_nothing() {
-        let shared = Arc::new(Shared::create(any_handle(), 0));
+        let shared = Arc::new(Shared::create(any_handle(), 0, false));
         shared.grow().unwrap();
         for id in [0, -1, i64::MIN, i64::MAX, 1, 0xff_ffff] {
             assert_eq!(shared.end(id), Err(Errno::ENOENT));

@@ -361,7 +361,10 @@ impl Engine {
                 result: taken.len as i32,
                 extra: taken.len.into(),
                 flags: if is_last { record.flags } else { record.flags | cqe_flags::MORE },
-                brings: Brings::Lease { pool: pool.as_ref().map_or(null(), Arc::as_ptr), id: lease },
+                brings: Brings::Lease {
+                    pool: pool.as_ref().map_or(null(), Arc::as_ptr),
+                    id: lease,
+                },
                 ..record
             });
         }

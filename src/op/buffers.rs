@@ -196,7 +196,29 @@ pub(crate) fn rebuild(fd: i32, group: u16, bundles: bool) -> Sqe {
 
 /// Whether a message of no bytes is the last: the end of a stream, or of what was shut down.
 pub(crate) fn is_last_message(fd: i32) -> bool {
-    plain::is_stream(fd) || poll_now(fd, events::RDHUP).is_ok_and(|ready| ready & events::RDHUP != 0)
+    plain::is_stream(fd)
+        || poll_now(fd, events::RDHUP).is_ok_and(|ready| ready & events::RDHUP != 0)
+}
+
+/// Whether rings take such an entry.
+pub(crate) fn is_sound(sqe: &Sqe) -> bool {
+    let known = [
+        Opcode::IORING_OP_RECV as u8,
+        Opcode::IORING_OP_RECVMSG as u8,
+        Opcode::IORING_OP_READ_MULTISHOT as u8,
+    ];
+    let waits_for_all = sqe.op_flags as i32 & flags::MSG_WAITALL != 0;
+    known.contains(&sqe.opcode) && !(is_multishot(sqe) && waits_for_all)
+}
+
+/// Whether a receive has brought a message of no bytes.
+pub(crate) fn is_empty_message(sqe: &Sqe, result: i32) -> bool {
+    sqe.opcode == Opcode::IORING_OP_RECVMSG as u8 && result == plain::message_head_len(sqe.addr)
+}
+
+/// Whether a receive of `result` bytes into `len` has left nothing behind in a TCP socket.
+pub(crate) fn drains(sqe: &Sqe, result: i32, len: u32) -> bool {
+    net::drains(&Sqe { len, ..*sqe }, result)
 }
 
 /// Carries such an operation out once, into the `len` bytes at `addr`, without sleeping. `pad` is

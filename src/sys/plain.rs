@@ -508,6 +508,12 @@ pub(crate) fn recvmsg_into(fd: i32, header: u64, (addr, len): (u64, u32), flags:
     (payload_at - addr) as i32 + (moved as u64).min(room) as i32
 }
 
+/// What a message laid out like that begins with, in bytes.
+pub(crate) fn message_head_len(header: u64) -> i32 {
+    let wanted = header_at(header);
+    (size_of::<MessageOut>() + wanted.msg_namelen as usize + wanted.msg_controllen) as i32
+}
+
 /// How many bytes the buffers of a message have.
 pub(crate) fn message_len(header: u64) -> u64 {
     let header = header_at(header);

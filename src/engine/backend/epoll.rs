@@ -5,11 +5,13 @@
 //! Nothing is completed inside a submit: completions are queued for the next turn, like a ring's.
 
 mod carry;
+mod select;
 mod waiters;
 mod watches;
 
 use crate::engine::backend::Driver;
 use crate::engine::backend::epoll::carry::Next;
+use crate::engine::backend::epoll::select::BufferQueues;
 use crate::engine::backend::epoll::waiters::Place;
 use crate::engine::backend::epoll::watches::{Changed, Watches};
 use crate::engine::pool::{Cancel, Ended, Pool};
@@ -39,6 +41,7 @@ const LINKS: u8 = sqe_flags::IO_LINK | sqe_flags::IO_HARDLINK;
 pub(super) struct Epoll {
     watches: Watches,
     pool: Pool,
+    buffers: BufferQueues,
     /// Completions that found no place in the queue.
     overflow: VecDeque<Cqe>,
     /// Members of chains whose turn has come, and operations that must be tried anew.
@@ -80,6 +83,7 @@ impl Epoll {
         let epoll = Epoll {
             watches,
             pool,
+            buffers: BufferQueues::default(),
             overflow: VecDeque::new(),
             due: VecDeque::new(),
             again: VecDeque::new(),

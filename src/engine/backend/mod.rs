@@ -9,7 +9,7 @@ pub(crate) mod uring;
 
 use crate::engine::Choice;
 use crate::sys::buffer_ring::BufferRing;
-use crate::sys::entry::{Cqe, Sqe, WideSqe, sqe_flags};
+use crate::sys::entry::{Cqe, Opcode, Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::queues::Queues;
 use crate::sys::ring::{Config, Wait};
@@ -30,6 +30,8 @@ pub(crate) struct Granted {
     pub cq_entries: u32,
     pub sqe_size: u32,
     pub cqe_size: u32,
+    /// Reads may go on by themselves.
+    pub has_multishot_reads: bool,
     /// The signal that ends a pool thread's call.
     pub interrupt_signal: u32,
 }
@@ -101,6 +103,7 @@ impl Backend {
             cq_entries: self.queues.cq_entries,
             sqe_size: self.queues.sqe_size(),
             cqe_size: self.queues.cqe_size(),
+            has_multishot_reads: self.supports(Opcode::IORING_OP_READ_MULTISHOT as u8),
             ..Granted::default()
         };
         match &self.driver {

@@ -7,7 +7,8 @@ use crate::sys::clock;
 use crate::sys::errno::Errno;
 use crate::sys::queues::Queues;
 use crate::sys::ring::{
-    Config, IORING_FEAT_RECVSEND_BUNDLE, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER, Ring, Wait,
+    Config, IORING_FEAT_RECVSEND_BUNDLE, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER,
+    Ring, Wait,
 };
 
 /// Closing rings frees their memory late: ENOMEM is waited for, 1 to 64 ms.
