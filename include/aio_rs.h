@@ -376,8 +376,8 @@ typedef struct aio_buffer_pool_options {
 } aio_buffer_pool_options;
 
 /* What a pool is, and how it is doing. */
-typedef struct aio_buffer_pool_info {
-    uint32_t size; /* sizeof(aio_buffer_pool_info) */
+typedef struct aio_pool_info {
+    uint32_t size; /* sizeof(aio_pool_info) */
     uint32_t flags; /* What was granted of AIO_BUFFER_POOL_*. */
     uint32_t count; /* Buffers, and how many there may be. */
     uint32_t count_max;
@@ -389,7 +389,7 @@ typedef struct aio_buffer_pool_info {
     uint32_t reserved0; /* 0 */
     uint64_t pauses; /* How often an operation had to wait for a buffer. */
     uint64_t low_waters; /* How often the pool ran low. */
-} aio_buffer_pool_info;
+} aio_pool_info;
 
 /* A buffer, or a piece of one, that is the caller's until it is released. */
 typedef struct aio_buffer_lease {
@@ -1436,7 +1436,7 @@ int32_t aio_buffer_pool_grow(aio_buffer_pool *pool, uint32_t count);
  * Context thread.
  * Errors: -EINVAL, a pointer is NULL or `size` too small; AIO_ECLOSED, the context is gone.
  */
-int32_t aio_buffer_pool_info(aio_buffer_pool *pool, aio_buffer_pool_info *out);
+int32_t aio_buffer_pool_info(aio_buffer_pool *pool, aio_pool_info *out);
 
 /*
  * Takes the buffer that the running callback was brought, to keep it beyond the callback; what is

@@ -527,20 +527,18 @@ impl Engine {
     // --- pauses ------------------------------------------------------------------------------
 
     /// An operation found no buffer. False, and nothing is done: the refusal is its file's own.
-    pub(crate) fn pause_or_retry(&mut self, index: u32, group: u16) -> bool {
+    pub(crate) fn pause_if_dry(&mut self, index: u32, group: u16) -> bool {
         let id = self.slots.id(index);
         let Some(pool) = self.pools.get(group) else { return false };
         pool.take_released();
-        if pool.free == 0 {
-            self.pause(index, group);
-            return true;
-        }
-        let refusals = if pool.refused.0 == id { pool.refused.1 + 1 } else { 1 };
-        pool.refused = (id, refusals);
-        if refusals >= REFUSALS_MAX {
+        let again = pool.free != 0 && pool.refused.0 == id;
+        pool.refused = (id, if again { pool.refused.1 + 1 } else { 1 });
+        if pool.refused.1 >= REFUSALS_MAX {
             return false;
         }
-        self.start(index);
+        // Also with buffers that have come back since: others may wait, and all would be refused
+        // but a few.
+        self.pause(index, group);
         true
     }
 

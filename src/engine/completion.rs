@@ -218,7 +218,7 @@ impl Engine {
         let slot = self.slots.at(index);
         let is_over = slot.has(state::ENDED | state::DISCARD);
         if flags & MORE == 0 {
-            if result == Errno::ENOBUFS.status() && !is_over && self.pause_or_retry(index, group) {
+            if result == Errno::ENOBUFS.status() && !is_over && self.pause_if_dry(index, group) {
                 return None;
             }
             if arrival.is_some_and(|arrival| self.is_empty_message(arrival)) {

@@ -54,8 +54,8 @@ pub struct aio_buffer_pool_options {
 /// What a pool is, and how it is doing.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct aio_buffer_pool_info {
-    /// sizeof(aio_buffer_pool_info)
+pub struct aio_pool_info {
+    /// sizeof(aio_pool_info)
     pub size: u32,
     /// What was granted of AIO_BUFFER_POOL_*.
     pub flags: u32,
@@ -242,7 +242,7 @@ pub unsafe extern "C" fn aio_buffer_pool_grow(pool: *mut aio_buffer_pool, count:
 /// Errors: -EINVAL, a pointer is NULL or `size` too small; AIO_ECLOSED, the context is gone.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_buffer_pool_info(
-    pool: *mut aio_buffer_pool, out: *mut aio_buffer_pool_info,
+    pool: *mut aio_buffer_pool, out: *mut aio_pool_info,
 ) -> i32 {
     // SAFETY: the ABI's pointer.
     let handle = unsafe { context(pool) };
@@ -251,7 +251,7 @@ pub unsafe extern "C" fn aio_buffer_pool_info(
         let pool = unsafe { shared(pool) }?;
         let info = handle.enter_while_destroying()?.pool_info(pool)?;
         let granted = |is: bool, flag: u32| if is { flag } else { 0 };
-        let value = aio_buffer_pool_info {
+        let value = aio_pool_info {
             size: 0,
             flags: granted(info.incremental, AIO_BUFFER_POOL_INCREMENTAL)
                 | granted(info.bundles, AIO_BUFFER_POOL_BUNDLES)

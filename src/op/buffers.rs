@@ -12,9 +12,6 @@ use crate::sys::poller::{events, poll_now};
 const RECV_MULTISHOT: u16 = 1 << 1;
 const BUNDLE: u16 = 1 << 4;
 
-/// What has them of its kernels is as new as they are, or newer: Linux 6.0, and 6.1 here.
-const OF_MULTISHOT: Opcode = Opcode::IORING_OP_SENDMSG_ZC;
-
 /// A receive into a buffer of a pool, again and again or once.
 #[derive(Clone, Copy)]
 pub(crate) struct PoolRecv<const MULTISHOT: bool> {
@@ -31,10 +28,6 @@ fn pool_traits(multishot: bool) -> u32 {
 impl<const MULTISHOT: bool> Operation for PoolRecv<MULTISHOT> {
     const OPCODE: Opcode = Opcode::IORING_OP_RECV;
     const FALLBACK: Fallback = net::Recv::FALLBACK;
-
-    fn needs(&self) -> Opcode {
-        OF_MULTISHOT
-    }
 
     fn traits(&self) -> u32 {
         pool_traits(MULTISHOT)
@@ -73,10 +66,6 @@ pub(crate) struct PoolRecvMsg {
 impl Operation for PoolRecvMsg {
     const OPCODE: Opcode = Opcode::IORING_OP_RECVMSG;
     const FALLBACK: Fallback = net::RecvMsg::FALLBACK;
-
-    fn needs(&self) -> Opcode {
-        OF_MULTISHOT
-    }
 
     fn traits(&self) -> u32 {
         pool_traits(true)

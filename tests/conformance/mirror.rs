@@ -56,7 +56,7 @@ pub struct aio_buffer_pool_options {
     pub reserved: [u64; 4],
 }
 #[repr(C)]
-pub struct aio_buffer_pool_info {
+pub struct aio_pool_info {
     pub size: u32,
     pub flags: u32,
     pub count: u32,
@@ -166,7 +166,7 @@ extern "C" {
     pub fn aio_buffer_pool_create(a0: *mut aio_ctx, a1: *const aio_buffer_pool_options, a2: *mut *mut aio_buffer_pool) -> i32;
     pub fn aio_buffer_pool_destroy(a0: *mut aio_buffer_pool) -> i32;
     pub fn aio_buffer_pool_grow(a0: *mut aio_buffer_pool, a1: u32) -> i32;
-    pub fn aio_buffer_pool_info(a0: *mut aio_buffer_pool, a1: *mut aio_buffer_pool_info) -> i32;
+    pub fn aio_buffer_pool_info(a0: *mut aio_buffer_pool, a1: *mut aio_pool_info) -> i32;
     pub fn aio_ctx_take_buffer(a0: *mut aio_ctx, a1: *mut aio_buffer_lease) -> i32;
     pub fn aio_buffer_pool_find(a0: *mut aio_buffer_pool, a1: i64, a2: *mut aio_buffer_lease) -> i32;
     pub fn aio_buffer_pool_release(a0: *mut aio_buffer_pool, a1: i64) -> i32;
