@@ -15,10 +15,14 @@ pub mod submit;
 pub mod cancel;
 pub mod stats;
 pub mod misc;
+pub mod futex;
 pub mod time;
 pub mod poll;
 pub mod fs;
+pub mod space;
+pub mod path;
 pub mod net;
+pub mod options;
 
 use crate::engine::Refusal;
 use crate::engine::handle::Handle;

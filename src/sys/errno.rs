@@ -31,6 +31,7 @@ errnos!(
     ECANCELED,
     EPIPE,
     EPERM,
+    ERANGE,
     EEXIST,
     EMFILE,
     ENFILE,
