@@ -245,8 +245,9 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 #define AIO_FSYNC_DATASYNC 1u /* For aio_submit_fsync: fdatasync(2). */
 
 /*
- * A pool's option: a buffer is used up piece by piece, so that small messages share one. Linux
- * 6.12; without it, and on epoll, each completion takes a whole buffer.
+ * A pool's option: a buffer is used up piece by piece, so that small messages share one. For
+ * streams: a datagram is cut to what is left of a buffer. Linux 6.12; without it, and on epoll,
+ * each completion takes a whole buffer.
  */
 #define AIO_BUFFER_POOL_INCREMENTAL 1u
 /*
@@ -254,7 +255,10 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
  * it, and on epoll, each brings one.
  */
 #define AIO_BUFFER_POOL_BUNDLES 2u
-/* A pool's option: asks for huge pages, which are committed in pieces of 2 MiB. */
+/*
+ * A pool's option: asks for huge pages, which are committed in pieces of 2 MiB. Granted if the
+ * kernel has them and the pool is as large.
+ */
 #define AIO_BUFFER_POOL_HUGE 4u
 
 /* A pool of buffers that receives take when data is there. */
@@ -724,9 +728,10 @@ aio_op_id aio_submit_nop(aio_ctx *ctx, const aio_submit_options *options, aio_ca
  * `sqe`: copied; 64 bytes, 128 in a context with AIO_CTX_SQE128. Its user_data is ignored. What it
  * points to belongs to the engine until the last callback.
  * Context thread.
- * Errors: -EINVAL, `sqe` is NULL or has IOSQE_IO_LINK, _HARDLINK, _DRAIN or _CQE_SKIP_SUCCESS set:
- * order is asked for in `options`; -EOPNOTSUPP, the kernel does not have the opcode.
- * Surprise: the callback's flags are AIO_CQE_* alone; a provided buffer's id does not get through.
+ * Errors: -EINVAL, `sqe` is NULL or has IOSQE_IO_LINK, _HARDLINK, _DRAIN, _CQE_SKIP_SUCCESS or
+ * _BUFFER_SELECT set: order is asked for in `options`, and buffers are taken from an
+ * aio_buffer_pool; -EOPNOTSUPP, the kernel does not have the opcode.
+ * Surprise: the callback's flags are AIO_CQE_* alone.
  */
 aio_op_id aio_submit_raw(aio_ctx *ctx, const struct io_uring_sqe *sqe,
         const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -1413,8 +1418,8 @@ int32_t aio_buffer_pool_create(aio_ctx *ctx, const aio_buffer_pool_options *opti
         aio_buffer_pool **pool_out);
 
 /*
- * Ends a pool. Leases stay readable until they are released: only aio_buffer_pool_release may then
- * be called with it, and not after the last.
+ * Ends a pool. Leases stay readable until they are released: only aio_buffer_pool_find and
+ * aio_buffer_pool_release may then be called with it, and not after the last.
  *
  * Context thread; any thread once the context was destroyed.
  * Errors: -EINVAL, `pool` is NULL; -EBUSY, operations in flight take buffers here, or a callback
@@ -1475,12 +1480,15 @@ int32_t aio_buffer_pool_release(aio_buffer_pool *pool, int64_t lease);
  * AIO_CQE_BUFFER; take it with aio_ctx_take_buffer. The last result is 0 at the end of the stream,
  * or an error.
  *
- * `pool`: one of this context's. While it is empty the operation waits, and goes on by itself.
+ * `pool`: one of this context's. While it is empty the operation waits, and goes on by itself; its
+ * deadline runs on.
  * Context thread.
- * Errors: -EINVAL, no such pool, or MSG_WAITALL; those of recv(2); AIO_SUBMIT_QUIET and links are
- * -EINVAL.
+ * Errors: -EINVAL, no such pool, MSG_WAITALL, MSG_TRUNC or MSG_PEEK, and AIO_SUBMIT_ASYNC, _QUIET,
+ * _LINK or _HARDLINK: a buffer would be held while the operation waits, or nobody be told of it;
+ * those of recv(2).
  * Kernel: 6.0 with a buffer ring; on epoll emulated.
- * Surprise: a datagram of no bytes ends it, with 0; aio_submit_recvmsg_multishot takes those.
+ * Surprise: a datagram of no bytes ends it, with 0; aio_submit_recvmsg_multishot takes those. A
+ * datagram socket that is shut down here ends it on epoll alone: cancel it.
  */
 aio_op_id aio_submit_recv_multishot(aio_ctx *ctx, int fd, aio_buffer_pool *pool, int flags,
         const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -1488,7 +1496,7 @@ aio_op_id aio_submit_recv_multishot(aio_ctx *ctx, int fd, aio_buffer_pool *pool,
 /*
  * Receives once, into a buffer of the pool that is taken when there is data and not before.
  *
- * As aio_submit_recv_multishot, with one callback.
+ * As aio_submit_recv_multishot, with one callback; MSG_PEEK is allowed.
  * Context thread.
  */
 aio_op_id aio_submit_recv_pooled(aio_ctx *ctx, int fd, aio_buffer_pool *pool, int flags,
@@ -1501,8 +1509,9 @@ aio_op_id aio_submit_recv_pooled(aio_ctx *ctx, int fd, aio_buffer_pool *pool, in
  * `msg`: only msg_namelen and msg_controllen are read, during the call: how much room a buffer gives
  * to the name and to control data. At most 128 bytes and 64 KiB.
  * Context thread.
- * Errors: as for aio_submit_recv_multishot; -EFAULT, the pool's buffers are too small for what comes
- * before the payload. Descriptors that come with a buffer which nobody takes are closed.
+ * Errors: as for aio_submit_recv_multishot, but MSG_TRUNC is allowed; -EINVAL, the pool is to be
+ * AIO_BUFFER_POOL_INCREMENTAL; -EFAULT, its buffers are too small for what comes before the
+ * payload. Descriptors that come with a buffer which nobody takes are closed.
  * Kernel: 6.0 with a buffer ring; on epoll emulated.
  */
 aio_op_id aio_submit_recvmsg_multishot(aio_ctx *ctx, int fd, aio_buffer_pool *pool,

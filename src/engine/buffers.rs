@@ -55,9 +55,6 @@ pub(crate) struct PoolInfo {
     pub low_waters: u64,
 }
 
-/// Rounds until an operation that is refused a buffer although there are some is told so: the error
-/// is its file's own.
-const REFUSALS_MAX: u32 = 3;
 /// Buffers begin at multiples of this, or of their size if that is smaller.
 const ALIGNMENT: u32 = 64;
 
@@ -84,6 +81,9 @@ struct Pool {
     tail: u16,
     /// Offered, and not known to be used up.
     free: u32,
+    /// How many of them were offered in the current period, or in the one that is named.
+    fresh: u32,
+    period: u32,
     /// Numbers of leases that nobody has.
     spare: Vec<u32>,
     leased: u32,
@@ -91,12 +91,14 @@ struct Pool {
     paused: VecDeque<u64>,
     /// Operations in flight that take buffers here.
     users: u32,
+    /// Some of its memory may be in huge pages.
+    is_huge: bool,
     /// Below its low-water mark.
     low: bool,
+    /// A call of `on_low_water` is under way.
+    low_is_told: bool,
     pauses: u64,
     low_waters: u64,
-    /// Who was refused last although there were buffers, and how often in a row.
-    refused: (u64, u32),
 }
 
 /// Pieces that the current completion has brought and nobody has leased yet.
@@ -122,7 +124,7 @@ pub(crate) struct Arrival {
     offset: u32,
     len: u32,
     /// Of a message: where its control data begins, which may bring descriptors. 0: no message.
-    control_at: u32,
+    pub control_at: u32,
 }
 
 #[derive(Default)]
@@ -130,6 +132,11 @@ pub(crate) struct Pools {
     pools: Slab<Pool>,
     /// Groups with paused operations.
     hungry: Vec<u16>,
+    /// Counts the moments at which no completion waited to be taken in. What is taken in now was
+    /// made after the last of them, when the backend knew of every buffer offered before it.
+    period: u32,
+    /// Room for the pieces of what nobody waits for.
+    unwanted: VecDeque<Piece>,
 }
 
 impl Pools {
@@ -138,8 +145,19 @@ impl Pools {
         self.hungry.is_empty()
     }
 
+    /// The pool, which then knows the current period.
     fn get(&mut self, group: u16) -> Option<&mut Pool> {
-        self.pools.get_mut(usize::from(group))
+        let pool = self.pools.get_mut(usize::from(group))?;
+        if pool.period != self.period {
+            (pool.period, pool.fresh) = (self.period, 0);
+        }
+        Some(pool)
+    }
+
+    /// No completion waits to be taken in.
+    #[inline(always)]
+    pub(crate) fn begin_period(&mut self) {
+        self.period = self.period.wrapping_add(1);
     }
 
     /// Whether paused operations could be armed.
@@ -178,8 +196,8 @@ impl Drop for Pool {
 impl Pool {
     /// Adds buffers of fresh memory.
     fn grow(&mut self, count: u32) -> Result<(), Errno> {
-        let all = self.buffers.len() as u32 + count;
-        if count == 0 || all > self.options.count_max {
+        let room = self.options.count_max - self.buffers.len() as u32;
+        if count == 0 || count > room {
             return Err(if count == 0 { Errno::EINVAL } else { Errno::ENOSPC });
         }
         let alignment = self.options.buffer_size.next_power_of_two().min(ALIGNMENT);
@@ -196,6 +214,7 @@ impl Pool {
             self.buffers.push(buffer);
             self.offer(self.buffers.len() - 1);
         }
+        self.is_huge |= region.is_huge();
         self.shared.keep(region);
         Ok(())
     }
@@ -210,6 +229,7 @@ impl Pool {
         self.order[usize::from(self.tail) & mask] = index as u16;
         self.tail = self.tail.wrapping_add(1);
         self.free += 1;
+        self.fresh += 1;
         self.low &= self.free < self.options.low_water;
         self.ring.push(crate::sys::buffer_ring::Offer {
             addr: buffer.address.as_ptr() as u64,
@@ -263,7 +283,9 @@ impl Pool {
         let mut left = cqe.result.max(0) as u32;
         let stays = self.options.incremental && cqe.flags & cqe_flags::BUFFER_MORE != 0;
         let offset = self.buffers.get(usize::from(index)).map_or(0, |buffer| buffer.filled);
-        self.refused = (0, 0);
+        if !self.options.bundles {
+            left = left.min(self.options.buffer_size - offset);
+        }
         while let Some(buffer) = self.buffers.get_mut(usize::from(index)) {
             let part = left.min(self.options.buffer_size - buffer.filled);
             left -= part;
@@ -329,14 +351,15 @@ impl Engine {
         if options.count == 0 || options.count > options.count_max {
             return Err(Errno::EINVAL);
         }
-        let entries = options.count_max.next_power_of_two();
-        if entries > ENTRIES_MAX || options.buffer_size > i32::MAX as u32 {
+        if options.count_max > ENTRIES_MAX || options.buffer_size > i32::MAX as u32 {
             return Err(Errno::EINVAL);
         }
+        let entries = options.count_max.next_power_of_two();
         options.bundles &= self.backend.has_bundles();
         let ring = BufferRing::create(entries)?;
+        let shared = Shared::create(handle, group, options.bundles, options.incremental);
+        let shared = Arc::new(shared);
         options.incremental = self.backend.register_buffers(group, &ring, options.incremental)?;
-        let shared = Arc::new(Shared::create(handle, group, options.bundles));
         let count = options.count;
         let mut pool = Pool {
             shared: shared.clone(),
@@ -346,14 +369,17 @@ impl Engine {
             buffers: Vec::new(),
             tail: 0,
             free: 0,
+            fresh: 0,
+            period: self.pools.period,
             spare: Vec::new(),
             leased: 0,
             paused: VecDeque::new(),
             users: 0,
+            is_huge: false,
             low: false,
+            low_is_told: false,
             pauses: 0,
             low_waters: 0,
-            refused: (0, 0),
         };
         if let Err(errno) = pool.grow(count) {
             self.backend.unregister_buffers(group);
@@ -387,7 +413,7 @@ impl Engine {
             operations: pool.users,
             incremental: pool.options.incremental,
             bundles: pool.options.bundles,
-            huge: pool.options.huge,
+            huge: pool.is_huge,
             pauses: pool.pauses,
             low_waters: pool.low_waters,
         })
@@ -440,10 +466,17 @@ impl Engine {
         if pool.free < pool.options.low_water && !pool.low {
             pool.low = true;
             pool.low_waters += 1;
-            if let Some((function, arg)) = pool.options.on_low_water {
-                self.inbox.append(Batch::of(Message::Run(function, arg)));
+            if pool.options.on_low_water.is_some() && !pool.low_is_told {
+                pool.low_is_told = true;
+                self.inbox.append(Batch::of(Message::LowWater(group)));
             }
         }
+    }
+
+    /// What is to be called, now that a pool has run low: nothing if it was destroyed since.
+    pub(crate) fn low_water(&mut self, group: u16) -> Option<Callee> {
+        let pool = self.pools.get(group)?;
+        if std::mem::take(&mut pool.low_is_told) { pool.options.on_low_water } else { None }
     }
 
     /// What a noted completion has brought.
@@ -480,10 +513,12 @@ impl Engine {
 
     /// Gives the buffers of an arrival back that nobody is told of.
     pub(crate) fn drop_arrival(&mut self, arrival: Arrival) {
-        let Some(pool) = self.pools.get(arrival.group) else { return };
-        let mut pieces = VecDeque::new();
-        pool.pieces(arrival, |piece| pieces.push_back(piece));
-        pool.drop_pieces(arrival.control_at, &mut pieces);
+        let mut pieces = std::mem::take(&mut self.pools.unwanted);
+        if let Some(pool) = self.pools.get(arrival.group) {
+            pool.pieces(arrival, |piece| pieces.push_back(piece));
+            pool.drop_pieces(arrival.control_at, &mut pieces);
+        }
+        self.pools.unwanted = pieces;
     }
 
     /// Lets the callback that is about to run lease what has arrived.
@@ -528,14 +563,13 @@ impl Engine {
 
     /// An operation found no buffer. False, and nothing is done: the refusal is its file's own.
     pub(crate) fn pause_if_dry(&mut self, index: u32, group: u16) -> bool {
-        let id = self.slots.id(index);
         let Some(pool) = self.pools.get(group) else { return false };
-        pool.take_released();
-        let again = pool.free != 0 && pool.refused.0 == id;
-        pool.refused = (id, if again { pool.refused.1 + 1 } else { 1 });
-        if pool.refused.1 >= REFUSALS_MAX {
+        // All that was used before is accounted for: had the ring been empty, nothing would be left
+        // but what was offered since.
+        if pool.free > pool.fresh {
             return false;
         }
+        pool.take_released();
         // Also with buffers that have come back since: others may wait, and all would be refused
         // but a few.
         self.pause(index, group);

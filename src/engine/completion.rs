@@ -47,6 +47,8 @@ pub(crate) enum Brings {
     Lease {
         pool: *const Shared,
         id: i64,
+        /// As in an `Arrival`.
+        control_at: u32,
     },
 }
 
@@ -61,7 +63,7 @@ impl Brings {
             Brings::Nothing => {}
             Brings::One(fd) => descriptor::close(fd),
             Brings::Two(pair) => pair.into_iter().for_each(descriptor::close),
-            Brings::Lease { pool, id } => leases::release(pool, id),
+            Brings::Lease { pool, id, control_at } => leases::release(pool, id, control_at),
         }
     }
 }
@@ -226,9 +228,14 @@ impl Engine {
                 result = if op::buffers::is_last_message(fd) { 0 } else { result };
             }
             let slot = self.slots.at(index);
-            if slot.has(traits::MULTISHOT) && result > 0 && !is_over {
-                self.tally.rearms();
-                self.start_again(index, group);
+            if slot.has(traits::MULTISHOT) && result > 0 && !slot.has(state::DISCARD) {
+                if is_over {
+                    // Its last callback says how it has ended.
+                    self.make_ended_ready(index);
+                } else {
+                    self.tally.rearms();
+                    self.start_again(index, group);
+                }
                 flags |= MORE;
             }
         }

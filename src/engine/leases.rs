@@ -15,6 +15,7 @@ use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crate::sys::clock;
 use crate::sys::errno::Errno;
 use crate::sys::memory::Region;
+use crate::sys::message;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) group: u16,
     /// A completion may bring several buffers.
     pub(crate) bundles: bool,
+    /// Buffers are to be used up piece by piece.
+    pub(crate) incremental: bool,
     tables: [OnceLock<Box<[Lease]>>; TABLES],
     first_generation: u64,
     /// The newest of the stack of released leases, plus one.
@@ -60,6 +63,8 @@ pub(crate) struct Shared {
     thirsty: AtomicU32,
     /// 1: the pool was destroyed, or its context was.
     closed: AtomicU32,
+    /// 1: the caller's reference was given up.
+    given_up: AtomicU32,
     /// The buffers. Locked when the pool grows, at no other time.
     memory: Mutex<Vec<Region>>,
 }
@@ -71,18 +76,20 @@ unsafe impl Send for Shared {}
 unsafe impl Sync for Shared {}
 
 impl Shared {
-    pub(crate) fn create(handle: &Handle, group: u16, bundles: bool) -> Shared {
+    pub(crate) fn create(handle: &Handle, group: u16, bundles: bool, incremental: bool) -> Shared {
         handle.add_ref();
         Shared {
             handle: NonNull::from(handle),
             group,
             bundles,
+            incremental,
             tables: [const { OnceLock::new() }; TABLES],
             // Below half of the range, and not 0: as for operations.
             first_generation: (clock::random_bits() >> (64 - 38)).max(1),
             released: AtomicU32::new(0),
             thirsty: AtomicU32::new(0),
             closed: AtomicU32::new(0),
+            given_up: AtomicU32::new(0),
             memory: Mutex::new(Vec::new()),
         }
     }
@@ -100,6 +107,11 @@ impl Shared {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed) != 0
+    }
+
+    /// The caller gives its reference up; false: it did so before.
+    pub(crate) fn give_up(&self) -> bool {
+        self.given_up.swap(1, Ordering::Relaxed) == 0
     }
 
     pub(crate) fn keep(&self, region: Region) {
@@ -256,10 +268,17 @@ impl Shared {
     }
 }
 
-/// Ends a lease that nobody was told of.
-pub(crate) fn release(pool: *const Shared, id: i64) {
-    // SAFETY: the lease, which nobody else knows, keeps its pool alive.
+/// Ends a lease that nobody was told of; `control_at`: where the control data of a message begins,
+/// which may bring descriptors, or 0.
+pub(crate) fn release(pool: *const Shared, id: i64, control_at: u32) {
+    // SAFETY: the lease, which nobody else knows, keeps its pool alive; the kernel wrote a message
+    // to it if there is control data.
     unsafe {
+        if control_at != 0
+            && let Ok(piece) = (*pool).find(id)
+        {
+            message::close_passed_in_buffer(piece.data, control_at);
+        }
         if let Ok(index) = (*pool).end(id) {
             Shared::give_back(pool, index);
         }
@@ -290,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_lease_ends_once_and_its_number_has_another_id_next() {
-        let shared = Arc::new(Shared::create(any_handle(), 0, false));
+        let shared = Arc::new(Shared::create(any_handle(), 0, false, false));
         let numbers = shared.grow().unwrap();
         let first = shared.issue(numbers.start, piece(7)).unwrap();
         assert!(first > 0);
@@ -305,7 +324,7 @@ mod tests {
 
     #[test]
     fn every_number_of_every_table_is_another_lease() {
-        let shared = Arc::new(Shared::create(any_handle(), 0, false));
+        let shared = Arc::new(Shared::create(any_handle(), 0, false, false));
         for _ in 0..4 {
             for index in shared.grow().unwrap() {
                 let id = shared.issue(index, piece(index)).unwrap();
@@ -320,7 +339,7 @@ mod tests {
 
     #[test]
     fn what_is_no_lease_names_nothing() {
-        let shared = Arc::new(Shared::create(any_handle(), 0, false));
+        let shared = Arc::new(Shared::create(any_handle(), 0, false, false));
         shared.grow().unwrap();
         for id in [0, -1, i64::MIN, i64::MAX, 1, 0xff_ffff] {
             assert_eq!(shared.end(id), Err(Errno::ENOENT));

@@ -26,6 +26,8 @@ pub(crate) enum Message {
     Cancel(u64),
     /// A buffer of this pool's was released.
     Refill(u16),
+    /// This pool has run low.
+    LowWater(u16),
 }
 
 struct Node {

@@ -544,11 +544,14 @@ fn apply_options(prepared: &mut Prepared, options: &SubmitOptions) -> Result<(),
     let brings = traits & traits::GIVES_DESCRIPTOR != 0
         || prepared.outputs.is_some_and(|outputs| outputs.are_descriptors());
     let quiet_misused = has(submit_flags::QUIET) && (brings || prepared.pool != 0);
+    // A kernel worker would hold a buffer for as long as it waits.
+    let async_misused = has(submit_flags::ASYNC) && prepared.pool != 0;
     let idle_misused = has(submit_flags::TIMEOUT_IDLE)
         && (traits & traits::MULTISHOT == 0 || options.timeout_ns == 0);
     let links_both = options.flags & submit_flags::LINKS == submit_flags::LINKS;
     if idle_misused
         || quiet_misused
+        || async_misused
         || links_both
         || (has(submit_flags::INHERIT) && !op::inherit(sqe))
         || (has(submit_flags::SIGPIPE) && traits & traits::SENDS == 0)

@@ -139,6 +139,7 @@ impl Engine {
             wait = Wait::Poll;
         }
         let has_staged = self.backend.has_staged();
+        self.note_period();
         let entered = self.enter_backend(wait);
         mailbox.awake();
         entered?;
@@ -159,6 +160,14 @@ impl Engine {
     fn look_at_coarse_clock(&mut self, has_staged: bool) {
         if !has_staged || self.tally.turns.is_multiple_of(CLOCK_TURNS) {
             self.now_ms = clock::coarse_ms();
+        }
+    }
+
+    /// Tells the pools if every completion was taken in.
+    #[inline(always)]
+    fn note_period(&mut self) {
+        if self.backend.ready() == 0 && !self.backend.overflown() {
+            self.pools.begin_period();
         }
     }
 
@@ -188,6 +197,9 @@ impl Engine {
         }
         let in_backend = self.slots.live() != self.local || self.backend.must_look();
         let has_staged = self.backend.has_staged();
+        if self.stash.is_empty() {
+            self.note_period();
+        }
         let entered = if wait != Wait::Poll || in_backend || has_staged {
             self.enter_backend(wait)
         } else {
@@ -313,6 +325,14 @@ impl Engine {
                     let _ = self.cancel(id);
                 }
                 Message::Refill(group) => self.refill(group),
+                Message::LowWater(group) => {
+                    if let Some((function, arg)) = self.low_water(group)
+                        && !self.mute
+                    {
+                        self.current = Current::NONE;
+                        return Some(Call::Post(function, arg));
+                    }
+                }
             }
         }
         None
@@ -356,7 +376,7 @@ impl Engine {
         let mut piece = self.take_piece();
         while let Ok(Some((lease, taken))) = piece {
             piece = self.take_piece();
-            let is_last = !matches!(piece, Ok(Some(_)));
+            let is_last = matches!(piece, Ok(None));
             self.records.push_back(Record {
                 result: taken.len as i32,
                 extra: taken.len.into(),
@@ -364,6 +384,7 @@ impl Engine {
                 brings: Brings::Lease {
                     pool: pool.as_ref().map_or(null(), Arc::as_ptr),
                     id: lease,
+                    control_at: arrival.control_at,
                 },
                 ..record
             });

@@ -11,18 +11,22 @@ use crate::ffi::{
 };
 use crate::op::buffers::{PoolRead, PoolReadAgain, PoolRecv, PoolRecvMsg};
 use crate::sys::errno::Errno;
+use crate::sys::message::flags::{MSG_PEEK, MSG_TRUNC, MSG_WAITALL};
 use crate::sys::message::{MessageOut, message_out, msghdr};
+use crate::sys::poller::can_be_watched;
 use std::ffi::{c_int, c_void};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-/// A pool's option: a buffer is used up piece by piece, so that small messages share one. Linux
-/// 6.12; without it, and on epoll, each completion takes a whole buffer.
+/// A pool's option: a buffer is used up piece by piece, so that small messages share one. For
+/// streams: a datagram is cut to what is left of a buffer. Linux 6.12; without it, and on epoll,
+/// each completion takes a whole buffer.
 pub const AIO_BUFFER_POOL_INCREMENTAL: u32 = 1;
 /// A pool's option: a completion may bring several buffers at once (a bundle). Linux 6.10; without
 /// it, and on epoll, each brings one.
 pub const AIO_BUFFER_POOL_BUNDLES: u32 = 2;
-/// A pool's option: asks for huge pages, which are committed in pieces of 2 MiB.
+/// A pool's option: asks for huge pages, which are committed in pieces of 2 MiB. Granted if the
+/// kernel has them and the pool is as large.
 pub const AIO_BUFFER_POOL_HUGE: u32 = 4;
 
 /// Options of aio_buffer_pool_create; NULL stands for all defaults.
@@ -194,8 +198,8 @@ pub unsafe extern "C" fn aio_buffer_pool_create(
     })
 }
 
-/// Ends a pool. Leases stay readable until they are released: only aio_buffer_pool_release may then
-/// be called with it, and not after the last.
+/// Ends a pool. Leases stay readable until they are released: only aio_buffer_pool_find and
+/// aio_buffer_pool_release may then be called with it, and not after the last.
 ///
 /// Context thread; any thread once the context was destroyed.
 /// Errors: -EINVAL, `pool` is NULL; -EBUSY, operations in flight take buffers here, or a callback
@@ -213,7 +217,10 @@ pub unsafe extern "C" fn aio_buffer_pool_destroy(pool: *mut aio_buffer_pool) -> 
             Err(Refusal::Closed | Refusal::Orphaned | Refusal::Panicked) => {}
             Err(refusal) => return Err(refusal),
         }
-        // SAFETY: the reference that `aio_buffer_pool_create` handed out.
+        if !pool.give_up() {
+            return Err(Errno::EINVAL.into());
+        }
+        // SAFETY: the reference that `aio_buffer_pool_create` handed out, given up once.
         unsafe { Shared::forget(pool) };
         Ok(0)
     })
@@ -354,30 +361,37 @@ unsafe fn write_lease(out: *mut aio_buffer_lease, id: i64, piece: Piece) {
     unsafe { out.write_unaligned(aio_buffer_lease { size, len: piece.len, data, id }) };
 }
 
-/// The group of a pool of this context's.
+/// A pool of this context's, for a receive with `flags`, of which those are refused by which an
+/// operation would hold a buffer while it waits, be told of more than is in it, or never come to
+/// an end.
 ///
 /// # Safety
 /// As for `shared`; `ctx` is NULL or a context.
-unsafe fn group(ctx: *mut aio_ctx, pool: *mut aio_buffer_pool) -> Result<(u16, bool), Errno> {
+unsafe fn own<'a>(
+    ctx: *mut aio_ctx, pool: *mut aio_buffer_pool, flags: c_int, refused: c_int,
+) -> Result<&'a Shared, Errno> {
     // SAFETY: passed on.
     let (handle, pool) = unsafe { (ctx.cast::<Handle>().as_ref(), shared(pool)?) };
     let handle = handle.ok_or(Errno::EINVAL)?;
-    if !std::ptr::eq(handle, pool.handle()) || pool.is_closed() {
+    if !std::ptr::eq(handle, pool.handle()) || pool.is_closed() || flags & refused != 0 {
         return Err(Errno::EINVAL);
     }
-    Ok((pool.group, pool.bundles))
+    Ok(pool)
 }
 
 /// Receives whenever data comes, each time into a buffer of the pool, with AIO_CQE_MORE and
 /// AIO_CQE_BUFFER; take it with aio_ctx_take_buffer. The last result is 0 at the end of the stream,
 /// or an error.
 ///
-/// `pool`: one of this context's. While it is empty the operation waits, and goes on by itself.
+/// `pool`: one of this context's. While it is empty the operation waits, and goes on by itself; its
+/// deadline runs on.
 /// Context thread.
-/// Errors: -EINVAL, no such pool, or MSG_WAITALL; those of recv(2); AIO_SUBMIT_QUIET and links are
-/// -EINVAL.
+/// Errors: -EINVAL, no such pool, MSG_WAITALL, MSG_TRUNC or MSG_PEEK, and AIO_SUBMIT_ASYNC, _QUIET,
+/// _LINK or _HARDLINK: a buffer would be held while the operation waits, or nobody be told of it;
+/// those of recv(2).
 /// Kernel: 6.0 with a buffer ring; on epoll emulated.
-/// Surprise: a datagram of no bytes ends it, with 0; aio_submit_recvmsg_multishot takes those.
+/// Surprise: a datagram of no bytes ends it, with 0; aio_submit_recvmsg_multishot takes those. A
+/// datagram socket that is shut down here ends it on epoll alone: cancel it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_recv_multishot(
     ctx: *mut aio_ctx, fd: c_int, pool: *mut aio_buffer_pool, flags: c_int,
@@ -388,12 +402,8 @@ pub unsafe extern "C" fn aio_submit_recv_multishot(
         submit(
             ctx,
             || {
-                group(ctx, pool).map(|(group, bundles)| PoolRecv::<true> {
-                    fd,
-                    group,
-                    bundles,
-                    flags,
-                })
+                let pool = own(ctx, pool, flags, MSG_WAITALL | MSG_TRUNC | MSG_PEEK)?;
+                Ok(PoolRecv::<true> { fd, group: pool.group, bundles: pool.bundles, flags })
             },
             options,
             callback,
@@ -404,7 +414,7 @@ pub unsafe extern "C" fn aio_submit_recv_multishot(
 
 /// Receives once, into a buffer of the pool that is taken when there is data and not before.
 ///
-/// As aio_submit_recv_multishot, with one callback.
+/// As aio_submit_recv_multishot, with one callback; MSG_PEEK is allowed.
 /// Context thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_recv_pooled(
@@ -416,12 +426,8 @@ pub unsafe extern "C" fn aio_submit_recv_pooled(
         submit(
             ctx,
             || {
-                group(ctx, pool).map(|(group, bundles)| PoolRecv::<false> {
-                    fd,
-                    group,
-                    bundles,
-                    flags,
-                })
+                let pool = own(ctx, pool, flags, MSG_WAITALL | MSG_TRUNC)?;
+                Ok(PoolRecv::<false> { fd, group: pool.group, bundles: pool.bundles, flags })
             },
             options,
             callback,
@@ -436,8 +442,9 @@ pub unsafe extern "C" fn aio_submit_recv_pooled(
 /// `msg`: only msg_namelen and msg_controllen are read, during the call: how much room a buffer gives
 /// to the name and to control data. At most 128 bytes and 64 KiB.
 /// Context thread.
-/// Errors: as for aio_submit_recv_multishot; -EFAULT, the pool's buffers are too small for what comes
-/// before the payload. Descriptors that come with a buffer which nobody takes are closed.
+/// Errors: as for aio_submit_recv_multishot, but MSG_TRUNC is allowed; -EINVAL, the pool is to be
+/// AIO_BUFFER_POOL_INCREMENTAL; -EFAULT, its buffers are too small for what comes before the
+/// payload. Descriptors that come with a buffer which nobody takes are closed.
 /// Kernel: 6.0 with a buffer ring; on epoll emulated.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_recvmsg_multishot(
@@ -450,8 +457,11 @@ pub unsafe extern "C" fn aio_submit_recvmsg_multishot(
             ctx,
             || {
                 let (name_len, control_len) = arguments::capacities(msg)?;
-                let (group, _) = group(ctx, pool)?;
-                Ok(PoolRecvMsg { fd, group, name_len, control_len, flags })
+                let pool = own(ctx, pool, flags, MSG_WAITALL | MSG_PEEK)?;
+                if pool.incremental {
+                    return Err(Errno::EINVAL);
+                }
+                Ok(PoolRecvMsg { fd, group: pool.group, name_len, control_len, flags })
             },
             options,
             callback,
@@ -474,12 +484,15 @@ pub unsafe extern "C" fn aio_submit_read_multishot(
 ) -> aio_op_id {
     // SAFETY: the ABI's pointers.
     unsafe {
-        let read = || group(ctx, pool).map(|(group, _)| PoolRead { fd, group });
+        let read = || own(ctx, pool, 0, 0).map(|pool| PoolRead { fd, group: pool.group });
         let handle = ctx.cast::<Handle>().as_ref();
         if handle.is_none_or(|handle| handle.granted.has_multishot_reads) {
             return submit(ctx, read, options, callback, user_data);
         }
-        submit(ctx, || read().map(PoolReadAgain), options, callback, user_data)
+        // A file that is always ready would be read to its end, again and again.
+        let check = |read: PoolRead| if can_be_watched(fd) { Ok(read) } else { Err(Errno::EBADFD) };
+        let again = || read().and_then(check).map(PoolReadAgain);
+        submit(ctx, again, options, callback, user_data)
     }
 }
 

@@ -189,17 +189,6 @@ pub(crate) fn is_last_message(fd: i32) -> bool {
         || poll_now(fd, events::RDHUP).is_ok_and(|ready| ready & events::RDHUP != 0)
 }
 
-/// Whether rings take such an entry.
-pub(crate) fn is_sound(sqe: &Sqe) -> bool {
-    let known = [
-        Opcode::IORING_OP_RECV as u8,
-        Opcode::IORING_OP_RECVMSG as u8,
-        Opcode::IORING_OP_READ_MULTISHOT as u8,
-    ];
-    let waits_for_all = sqe.op_flags as i32 & flags::MSG_WAITALL != 0;
-    known.contains(&sqe.opcode) && !(is_multishot(sqe) && waits_for_all)
-}
-
 /// Whether a receive has brought a message of no bytes.
 pub(crate) fn is_empty_message(sqe: &Sqe, result: i32) -> bool {
     sqe.opcode == Opcode::IORING_OP_RECVMSG as u8 && result == plain::message_head_len(sqe.addr)

@@ -229,6 +229,7 @@ pub(crate) mod flags {
     pub(crate) const MSG_NOSIGNAL: i32 = libc::MSG_NOSIGNAL;
     pub(crate) const MSG_OOB: i32 = libc::MSG_OOB;
     pub(crate) const MSG_PEEK: i32 = libc::MSG_PEEK;
+    pub(crate) const MSG_TRUNC: i32 = libc::MSG_TRUNC;
     pub(crate) const MSG_WAITALL: i32 = libc::MSG_WAITALL;
     pub(crate) const O_CLOEXEC: i32 = libc::O_CLOEXEC;
     pub(crate) const O_LARGEFILE: i32 = libc::O_LARGEFILE;

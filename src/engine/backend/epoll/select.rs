@@ -38,9 +38,6 @@ impl Epoll {
 
     /// Such an operation is tried when it waits, so that data is there first and a buffer second.
     pub(super) fn begin_selected(&mut self, entry: &mut Sqe) -> Next {
-        if !op::buffers::is_sound(entry) {
-            return Next::End(Errno::EINVAL.status());
-        }
         // For nobody who takes it for a receive of no bytes.
         op::mark_started(entry);
         Next::Wait { side: Side::Readers, wanted: 0, sleeps: false, renews: false }
