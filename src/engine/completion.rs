@@ -3,7 +3,7 @@
 //! that nobody wants. Results are spelled as the contract's line 17 says.
 
 use crate::engine::Engine;
-use crate::engine::buffers::Arrival;
+use crate::engine::buffer_pool::Arrival;
 use crate::engine::cancel::{INTERNAL, WAKE};
 use crate::engine::descriptors::Left;
 use crate::engine::leases::{self, Shared};
