@@ -726,8 +726,8 @@ aio_op_id aio_submit_pipe(aio_ctx *ctx, int *pipefd, int flags, const aio_submit
 /*
  * Waits for a child to change its state; completes with 0.
  *
- * `idtype`, `id`, `wait_options`: as for waitid(2). `info`: a siginfo_t, the engine's until the last
- * callback; may be NULL.
+ * `idtype`, `id`, `wait_options`: as for waitid(2). `info`: a siginfo_t, the engine's until the
+ * last callback; may be NULL.
  * Context thread.
  * Errors: those of waitid(2); -EOPNOTSUPP, see Kernel.
  * Kernel: 6.7; a ring of an older one: -EOPNOTSUPP. There, poll a pidfd.
@@ -740,9 +740,9 @@ aio_op_id aio_submit_waitid(aio_ctx *ctx, int idtype, uint32_t id, void *info, i
 /*
  * Sends a driver's command to a file: NVMe passthrough, ublk, sockets.
  *
- * `cmd`: copied; `cmd_len` bytes, at most 16, in a context with AIO_CTX_SQE128 at most 80; NULL for
- * none. What it points to belongs to the engine until the last callback. The result and its meaning
- * are the driver's; the second half of a 32-byte completion is `extra` of a record.
+ * `cmd`: copied; `cmd_len` bytes, at most 16, in a context with AIO_CTX_SQE128 at most 80; NULL
+ * for none. What it points to belongs to the engine until the last callback. The result and its
+ * meaning are the driver's; the second half of a 32-byte completion is `extra` of a record.
  * Context thread.
  * Errors: -EINVAL, `cmd` is NULL or `cmd_len` too large; -EOPNOTSUPP, the file takes no commands,
  * or there is no ring and it is not SOCKET_URING_OP_SIOCINQ or _SIOCOUTQ (-ENOTSOCK of other files
@@ -1301,6 +1301,8 @@ aio_op_id aio_submit_recvmsg(aio_ctx *ctx, int fd, struct msghdr *msg, int flags
  */
 aio_op_id aio_submit_shutdown(aio_ctx *ctx, int fd, int how, const aio_submit_options *options,
         aio_callback callback, void *user_data);
+
+/* ---- options --------------------------------------------------------------------------------- */
 
 /*
  * Sets a socket option; completes with 0.

@@ -22,6 +22,7 @@ pub mod fs;
 pub mod space;
 pub mod path;
 pub mod net;
+pub mod options;
 pub mod files;
 
 use crate::engine::Refusal;

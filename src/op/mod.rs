@@ -8,6 +8,7 @@ pub(crate) mod fs;
 pub(crate) mod futex;
 pub(crate) mod misc;
 pub(crate) mod net;
+pub(crate) mod options;
 pub(crate) mod path;
 pub(crate) mod poll;
 pub(crate) mod space;
@@ -222,7 +223,7 @@ static FALLBACKS: [Option<Fallback>; NAMES.len()] = {
         futex::FutexWait,
         futex::FutexWake,
         futex::FutexWaitv,
-        net::SocketOption<true>,
+        options::SocketOption<true>,
         poll::Poll<false>,
         files::FilesUpdate,
         files::FilesInstall,
