@@ -216,15 +216,15 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 /* Do not try inline: run on a kernel worker from the start. */
 #define AIO_SUBMIT_ASYNC 8u
 /*
- * The descriptor is a slot of the context's table, see aio_files_register: for every operation on a
- * descriptor and for close. Not for the directory of a path, nor for epoll_ctl: -EINVAL. Of splice
- * and tee it is the one written to; SPLICE_F_FD_IN_FIXED among their flags says the same of the one
- * read from. A slot that is empty or not in the table is -EBADF, in the callback.
+ * The descriptor is a slot of the context's table, see aio_files_register: for every operation on
+ * a descriptor and for close. Not for the directory of a path, nor for epoll_ctl: -EINVAL. Of
+ * splice and tee it is the one written to; SPLICE_F_FD_IN_FIXED among their flags says the same of
+ * the one read from. A slot that is empty or not in the table is -EBADF, in the callback.
  */
 #define AIO_SUBMIT_FIXED_FILE 16u
 /*
  * What accept, openat, openat2, socket and pipe make goes into the context's table instead: into
- * slot `file_slot` - 1, whose file it replaces, or, where `file_slot` is 0, into the first free one
+ * slot `file_slot` - 1, whose file it replaces, or, where `file_slot` is 0, into a free one
  * (-ENFILE in the callback: none). The result is the slot's number; pipe writes two, which follow
  * each other where a slot is given. Multishot accepts take free slots only. At once: -ENXIO, the
  * context has no table; -EINVAL, the slot is not in it, or AIO_SUBMIT_INHERIT; -EBUSY, a close of
@@ -1357,16 +1357,15 @@ aio_op_id aio_submit_socket_outq(aio_ctx *ctx, int fd, const aio_submit_options 
 /*
  * Makes the context's table of direct descriptors, all of its slots empty.
  *
- * What is in it does not count against the process's limit of descriptors, is known to this context
- * alone, and costs less per operation: a context holds as many connections as its table has slots.
- * They are filled by operations with AIO_SUBMIT_DIRECT and by aio_files_update, used with
- * AIO_SUBMIT_FIXED_FILE, and emptied by aio_submit_close with that flag, which cancels and waits as
- * for any descriptor. An operation keeps the file it began with, whatever becomes of its slot.
- * What is left is closed when the context is destroyed.
+ * What is in it does not count against the process's limit of descriptors, and is known to
+ * this context alone: it holds as many connections as its table has slots. They are filled by operations with AIO_SUBMIT_DIRECT and by aio_files_update, used
+ * with AIO_SUBMIT_FIXED_FILE, and emptied by aio_submit_close with that flag, which cancels and
+ * waits as for any descriptor. An operation keeps the file it began with, whatever becomes of its
+ * slot. What is left is closed when the context is destroyed.
  * `options`: `count` at least 1.
  * Context thread.
- * Errors: -EINVAL, the range is not inside the table; -EBUSY, there is a table; -EMFILE, more slots
- * than allowed; -ENOMEM.
+ * Errors: -EINVAL, the range is not inside the table; -EBUSY, there is a table; -EMFILE, more
+ * slots than allowed; -ENOMEM.
  * Kernel: 5.19; a range that is not the whole table: 6.0, before it -EINVAL. Without io_uring each
  * filled slot is a descriptor of the process, and counts.
  */
@@ -1376,34 +1375,34 @@ int32_t aio_files_register(aio_ctx *ctx, const aio_files_options *options);
  * Empties the table and gives it up.
  *
  * Context thread.
- * Errors: -ENXIO, there is none; -EBUSY, operations in flight use it; -EAGAIN, the kernel is short of
- * memory.
+ * Errors: -ENXIO, there is none; -EBUSY, operations in flight use it; -EAGAIN, the kernel is short
+ * of memory.
  */
 int32_t aio_files_unregister(aio_ctx *ctx);
 
 /*
  * Puts descriptors into slots at once; returns how many slots were dealt with.
  *
- * `first`: the first slot. `fds`: `count` descriptors; -1 empties a slot. A descriptor stays yours:
- * the slot has its file, not its number. Fewer than `count`: the one behind them is bad, and its slot
- * empty.
+ * `first`: the first slot. `fds`: `count` descriptors; -1 empties a slot. A descriptor stays
+ * yours: the slot has its file, not its number. Fewer than `count`: the one behind them is bad,
+ * and its slot empty.
  * Context thread. What was submitted before is handed over first.
- * Errors: -EINVAL, `fds` is NULL, `count` 0, a number below -1, or a slot not in the table; -ENXIO,
- * there is no table; -EBADF, the first descriptor is bad; -EBUSY, a close of one of the slots waits;
- * -EAGAIN, the kernel is short of memory; -EMFILE, without io_uring.
+ * Errors: -EINVAL, `fds` is NULL, `count` 0, a number below -1, or a slot not in the table;
+ * -ENXIO, there is no table; -EBADF, the first descriptor is bad; -EBUSY, a close of one of the
+ * slots waits; -EAGAIN, the kernel is short of memory; -EMFILE, without io_uring.
  * Surprise: operations that wait on a slot go on with the file they began with, and keep it open;
  * aio_submit_close ends them.
  */
 int32_t aio_files_update(aio_ctx *ctx, uint32_t first, const int32_t *fds, uint32_t count);
 
 /*
- * Makes an ordinary descriptor of a slot's file, close-on-exec, at once; returns it. It is yours; the
- * slot keeps its own.
+ * Makes an ordinary descriptor of a slot's file, close-on-exec, at once; returns it. It is yours;
+ * the slot keeps its own.
  *
  * `flags`: 0 or AIO_FILES_INHERIT.
  * Context thread. What was submitted before is handed over first.
- * Errors: -EINVAL, unknown flags; -ENXIO, there is no table; -EBADF, the slot is empty or not in it;
- * -EMFILE; -EOPNOTSUPP, the kernel cannot.
+ * Errors: -EINVAL, unknown flags; -ENXIO, there is no table; -EBADF, the slot is empty or not in
+ * it; -EMFILE; -EOPNOTSUPP, the kernel cannot.
  * Kernel: 6.8.
  */
 int32_t aio_files_install(aio_ctx *ctx, uint32_t slot, uint32_t flags);
@@ -1413,16 +1412,16 @@ int32_t aio_files_install(aio_ctx *ctx, uint32_t slot, uint32_t flags);
  *
  * As aio_files_update, but in the order of a chain. `fds`: copied; at most 16,384.
  * Context thread.
- * Errors, at once: as of aio_files_update, and -EINVAL for a `count` above 16,384; in the callback:
- * -EBADF, the first descriptor is bad.
+ * Errors, at once: as of aio_files_update, and -EINVAL for a `count` above 16,384; in the
+ * callback: -EBADF, the first descriptor is bad.
  * Kernel: 5.6.
  */
 aio_op_id aio_submit_files_update(aio_ctx *ctx, uint32_t first, const int32_t *fds, uint32_t count,
         const aio_submit_options *options, aio_callback callback, void *user_data);
 
 /*
- * Makes an ordinary descriptor of a slot's file, close-on-exec unless AIO_SUBMIT_INHERIT; completes
- * with it. It is yours; the slot keeps its own.
+ * Makes an ordinary descriptor of a slot's file, close-on-exec unless AIO_SUBMIT_INHERIT;
+ * completes with it. It is yours; the slot keeps its own.
  *
  * Context thread.
  * Errors: -EBADF, the slot is empty or not in the table; -EMFILE.

@@ -241,7 +241,11 @@ impl Engine {
             let slot = self.slots.at(other);
             other != index && self.is_direct(slot) && slot.phase() != phase::READY
         });
-        if number >= 0 && !is_refilled {
+        if number < 0 || is_refilled {
+            return;
+        }
+        // At once, so that a peer sees the end also where no turn follows.
+        if self.backend.update_files(slot as u32, &[-1]).is_err() {
             let sqe = Sqe { user_data: RELEASE, ..files::close(slot as u32 + 1) };
             self.backend.stage(&sqe.into());
         }

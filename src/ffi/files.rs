@@ -27,16 +27,15 @@ pub struct aio_files_options {
 
 /// Makes the context's table of direct descriptors, all of its slots empty.
 ///
-/// What is in it does not count against the process's limit of descriptors, is known to this context
-/// alone, and costs less per operation: a context holds as many connections as its table has slots.
-/// They are filled by operations with AIO_SUBMIT_DIRECT and by aio_files_update, used with
-/// AIO_SUBMIT_FIXED_FILE, and emptied by aio_submit_close with that flag, which cancels and waits as
-/// for any descriptor. An operation keeps the file it began with, whatever becomes of its slot.
-/// What is left is closed when the context is destroyed.
+/// What is in it does not count against the process's limit of descriptors, and is known to
+/// this context alone: it holds as many connections as its table has slots. They are filled by operations with AIO_SUBMIT_DIRECT and by aio_files_update, used
+/// with AIO_SUBMIT_FIXED_FILE, and emptied by aio_submit_close with that flag, which cancels and
+/// waits as for any descriptor. An operation keeps the file it began with, whatever becomes of its
+/// slot. What is left is closed when the context is destroyed.
 /// `options`: `count` at least 1.
 /// Context thread.
-/// Errors: -EINVAL, the range is not inside the table; -EBUSY, there is a table; -EMFILE, more slots
-/// than allowed; -ENOMEM.
+/// Errors: -EINVAL, the range is not inside the table; -EBUSY, there is a table; -EMFILE, more
+/// slots than allowed; -ENOMEM.
 /// Kernel: 5.19; a range that is not the whole table: 6.0, before it -EINVAL. Without io_uring each
 /// filled slot is a descriptor of the process, and counts.
 #[unsafe(no_mangle)]
@@ -65,8 +64,8 @@ pub unsafe extern "C" fn aio_files_register(
 /// Empties the table and gives it up.
 ///
 /// Context thread.
-/// Errors: -ENXIO, there is none; -EBUSY, operations in flight use it; -EAGAIN, the kernel is short of
-/// memory.
+/// Errors: -ENXIO, there is none; -EBUSY, operations in flight use it; -EAGAIN, the kernel is short
+/// of memory.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_files_unregister(ctx: *mut aio_ctx) -> i32 {
     guard!(ctx, handle => {
@@ -77,13 +76,13 @@ pub unsafe extern "C" fn aio_files_unregister(ctx: *mut aio_ctx) -> i32 {
 
 /// Puts descriptors into slots at once; returns how many slots were dealt with.
 ///
-/// `first`: the first slot. `fds`: `count` descriptors; -1 empties a slot. A descriptor stays yours:
-/// the slot has its file, not its number. Fewer than `count`: the one behind them is bad, and its slot
-/// empty.
+/// `first`: the first slot. `fds`: `count` descriptors; -1 empties a slot. A descriptor stays
+/// yours: the slot has its file, not its number. Fewer than `count`: the one behind them is bad,
+/// and its slot empty.
 /// Context thread. What was submitted before is handed over first.
-/// Errors: -EINVAL, `fds` is NULL, `count` 0, a number below -1, or a slot not in the table; -ENXIO,
-/// there is no table; -EBADF, the first descriptor is bad; -EBUSY, a close of one of the slots waits;
-/// -EAGAIN, the kernel is short of memory; -EMFILE, without io_uring.
+/// Errors: -EINVAL, `fds` is NULL, `count` 0, a number below -1, or a slot not in the table;
+/// -ENXIO, there is no table; -EBADF, the first descriptor is bad; -EBUSY, a close of one of the
+/// slots waits; -EAGAIN, the kernel is short of memory; -EMFILE, without io_uring.
 /// Surprise: operations that wait on a slot go on with the file they began with, and keep it open;
 /// aio_submit_close ends them.
 #[unsafe(no_mangle)]
@@ -100,13 +99,13 @@ pub unsafe extern "C" fn aio_files_update(
     })
 }
 
-/// Makes an ordinary descriptor of a slot's file, close-on-exec, at once; returns it. It is yours; the
-/// slot keeps its own.
+/// Makes an ordinary descriptor of a slot's file, close-on-exec, at once; returns it. It is yours;
+/// the slot keeps its own.
 ///
 /// `flags`: 0 or AIO_FILES_INHERIT.
 /// Context thread. What was submitted before is handed over first.
-/// Errors: -EINVAL, unknown flags; -ENXIO, there is no table; -EBADF, the slot is empty or not in it;
-/// -EMFILE; -EOPNOTSUPP, the kernel cannot.
+/// Errors: -EINVAL, unknown flags; -ENXIO, there is no table; -EBADF, the slot is empty or not in
+/// it; -EMFILE; -EOPNOTSUPP, the kernel cannot.
 /// Kernel: 6.8.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_files_install(ctx: *mut aio_ctx, slot: u32, flags: u32) -> i32 {
@@ -122,8 +121,8 @@ pub unsafe extern "C" fn aio_files_install(ctx: *mut aio_ctx, slot: u32, flags: 
 ///
 /// As aio_files_update, but in the order of a chain. `fds`: copied; at most 16,384.
 /// Context thread.
-/// Errors, at once: as of aio_files_update, and -EINVAL for a `count` above 16,384; in the callback:
-/// -EBADF, the first descriptor is bad.
+/// Errors, at once: as of aio_files_update, and -EINVAL for a `count` above 16,384; in the
+/// callback: -EBADF, the first descriptor is bad.
 /// Kernel: 5.6.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_files_update(
@@ -145,8 +144,8 @@ pub unsafe extern "C" fn aio_submit_files_update(
     })
 }
 
-/// Makes an ordinary descriptor of a slot's file, close-on-exec unless AIO_SUBMIT_INHERIT; completes
-/// with it. It is yours; the slot keeps its own.
+/// Makes an ordinary descriptor of a slot's file, close-on-exec unless AIO_SUBMIT_INHERIT;
+/// completes with it. It is yours; the slot keeps its own.
 ///
 /// Context thread.
 /// Errors: -EBADF, the slot is empty or not in the table; -EMFILE.
