@@ -36,12 +36,13 @@
  *     operation.
  *
  *  6. Nothing leaks when nobody waits: a descriptor that arrives for an operation given up by
- *     aio_ctx_detach or aio_ctx_cancel_wait, also one passed by SCM_RIGHTS, is closed.
+ *     aio_ctx_detach or aio_ctx_cancel_wait, also one passed by SCM_RIGHTS, is closed; a slot of
+ *     the context's table that such an operation fills is emptied.
  *
  *  7. Close is close. aio_submit_close cancels what this context has in flight on the number, their
  *     last callbacks run (-ECANCELED), then it closes, and the peer of a socket sees the end. Other
  *     descriptors of the same socket (dup, fork, another context) keep it open: for that there is
- *     shutdown.
+ *     shutdown. With AIO_SUBMIT_FIXED_FILE the same holds for a slot of the context's table.
  *
  *  8. Backpressure is not an error. A full submission queue is flushed, a full completion queue is
  *     drained, what finds no place waits in order. Only max_ops makes a submit fail: -EAGAIN.
@@ -219,16 +220,18 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
  * The descriptor is a slot of the context's table, see aio_files_register: for every operation on
  * a descriptor and for close. Not for the directory of a path, nor for epoll_ctl: -EINVAL. Of
  * splice and tee it is the one written to; SPLICE_F_FD_IN_FIXED among their flags says the same of
- * the one read from. A slot that is empty or not in the table is -EBADF, in the callback.
+ * the one read from. A slot that is empty or not in the table is -EBADF, in the callback. Where the
+ * kernel lacks an operation and a plain call does it instead: -EOPNOTSUPP.
  */
 #define AIO_SUBMIT_FIXED_FILE 16u
 /*
  * What accept, openat, openat2, socket and pipe make goes into the context's table instead: into
- * slot `file_slot` - 1, whose file it replaces, or, where `file_slot` is 0, into a free one
- * (-ENFILE in the callback: none). The result is the slot's number; pipe writes two, which follow
- * each other where a slot is given. Multishot accepts take free slots only. At once: -ENXIO, the
- * context has no table; -EINVAL, the slot is not in it, or AIO_SUBMIT_INHERIT; -EBUSY, a close of
- * the slot waits. Kernel: 5.19 (pipe: 6.16; before, -EOPNOTSUPP).
+ * slot `file_slot` - 1, whose file it replaces, or, where `file_slot` is 0, into a free one. The
+ * result is the slot's number; pipe writes two, which follow each other where a slot is given.
+ * Multishot accepts take free slots only. At once: -ENXIO, the context has no table; -EINVAL, the
+ * slot is not in it, or AIO_SUBMIT_INHERIT; -EBUSY, a close of the slot waits. In the callback:
+ * -ENFILE, no slot is free; a connection is then closed, and a multishot accept ends.
+ * Kernel: 5.19 (pipe: 6.16; before, -EOPNOTSUPP).
  */
 #define AIO_SUBMIT_DIRECT 32u
 /*
@@ -1312,8 +1315,8 @@ aio_op_id aio_submit_shutdown(aio_ctx *ctx, int fd, int how, const aio_submit_op
  * Context thread.
  * Errors: -EINVAL, `optval` is NULL or `optlen` too large; those of setsockopt(2).
  * Kernel: any: a plain call inside the submit, before what is submitted and not yet handed over;
- * only the callback comes later. In a chain, behind a barrier or with AIO_SUBMIT_ASYNC the ring's
- * form: 6.7 (before, -EOPNOTSUPP), which on many kernels refuses unix sockets with -EOPNOTSUPP.
+ * only the callback comes later. In a chain, behind a barrier, with AIO_SUBMIT_ASYNC or
+ * AIO_SUBMIT_FIXED_FILE the ring's form: 6.7 (before, -EOPNOTSUPP), which on many kernels refuses unix sockets with -EOPNOTSUPP.
  */
 aio_op_id aio_submit_setsockopt(aio_ctx *ctx, int fd, int level, int optname, const void *optval,
         socklen_t optlen, const aio_submit_options *options, aio_callback callback,

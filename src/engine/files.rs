@@ -9,15 +9,12 @@ use crate::engine::descriptors::DIRECT;
 use crate::engine::slots::{Slot, phase, state};
 use crate::engine::submission::{Prepared, SubmitOptions, submit_flags};
 use crate::engine::{Engine, Refusal};
-use crate::op::{self, Operation, files, traits};
+use crate::op::{self, NO_DESCRIPTOR, Operation, files, traits};
 use crate::sys::entry::{Opcode, Sqe, sqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::message::Outputs;
 use crate::sys::ring::Wait;
 use std::ops::Range;
-
-/// What the completion of a close needs no more than.
-const NO_SUCH_DESCRIPTOR: i32 = -1;
 
 impl Prepared {
     /// Whether it takes or fills slots.
@@ -151,10 +148,11 @@ impl Engine {
         let is_slot = sqe.flags & sqe_flags::FIXED_FILE != 0;
         prepared.fd = self.descriptors.number(prepared.fd, is_slot);
         if is_slot && prepared.traits & traits::CLOSES != 0 {
+            let flags = sqe.flags & !sqe_flags::FIXED_FILE;
             *sqe = match prepared.fd {
-                0.. => files::close((prepared.fd & !DIRECT) as u32 + 1),
-                // As for any number that is none.
-                _ => Sqe { opcode: sqe.opcode, fd: NO_SUCH_DESCRIPTOR, ..Sqe::default() },
+                0.. => Sqe { flags, ..files::close((prepared.fd & !DIRECT) as u32 + 1) },
+                // The answer is that of any number that is none.
+                _ => Sqe { opcode: sqe.opcode, flags, fd: NO_DESCRIPTOR, ..Sqe::default() },
             };
         }
         let from_slot = files::reads_from_slot(sqe);
