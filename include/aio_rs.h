@@ -220,8 +220,8 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
  * The descriptor is a slot of the context's table, see aio_files_register: for every operation on
  * a descriptor and for close. Not for the directory of a path, nor for epoll_ctl: -EINVAL. Of
  * splice and tee it is the one written to; SPLICE_F_FD_IN_FIXED among their flags says the same of
- * the one read from. A slot that is empty or not in the table is -EBADF, in the callback. Where the
- * kernel lacks an operation and a plain call does it instead: -EOPNOTSUPP.
+ * the one read from. A slot that is empty or not in the table is -EBADF, in the callback. Where
+ * the kernel lacks an operation and a plain call does it instead: -EOPNOTSUPP.
  */
 #define AIO_SUBMIT_FIXED_FILE 16u
 /*
@@ -1316,7 +1316,8 @@ aio_op_id aio_submit_shutdown(aio_ctx *ctx, int fd, int how, const aio_submit_op
  * Errors: -EINVAL, `optval` is NULL or `optlen` too large; those of setsockopt(2).
  * Kernel: any: a plain call inside the submit, before what is submitted and not yet handed over;
  * only the callback comes later. In a chain, behind a barrier, with AIO_SUBMIT_ASYNC or
- * AIO_SUBMIT_FIXED_FILE the ring's form: 6.7 (before, -EOPNOTSUPP), which on many kernels refuses unix sockets with -EOPNOTSUPP.
+ * AIO_SUBMIT_FIXED_FILE the ring's form: 6.7 (before, -EOPNOTSUPP), which on many kernels refuses
+ * unix sockets with -EOPNOTSUPP.
  */
 aio_op_id aio_submit_setsockopt(aio_ctx *ctx, int fd, int level, int optname, const void *optval,
         socklen_t optlen, const aio_submit_options *options, aio_callback callback,
@@ -1361,10 +1362,11 @@ aio_op_id aio_submit_socket_outq(aio_ctx *ctx, int fd, const aio_submit_options 
  * Makes the context's table of direct descriptors, all of its slots empty.
  *
  * What is in it does not count against the process's limit of descriptors, and is known to
- * this context alone: it holds as many connections as its table has slots. They are filled by operations with AIO_SUBMIT_DIRECT and by aio_files_update, used
- * with AIO_SUBMIT_FIXED_FILE, and emptied by aio_submit_close with that flag, which cancels and
- * waits as for any descriptor. An operation keeps the file it began with, whatever becomes of its
- * slot. What is left is closed when the context is destroyed.
+ * this context alone: it holds as many connections as its table has slots. They are filled by
+ * operations with AIO_SUBMIT_DIRECT and by aio_files_update, used with AIO_SUBMIT_FIXED_FILE, and
+ * emptied by aio_submit_close with that flag, which cancels and waits as for any descriptor. An
+ * operation keeps the file it began with, whatever becomes of its slot. What is left is closed
+ * when the context is destroyed.
  * `options`: `count` at least 1.
  * Context thread.
  * Errors: -EINVAL, the range is not inside the table; -EBUSY, there is a table; -EMFILE, more

@@ -28,10 +28,11 @@ pub struct aio_files_options {
 /// Makes the context's table of direct descriptors, all of its slots empty.
 ///
 /// What is in it does not count against the process's limit of descriptors, and is known to
-/// this context alone: it holds as many connections as its table has slots. They are filled by operations with AIO_SUBMIT_DIRECT and by aio_files_update, used
-/// with AIO_SUBMIT_FIXED_FILE, and emptied by aio_submit_close with that flag, which cancels and
-/// waits as for any descriptor. An operation keeps the file it began with, whatever becomes of its
-/// slot. What is left is closed when the context is destroyed.
+/// this context alone: it holds as many connections as its table has slots. They are filled by
+/// operations with AIO_SUBMIT_DIRECT and by aio_files_update, used with AIO_SUBMIT_FIXED_FILE, and
+/// emptied by aio_submit_close with that flag, which cancels and waits as for any descriptor. An
+/// operation keeps the file it began with, whatever becomes of its slot. What is left is closed
+/// when the context is destroyed.
 /// `options`: `count` at least 1.
 /// Context thread.
 /// Errors: -EINVAL, the range is not inside the table; -EBUSY, there is a table; -EMFILE, more

@@ -21,8 +21,8 @@ pub const AIO_SUBMIT_ASYNC: u32 = 8;
 /// The descriptor is a slot of the context's table, see aio_files_register: for every operation on
 /// a descriptor and for close. Not for the directory of a path, nor for epoll_ctl: -EINVAL. Of
 /// splice and tee it is the one written to; SPLICE_F_FD_IN_FIXED among their flags says the same of
-/// the one read from. A slot that is empty or not in the table is -EBADF, in the callback. Where the
-/// kernel lacks an operation and a plain call does it instead: -EOPNOTSUPP.
+/// the one read from. A slot that is empty or not in the table is -EBADF, in the callback. Where
+/// the kernel lacks an operation and a plain call does it instead: -EOPNOTSUPP.
 pub const AIO_SUBMIT_FIXED_FILE: u32 = 16;
 /// What accept, openat, openat2, socket and pipe make goes into the context's table instead: into
 /// slot `file_slot` - 1, whose file it replaces, or, where `file_slot` is 0, into a free one. The
