@@ -6,6 +6,7 @@ use crate::engine::cancel::Why;
 use crate::engine::cold::Cold;
 use crate::engine::slots::{OPCODE_SHIFT, Slot, index_of, phase, state};
 use crate::engine::{Engine, chain};
+use crate::op::steps::Steps;
 use crate::op::{self, Fallback, NO_DESCRIPTOR, Operation, traits};
 use crate::sys::entry::{Opcode, Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
@@ -54,6 +55,7 @@ pub(crate) struct Prepared {
     pub second_fd: i32,
     pub copy: Option<crate::engine::arena::Block>,
     pub outputs: Option<Outputs>,
+    pub steps: Option<Steps>,
     /// A plain call does it at once.
     pub prompt: bool,
 }
@@ -162,6 +164,7 @@ impl Engine {
             second_fd: op.second_descriptor(),
             copy,
             outputs: op.outputs(),
+            steps: op.steps(),
             prompt: op.is_prompt(),
         };
         self.submit_prepared(prepared, options, done)
@@ -183,6 +186,7 @@ impl Engine {
             second_fd: NO_DESCRIPTOR,
             copy: None,
             outputs: None,
+            steps: None,
             prompt: false,
         };
         self.submit_prepared(prepared, options, done)
@@ -204,6 +208,7 @@ impl Engine {
     ) -> Result<u64, Errno> {
         apply_options(prepared, options)?;
         let route = self.route(prepared, options)?;
+        self.begin_steps(prepared)?;
         let index = self.take_slot(prepared.entry.sqe.opcode, prepared.fd, done, options)?;
         let id = self.slots.id(index);
         prepared.entry.sqe.user_data = id;
@@ -242,6 +247,11 @@ impl Engine {
         if chained && (multishot || (barrier && is_open)) {
             return Err(Errno::EINVAL);
         }
+        if let Some(steps) = &prepared.steps
+            && (links == submit_flags::HARDLINK || (links != 0 && !steps.keeps_links()))
+        {
+            return Err(Errno::EINVAL); // The link would not wait for the last step.
+        }
         let opcode = prepared.entry.sqe.opcode;
         let free = !chained && !barrier;
         let is_missing = !self.backend.supports(prepared.needs);
@@ -273,6 +283,7 @@ impl Engine {
             || prepared.traits & (traits::CLOSES | traits::REARMS) != 0;
         let is_plain = !keeps_entry
             && !idle
+            && prepared.steps.is_none()
             && epoch == 0
             && prepared.copy.is_none()
             && prepared.second_fd < 0
@@ -285,6 +296,7 @@ impl Engine {
             entry: prepared.entry,
             copy: prepared.copy.take(),
             outputs: prepared.outputs,
+            steps: prepared.steps.take(),
             second_fd: prepared.second_fd,
             group: options.group,
             correlation: options.correlation,
@@ -484,6 +496,7 @@ fn is_plain<O: Operation>(op: &O) -> bool {
         && op.traits() & traits::REARMS == 0
         && op.second_descriptor() == NO_DESCRIPTOR
         && !op.is_prompt()
+        && op.steps().is_none()
 }
 
 #[inline(always)]
