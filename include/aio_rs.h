@@ -183,6 +183,8 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 #define AIO_EFORKED (-5008)
 /* The context was destroyed, or is being destroyed. */
 #define AIO_ECLOSED (-5009)
+/* A file or stream ended before the whole was transferred. */
+#define AIO_EEOF (-5010)
 
 /*
  * io_uring where it is allowed, else epoll; `AIO_RS_BACKEND` in the environment (uring, epoll)
@@ -984,6 +986,49 @@ aio_op_id aio_submit_splice(aio_ctx *ctx, int fd_in, uint64_t off_in, int fd_out
 aio_op_id aio_submit_tee(aio_ctx *ctx, int fd_in, int fd_out, size_t len, uint32_t flags,
         const aio_submit_options *options, aio_callback callback, void *user_data);
 
+/*
+ * Reads until all of `len` has come; completes with 0 then, and with an error otherwise.
+ *
+ * `buf`: the engine's until the last callback. `len`: bytes; no limit. `offset`: as for
+ * aio_submit_read. How much has come, aio_ctx_current_bytes says in either case (a record:
+ * `extra`). Deadline and cancellation are those of the whole.
+ * Context thread.
+ * Errors: -EINVAL, `buf` is NULL, or AIO_SUBMIT_LINK or _HARDLINK: in a chain it can only be the
+ * last; AIO_EEOF, the end came before; those of read(2).
+ * Kernel: 5.6.
+ */
+aio_op_id aio_submit_read_exact(aio_ctx *ctx, int fd, void *buf, size_t len, uint64_t offset,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Writes until all of `len` is written; completes with 0 then, and with an error otherwise.
+ *
+ * `buf`, `len`, `offset`, the count: as for aio_submit_read_exact.
+ * Context thread.
+ * Errors: as for aio_submit_read_exact; AIO_EEOF, a write has written nothing; those of write(2).
+ * Kernel: 5.6.
+ */
+aio_op_id aio_submit_write_all(aio_ctx *ctx, int fd, const void *buf, size_t len, uint64_t offset,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Sends a file, or part of it, without copying it to memory of the process; completes with 0 or an
+ * error. How much has arrived, aio_ctx_current_bytes says in either case (a record: `extra`): less
+ * than `count` with 0 where the file has ended before.
+ *
+ * `offset`: where to begin in `in_fd`, AIO_OFFSET_CURRENT: at its position, which moves. `count`:
+ * bytes; no limit. Deadline and cancellation are those of the whole.
+ * Context thread.
+ * Errors: -EINVAL, `offset` above INT64_MAX, or AIO_SUBMIT_LINK or _HARDLINK: in a chain it can
+ * only be the last; -EMFILE and -ENFILE, at once: it goes through a pipe; those of splice(2).
+ * Kernel: 5.7.
+ * Surprise: what is in the page cache is sent, not copied: a later write to the file may change
+ * what the peer gets. After an error the position of `in_fd` can be ahead of what has arrived.
+ * Without a ring a slow peer keeps a thread of the pool (64 at most).
+ */
+aio_op_id aio_submit_sendfile(aio_ctx *ctx, int out_fd, int in_fd, uint64_t offset, size_t count,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
 /* ---- space ----------------------------------------------------------------------------------- */
 
 /*
@@ -1304,6 +1349,32 @@ aio_op_id aio_submit_recvmsg(aio_ctx *ctx, int fd, struct msghdr *msg, int flags
  */
 aio_op_id aio_submit_shutdown(aio_ctx *ctx, int fd, int how, const aio_submit_options *options,
         aio_callback callback, void *user_data);
+
+/*
+ * Receives until all of `len` has come; completes with 0 then, and with an error otherwise.
+ *
+ * For streams. `buf`: the engine's until the last callback. `len`: bytes; no limit. `flags`: 0 or
+ * MSG_WAITALL. How much has come, aio_ctx_current_bytes says in either case (a record: `extra`).
+ * Deadline and cancellation are those of the whole.
+ * Context thread.
+ * Errors: -EINVAL, `buf` is NULL, another flag, AIO_SUBMIT_HARDLINK, or AIO_SUBMIT_LINK with a
+ * `len` above 0x7ffff000; AIO_EEOF, the stream has ended before; those of recv(2).
+ * Kernel: 5.6; with AIO_SUBMIT_LINK 5.19.
+ */
+aio_op_id aio_submit_recv_exact(aio_ctx *ctx, int fd, void *buf, size_t len, int flags,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Sends until all of `len` is sent; completes with 0 then, and with an error otherwise.
+ *
+ * For streams. `buf`, `len`, the count: as for aio_submit_recv_exact. `flags`: MSG_MORE,
+ * MSG_DONTROUTE, MSG_NOSIGNAL, MSG_WAITALL.
+ * Context thread.
+ * Errors: as for aio_submit_recv_exact; those of send(2).
+ * Kernel: 5.6; with AIO_SUBMIT_LINK 5.19.
+ */
+aio_op_id aio_submit_send_all(aio_ctx *ctx, int fd, const void *buf, size_t len, int flags,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
 
 /* ---- options --------------------------------------------------------------------------------- */
 

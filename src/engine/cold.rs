@@ -4,6 +4,7 @@
 use crate::engine::arena::Block;
 use crate::engine::slots::Slot;
 use crate::op::NO_DESCRIPTOR;
+use crate::op::steps::Steps;
 use crate::sys::entry::WideSqe;
 use crate::sys::message::Outputs;
 use slab::Slab;
@@ -16,6 +17,8 @@ pub(crate) struct Cold {
     pub entry: WideSqe,
     pub copy: Option<Block>,
     pub outputs: Option<Outputs>,
+    /// What follows the entry, for an operation of several.
+    pub steps: Option<Steps>,
     /// The second descriptor of an operation between two, and its list links.
     pub second_fd: i32,
     pub second_next: u32,
@@ -44,6 +47,7 @@ impl Cold {
             entry: WideSqe::default(),
             copy: None,
             outputs: None,
+            steps: None,
             second_fd: NO_DESCRIPTOR,
             second_next: 0,
             second_prev: 0,

@@ -30,6 +30,8 @@ pub(crate) struct Delivery {
     pub result: i32,
     pub flags: u32,
     pub extra: u64,
+    /// Of an operation of several steps: how much was transferred, whatever the result is.
+    pub moved: Option<u64>,
     pub brings: Brings,
 }
 
@@ -70,7 +72,7 @@ pub(crate) struct Current {
 impl Current {
     pub(crate) const NONE: Current = Current { id: 0, result: 0 };
 
-    /// How much was transferred.
+    /// How much was transferred, by an operation of one step.
     pub(crate) fn bytes(&self) -> u64 {
         self.result.max(0) as u64
     }
@@ -158,6 +160,9 @@ impl Engine {
 
     fn complete_carefully(&mut self, index: u32, cqe: Cqe) -> Option<Delivery> {
         let slot = self.slots.at(index);
+        if self.cold.get(slot).is_some_and(|cold| cold.steps.is_some()) {
+            return self.complete_step(index, cqe);
+        }
         let mut flags = cqe.flags & cqe_flags::PUBLIC;
         // The kernel ends a multishot without an error when it had to leave the fast path: to the
         // caller it is one operation. But a file that knows no changes is always ready.
@@ -188,7 +193,7 @@ impl Engine {
     }
 
     /// What a last result is called, given who asked for the end: contract, line 17.
-    fn spell(&self, index: u32, result: i32) -> (i32, u32) {
+    pub(crate) fn spell(&self, index: u32, result: i32) -> (i32, u32) {
         let interrupted = Errno::is_interruption(result);
         if !interrupted && result != Errno::ECANCELED.status() {
             return (result, 0);
@@ -262,7 +267,9 @@ impl Engine {
         let id = self.slots.id(index);
         let (callback, user_data) = (slot.callback, slot.user_data);
         let brings = if result >= 0 { self.brought(slot, result) } else { Brings::Nothing };
-        Some(Delivery { callback, user_data, id, result, flags, extra, brings })
+        let steps = self.cold.get(slot).and_then(|cold| cold.steps.as_ref());
+        let moved = steps.map(|steps| steps.moved());
+        Some(Delivery { callback, user_data, id, result, flags, extra, moved, brings })
     }
 
     /// Nobody waits for it; nobody reaps while the context is being destroyed, and nobody is called
@@ -375,7 +382,7 @@ fn knows_changes(fd: i32) -> bool {
 }
 
 /// How the end of an operation that was asked to end is spelled.
-fn ended(bits: u32) -> (i32, u32) {
+pub(crate) fn ended(bits: u32) -> (i32, u32) {
     if bits & state::EXPIRED != 0 {
         (Errno::ETIMEDOUT.status(), DEADLINE)
     } else if bits & state::CANCELLED != 0 {

@@ -30,7 +30,9 @@ impl Engine {
             granted.setup_flags,
         );
         for (index, slot) in self.slots.iter() {
-            let _ = write!(text, "  id {} {}", self.slots.id(index), op::name(slot.opcode()));
+            let steps = self.cold.get(slot).and_then(|cold| cold.steps.as_ref());
+            let name = steps.map_or(op::name(slot.opcode()), |steps| steps.name());
+            let _ = write!(text, "  id {} {name}", self.slots.id(index));
             if slot.fd >= DIRECT {
                 let _ = write!(text, " slot {}", slot.fd & !DIRECT);
             } else if slot.fd >= 0 {

@@ -34,13 +34,14 @@ mod pages;
 mod pool;
 mod slots;
 mod stats;
+mod steps;
 mod submission;
 mod timer;
 mod turn;
 mod wheel;
 
 use crate::sys::clock;
-use crate::sys::descriptor::EventFd;
+use crate::sys::descriptor::{EventFd, Pipe};
 use crate::sys::errno::Errno;
 use crate::sys::ring::{Config, IORING_SETUP_CQE32, IORING_SETUP_SQE128};
 use arena::Arena;
@@ -153,6 +154,8 @@ pub(crate) struct Engine {
     descriptors: Descriptors,
     cold: ColdTable,
     current: Current,
+    /// Of the newest operation of several steps that was delivered: its id and what it moved.
+    moved: (u64, u64),
     wheel: Wheel,
     /// Completions that the engine made itself.
     ready: VecDeque<Ready>,
@@ -176,6 +179,8 @@ pub(crate) struct Engine {
     /// Operations that are not in the backend: timers, held and ready ones.
     local: u32,
     multishots: u32,
+    /// Empty ones, for operations that move bytes through a pipe.
+    pipes: Vec<Pipe>,
     budget: turn::Budget,
     tally: stats::Tally,
     /// The mailbox's descriptor, polled by the backend.
@@ -225,6 +230,7 @@ impl Engine {
             descriptors: Descriptors::default(),
             cold: ColdTable::default(),
             current: Current::NONE,
+            moved: (0, 0),
             wheel: Wheel::new(resolution, clock::now_ns()),
             ready: VecDeque::new(),
             stash: VecDeque::new(),
@@ -240,6 +246,7 @@ impl Engine {
             retries: VecDeque::new(),
             local: 0,
             multishots: 0,
+            pipes: Vec::new(),
             budget: turn::Budget::default(),
             tally: stats::Tally::default(),
             wake_fd,
@@ -280,5 +287,10 @@ impl Engine {
 
     pub(crate) fn current(&self) -> &Current {
         &self.current
+    }
+
+    /// How much the operation whose callback is running has transferred.
+    pub(crate) fn current_bytes(&self) -> u64 {
+        if self.current.id == self.moved.0 { self.moved.1 } else { self.current.bytes() }
     }
 }

@@ -7,6 +7,7 @@ use crate::engine::cold::Cold;
 use crate::engine::descriptors::DIRECT;
 use crate::engine::slots::{OPCODE_SHIFT, Slot, index_of, phase, state};
 use crate::engine::{Engine, chain};
+use crate::op::steps::Steps;
 use crate::op::{self, Fallback, NO_DESCRIPTOR, Operation, traits};
 use crate::sys::entry::{Opcode, Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
@@ -69,6 +70,7 @@ pub(crate) struct Prepared {
     pub direct: u32,
     pub copy: Option<crate::engine::arena::Block>,
     pub outputs: Option<Outputs>,
+    pub steps: Option<Steps>,
     /// A plain call does it at once.
     pub prompt: bool,
 }
@@ -179,6 +181,7 @@ impl Engine {
             direct: 0,
             copy,
             outputs: op.outputs(),
+            steps: op.steps(),
             prompt: op.is_prompt(),
         };
         self.submit_prepared(prepared, options, done)
@@ -201,6 +204,7 @@ impl Engine {
             direct: 0,
             copy: None,
             outputs: None,
+            steps: None,
             prompt: false,
         };
         self.submit_prepared(prepared, options, done)
@@ -223,6 +227,7 @@ impl Engine {
         apply_options(prepared, options)?;
         self.apply_files(prepared, options)?;
         let route = self.route(prepared, options)?;
+        self.begin_steps(prepared)?;
         let index = self.take_slot(prepared.entry.sqe.opcode, prepared.fd, done, options)?;
         let id = self.slots.id(index);
         prepared.entry.sqe.user_data = id;
@@ -261,6 +266,11 @@ impl Engine {
         if chained && (multishot || (barrier && is_open)) {
             return Err(Errno::EINVAL);
         }
+        if let Some(steps) = &prepared.steps
+            && (links == submit_flags::HARDLINK || (links != 0 && !steps.keeps_links()))
+        {
+            return Err(Errno::EINVAL); // The link would not wait for the last step.
+        }
         let opcode = prepared.entry.sqe.opcode;
         // A plain call knows no slots of the table.
         let free = !chained && !barrier && !prepared.uses_table();
@@ -293,6 +303,7 @@ impl Engine {
             || prepared.traits & (traits::CLOSES | traits::REARMS) != 0;
         let is_plain = !keeps_entry
             && !idle
+            && prepared.steps.is_none()
             && epoch == 0
             && prepared.copy.is_none()
             && prepared.second_fd < 0
@@ -306,6 +317,7 @@ impl Engine {
             entry: prepared.entry,
             copy: prepared.copy.take(),
             outputs: prepared.outputs,
+            steps: prepared.steps.take(),
             second_fd: prepared.second_fd,
             direct: prepared.direct,
             group: options.group,
@@ -506,6 +518,7 @@ fn is_plain<O: Operation>(op: &O) -> bool {
         && op.traits() & traits::REARMS == 0
         && op.second_descriptor() == NO_DESCRIPTOR
         && !op.is_prompt()
+        && op.steps().is_none()
 }
 
 #[inline(always)]

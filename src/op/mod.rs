@@ -12,6 +12,7 @@ pub(crate) mod options;
 pub(crate) mod path;
 pub(crate) mod poll;
 pub(crate) mod space;
+pub(crate) mod steps;
 
 use crate::sys::entry::{Opcode, Sqe};
 use crate::sys::errno::Errno;
@@ -142,6 +143,12 @@ pub(crate) trait Operation {
 
     /// Where what the kernel writes to the copy goes at completion.
     fn outputs(&self) -> Option<Outputs> {
+        None
+    }
+
+    /// What follows the first entry, where it is not the whole operation.
+    #[inline(always)]
+    fn steps(&self) -> Option<steps::Steps> {
         None
     }
 

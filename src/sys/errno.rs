@@ -31,6 +31,7 @@ errnos!(
     ECANCELED,
     EPIPE,
     EPERM,
+    EIO,
     ERANGE,
     EEXIST,
     EMFILE,

@@ -190,6 +190,8 @@ pub(crate) mod flags {
     pub(crate) const MSG_OOB: i32 = libc::MSG_OOB;
     pub(crate) const MSG_PEEK: i32 = libc::MSG_PEEK;
     pub(crate) const MSG_WAITALL: i32 = libc::MSG_WAITALL;
+    pub(crate) const MSG_MORE: i32 = libc::MSG_MORE;
+    pub(crate) const MSG_DONTROUTE: i32 = libc::MSG_DONTROUTE;
     pub(crate) const O_CLOEXEC: i32 = libc::O_CLOEXEC;
     pub(crate) const O_LARGEFILE: i32 = libc::O_LARGEFILE;
     pub(crate) const SOCK_CLOEXEC: i32 = libc::SOCK_CLOEXEC;

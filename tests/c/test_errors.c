@@ -20,6 +20,7 @@ static const struct named own_codes[] = {
     {AIO_EPANIC, "AIO_EPANIC"},
     {AIO_EFORKED, "AIO_EFORKED"},
     {AIO_ECLOSED, "AIO_ECLOSED"},
+    {AIO_EEOF, "AIO_EEOF"},
 };
 
 static const struct named system_codes[] = {

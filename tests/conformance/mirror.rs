@@ -27,6 +27,7 @@ pub const AIO_EORPHANED: i32 = - 5006;
 pub const AIO_EPANIC: i32 = - 5007;
 pub const AIO_EFORKED: i32 = - 5008;
 pub const AIO_ECLOSED: i32 = - 5009;
+pub const AIO_EEOF: i32 = - 5010;
 pub const AIO_SUBMIT_LINK: u32 = 1;
 pub const AIO_SUBMIT_HARDLINK: u32 = 2;
 pub const AIO_SUBMIT_BARRIER: u32 = 4;
@@ -165,6 +166,9 @@ extern "C" {
     pub fn aio_submit_fsync(a0: *mut aio_ctx, a1: c_int, a2: u32, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
     pub fn aio_submit_splice(a0: *mut aio_ctx, a1: c_int, a2: u64, a3: c_int, a4: u64, a5: usize, a6: u32, a7: *const aio_submit_options, a8: Option<extern "C" fn(*mut c_void, i32, u32)>, a9: *mut c_void) -> aio_op_id;
     pub fn aio_submit_tee(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: usize, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_read_exact(a0: *mut aio_ctx, a1: c_int, a2: *mut c_void, a3: usize, a4: u64, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_write_all(a0: *mut aio_ctx, a1: c_int, a2: *const c_void, a3: usize, a4: u64, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_sendfile(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: u64, a4: usize, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_futex_wait(a0: *mut aio_ctx, a1: *mut u32, a2: u64, a3: u64, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_futex_wake(a0: *mut aio_ctx, a1: *mut u32, a2: u64, a3: u64, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_futex_waitv(a0: *mut aio_ctx, a1: *const futex_waitv, a2: u32, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
@@ -186,6 +190,8 @@ extern "C" {
     pub fn aio_submit_sendmsg(a0: *mut aio_ctx, a1: c_int, a2: *const msghdr, a3: c_int, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
     pub fn aio_submit_recvmsg(a0: *mut aio_ctx, a1: c_int, a2: *mut msghdr, a3: c_int, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
     pub fn aio_submit_shutdown(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_recv_exact(a0: *mut aio_ctx, a1: c_int, a2: *mut c_void, a3: usize, a4: c_int, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_send_all(a0: *mut aio_ctx, a1: c_int, a2: *const c_void, a3: usize, a4: c_int, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_setsockopt(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: c_int, a4: *const c_void, a5: socklen_t, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
     pub fn aio_submit_getsockopt(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: c_int, a4: *mut c_void, a5: socklen_t, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
     pub fn aio_submit_socket_inq(a0: *mut aio_ctx, a1: c_int, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
