@@ -85,7 +85,7 @@ pub unsafe extern "C" fn aio_files_unregister(ctx: *mut aio_ctx) -> i32 {
 /// -ENXIO, there is no table; -EBADF, the first descriptor is bad; -EBUSY, a close of one of the
 /// slots waits; -EAGAIN, the kernel is short of memory; -EMFILE, without io_uring.
 /// Surprise: operations that wait on a slot go on with the file they began with, and keep it open;
-/// aio_submit_close ends them.
+/// aio_submit_close ends them. Whole transfers and sendfile look at their slot for each piece.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_files_update(
     ctx: *mut aio_ctx, first: u32, fds: *const i32, count: u32,

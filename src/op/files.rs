@@ -6,6 +6,7 @@
 
 use crate::op::{Fallback, Operation, traits};
 use crate::sys::entry::{Opcode, Sqe, sqe_flags};
+use crate::sys::errno::Errno;
 use crate::sys::message::copy_into;
 use crate::sys::plain;
 
@@ -104,6 +105,20 @@ pub(crate) fn read_from(sqe: &mut Sqe, fd: i32) {
     sqe.splice_fd_in = fd;
 }
 
+/// Not in the table of fallbacks: who has the table of descriptors does it.
+const OF_THE_TABLE: Fallback = Fallback::Prompt(|_| Errno::EOPNOTSUPP.status());
+
+/// Whether an operation works on the table itself.
+pub(crate) fn is_of_table(opcode: u8) -> bool {
+    opcode == Opcode::IORING_OP_FILES_UPDATE as u8
+        || opcode == Opcode::IORING_OP_FIXED_FD_INSTALL as u8
+}
+
+/// An install without a ring, of the descriptor that stands for the slot.
+pub(crate) fn install(sqe: &Sqe) -> i32 {
+    plain::duplicate(sqe.fd, sqe.op_flags & INSTALL_INHERITED == 0)
+}
+
 /// Puts descriptors into slots, or empties them. Linux 5.6.
 #[derive(Clone, Copy)]
 pub(crate) struct FilesUpdate<'a> {
@@ -113,8 +128,7 @@ pub(crate) struct FilesUpdate<'a> {
 
 impl Operation for FilesUpdate<'_> {
     const OPCODE: Opcode = Opcode::IORING_OP_FILES_UPDATE;
-    /// Never called: the table is the driver's, and so is this.
-    const FALLBACK: Fallback = Fallback::Prompt(|_| crate::sys::errno::Errno::ENXIO.status());
+    const FALLBACK: Fallback = OF_THE_TABLE;
 
     fn copied(&self) -> usize {
         size_of_val(self.fds)
@@ -141,8 +155,7 @@ impl FilesInstall {
 
 impl Operation for FilesInstall {
     const OPCODE: Opcode = Opcode::IORING_OP_FIXED_FD_INSTALL;
-    const FALLBACK: Fallback =
-        Fallback::Prompt(|sqe| plain::duplicate(sqe.fd, sqe.op_flags & INSTALL_INHERITED == 0));
+    const FALLBACK: Fallback = OF_THE_TABLE;
 
     fn traits(&self) -> u32 {
         traits::GIVES_DESCRIPTOR

@@ -105,7 +105,9 @@ impl Epoll {
     }
 
     pub(super) fn supports(opcode: u8) -> bool {
-        op::fallback(opcode).is_some() || opcode == Opcode::IORING_OP_ASYNC_CANCEL as u8
+        op::fallback(opcode).is_some()
+            || opcode == Opcode::IORING_OP_ASYNC_CANCEL as u8
+            || op::files::is_of_table(opcode)
     }
 
     pub(super) fn system_calls(&self) -> u64 {
@@ -403,9 +405,12 @@ impl Epoll {
 
     // --- ends ------------------------------------------------------------------------------
 
-    /// What is left: a cancel request.
+    /// What is left: a cancel request, and what works on the table of direct descriptors.
     #[cold]
     fn answer(&mut self, queues: &mut Queues, entry: &Sqe) -> i32 {
+        if op::files::is_of_table(entry.opcode) {
+            return self.change_table(entry);
+        }
         if entry.opcode != Opcode::IORING_OP_ASYNC_CANCEL as u8 {
             return Errno::EOPNOTSUPP.status();
         }

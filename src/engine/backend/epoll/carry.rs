@@ -183,9 +183,6 @@ impl Epoll {
         if let Some(slot) = op::files::closed_slot(entry).checked_sub(1) {
             return self.close_slot(slot);
         }
-        if entry.opcode == Opcode::IORING_OP_FILES_UPDATE as u8 {
-            return self.update_files_of(entry);
-        }
         if entry.opcode == Opcode::IORING_OP_CLOSE as u8 {
             self.watches.forget(entry.fd, true);
         }

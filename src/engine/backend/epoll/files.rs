@@ -148,8 +148,11 @@ impl Epoll {
         Ok(fds.len() as u32)
     }
 
-    /// The same as an operation.
-    pub(super) fn update_files_of(&mut self, entry: &Sqe) -> i32 {
+    /// Carries an update out, or an install.
+    pub(super) fn change_table(&mut self, entry: &Sqe) -> i32 {
+        if entry.opcode == Opcode::IORING_OP_FIXED_FD_INSTALL as u8 {
+            return files::install(entry);
+        }
         let fds = descriptors_at(entry.addr, entry.len);
         let first = u32::try_from(entry.off).unwrap_or(u32::MAX);
         self.update_files(first, &fds).map_or_else(Errno::status, |count| count as i32)
