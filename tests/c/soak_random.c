@@ -144,6 +144,10 @@ static struct op *submit(const struct kind *kind, const struct op *like) {
         op->options.flags &= ~(AIO_SUBMIT_LINK | AIO_SUBMIT_HARDLINK);
     if (is(op, ALONE))
         op->options.flags &= ~(AIO_SUBMIT_BARRIER | AIO_SUBMIT_ASYNC);
+    if (is(op, STEPS))
+        op->options.flags &= ~AIO_SUBMIT_HARDLINK;
+    if (is(op, LAST))
+        op->options.flags &= ~AIO_SUBMIT_LINK;
     if (is(op, BRINGS | CLOSES | PIPES))
         op->options.flags &= ~AIO_SUBMIT_QUIET;
     if (!is(op, REPEATS) || is(op, ALONE) || !op->options.timeout_ns)

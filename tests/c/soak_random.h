@@ -29,7 +29,9 @@ enum {
     HAS_MEMORY = 8, /* uses memory of the caller's: cannot be detached */
     CLOSES = 16,    /* ends its number */
     WEAK = 32,      /* the kernel lets its link hold although it has failed */
-    PIPES = 64      /* its success is two descriptors */
+    PIPES = 64,     /* its success is two descriptors */
+    STEPS = 128,    /* cannot be waited for by a hard link */
+    LAST = 256      /* nor by a soft one */
 };
 
 struct op {

@@ -335,6 +335,47 @@ SUBMITS(submit_tee) { /* waits as splice does */
 
 SUBMITS(submit_pipe) { return aio_submit_pipe(w.ctx, op->pair_made, 0, TAIL); }
 
+/* --- whole transfers -------------------------------------------------------------------------- */
+
+SUBMITS(submit_read_exact) {
+    op->fd = w.file;
+    op->offset = dice(FILE_BYTES - BYTES);
+    return aio_submit_read_exact(w.ctx, op->fd, op->bytes, BYTES, op->offset, TAIL);
+}
+
+GIVES(exact_read) { return result == 0 && pattern_holds(op->bytes, BYTES, op->offset); }
+
+SUBMITS(submit_write_all) {
+    op->fd = w.scratch;
+    return aio_submit_write_all(w.ctx, op->fd, op->bytes, BYTES, dice(FILE_BYTES), TAIL);
+}
+
+SUBMITS(submit_recv_exact) {
+    op->fd = w.pairs[op->pair][0];
+    op->offset = 1 + dice(BYTES);
+    return aio_submit_recv_exact(w.ctx, op->fd, op->bytes, op->offset, 0, TAIL);
+}
+
+GIVES(exactly_received) {
+    for (uint64_t i = 0; result == 0 && i < BYTES; i++)
+        if (op->bytes[i] != (i < op->offset ? 'A' + op->pair : 0))
+            return false;
+    return result == 0;
+}
+
+SUBMITS(submit_send_all) {
+    op->fd = w.pairs[op->pair][1];
+    memset(op->bytes, 'A' + op->pair, BYTES);
+    return aio_submit_send_all(w.ctx, op->fd, op->bytes, 1 + dice(3), 0, TAIL);
+}
+
+SUBMITS(submit_sendfile) {
+    op->fd = w.scratch;
+    op->other_fd = w.file;
+    return aio_submit_sendfile(w.ctx, op->fd, op->other_fd, dice(FILE_BYTES), dice(FILE_BYTES),
+                               TAIL);
+}
+
 /* --- epoll sets, futexes, children, options --------------------------------------------------- */
 
 SUBMITS(submit_epoll_ctl) {
@@ -490,6 +531,11 @@ const struct kind kinds[] = {
     {"waitid", HAS_MEMORY, submit_waitid, nothing},
     {"setsockopt", 0, submit_setsockopt, zero_or_unsupported},
     {"getsockopt", HAS_MEMORY, submit_getsockopt, the_type},
+    {"read_exact", HAS_MEMORY | STEPS | LAST, submit_read_exact, exact_read},
+    {"write_all", HAS_MEMORY | STEPS | LAST, submit_write_all, zero},
+    {"recv_exact", HAS_MEMORY | STEPS, submit_recv_exact, exactly_received},
+    {"send_all", HAS_MEMORY | STEPS, submit_send_all, zero},
+    {"sendfile", STEPS | LAST, submit_sendfile, zero},
     {"socket_inq", 0, submit_socket_inq, a_count},
 };
 
