@@ -356,7 +356,7 @@ TEST(close_on_exec_is_nothing_to_a_slot) {
 
 /* --- using slots ----------------------------------------------------------------------------- */
 
-TEST(a_slot_that_is_no_descriptor_is_EBADF) {
+TEST(a_slot_without_a_file_is_a_bad_descriptor) {
     aio_ctx *ctx = make_ctx();
     char data[8];
     CHECK_EQ(read_through(ctx, 0, data, sizeof data), -EBADF); /* there is no table */
