@@ -129,7 +129,7 @@ FAILS(openat, EBADF, -EBADF) {
 
 FAILS(openat, EMFILE, -EMFILE) {
     with_path(e);
-    env_no_descriptor_left();
+    env_no_descriptor_left(e);
     return submit_openat(e, o, cb, u);
 }
 

@@ -647,8 +647,7 @@ TEST(a_signal_that_the_program_handles_is_left_to_it) {
 }
 
 TEST(a_program_that_handles_every_signal_does_without_interruptions) {
-    if (under_valgrind())
-        SKIP("valgrind keeps a signal to itself");
+    beyond_valgrind("keeps a signal to itself");
     const struct sigaction ours = {.sa_handler = on_signal};
     for (int number = SIGRTMIN; number <= SIGRTMAX; number++)
         SYS(sigaction(number, &ours, NULL));
@@ -686,7 +685,6 @@ static void note_thread(int number) {
 }
 
 TEST(signals_of_the_program_are_not_handled_on_threads_of_the_pool) {
-    needs_threads_side_by_side();
     const struct sigaction ours = {.sa_handler = note_thread};
     SYS(sigaction(SIGUSR1, &ours, NULL));
     only_thread = pthread_self();
@@ -726,11 +724,6 @@ TEST(an_orphan_with_a_sleeping_call_leaves_no_thread) {
     scene_close(&orphaned);
 }
 
-static void needs_threads_forgotten_by_a_child(void) {
-    if (under_valgrind())
-        SKIP("valgrind blames a child for the memory of threads that it has not");
-}
-
 static void use_in_the_child(void *arg) {
     aio_ctx *copy = arg;
     struct statx attributes;
@@ -753,7 +746,7 @@ static void use_in_the_child(void *arg) {
 }
 
 TEST(a_child_forked_while_calls_sleep_has_no_part_in_them) {
-    needs_threads_forgotten_by_a_child();
+    beyond_valgrind("blames a child for the memory of threads that it has not");
     aio_ctx *ctx = make_epoll();
     struct scene scenes[5];
     struct call calls[5];
@@ -777,7 +770,7 @@ TEST(a_child_forked_while_calls_sleep_has_no_part_in_them) {
 
 /* At any moment of the pool's work: its lock may be held by a thread that the child has not. */
 TEST(a_child_forked_while_the_pool_is_busy_frees_its_copy) {
-    needs_threads_forgotten_by_a_child();
+    beyond_valgrind("blames a child for the memory of threads that it has not");
     aio_ctx *ctx = make_epoll();
     enum { COUNT = 100 };
     static struct call calls[COUNT];
