@@ -496,7 +496,7 @@ TEST(threads_idle_without_cpu_and_go) {
     sleep_ms(1000);
     const struct task after = pool_now();
     if (after.count == before.count) /* else some have gone already, and their counts */
-        CHECK_LE(after.switches - before.switches, 2 * before.count);
+        CHECK_LE(after.switches - before.switches, 10 * before.count);
     CHECK_LT(cpu_us() - cpu_before, 100000 * test_slow());
     for (const uint64_t end = patience_end_ns(); pool_now().count > 0 && now_ns() < end;)
         sleep_ms(20);
@@ -516,17 +516,20 @@ TEST(a_context_that_waits_for_sleeping_calls_sleeps_as_well) {
     aio_ctx *ctx = make_epoll();
     many_begin(ctx);
     run_until_threads(ctx, THREADS_MAX);
-    run_for_ms(ctx, 20);
-    const struct task before = pool_now();
-    const uint64_t cpu_before = cpu_us(), turns_before = stats_of(ctx).turns;
-    const uint64_t calls_before = stats_of(ctx).system_calls;
-    run_for_ms(ctx, 1000);
-    const struct task after = pool_now();
-    CHECK_EQ(after.count, before.count);
-    CHECK_EQ(after.switches, before.switches);
-    CHECK_LT(cpu_us() - cpu_before, 100000 * test_slow());
-    CHECK_LT(stats_of(ctx).turns - turns_before, 20);
-    CHECK_LT(stats_of(ctx).system_calls - calls_before, 100);
+    /* Once all are in their calls, however long that takes, nobody stirs for a second. */
+    const uint64_t end = patience_end_ns();
+    for (bool still = false; !still;) {
+        CHECK_LT(now_ns(), end);
+        const struct task before = pool_now();
+        const uint64_t cpu_before = cpu_us(), turns_before = stats_of(ctx).turns;
+        const uint64_t calls_before = stats_of(ctx).system_calls;
+        run_for_ms(ctx, 1000);
+        const struct task after = pool_now();
+        still = after.count == before.count && after.switches == before.switches &&
+                cpu_us() - cpu_before < 100000 * test_slow() &&
+                stats_of(ctx).turns - turns_before < 20 &&
+                stats_of(ctx).system_calls - calls_before < 100;
+    }
     end_ctx(ctx);
     for (int i = 0; i < FIFOS; i++)
         scene_close(&many.scenes[i]);
