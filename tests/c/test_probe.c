@@ -253,7 +253,7 @@ static void refuse(unsigned call, unsigned error) {
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     const struct sock_fprog program = {.len = COUNT_OF(rules), .filter = rules};
-    beyond_valgrind("has itself filtered: the filter would be put on valgrind");
+    beyond_valgrind("would be filtered itself");
     SYS(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
     if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0)
         SKIP("no filters for system calls here: %s", strerror(errno));
