@@ -388,8 +388,8 @@ typedef struct aio_ctx_options {
     uint32_t workers_bounded_max;
     uint32_t workers_unbounded_max;
     /*
-     * Where those workers run, as for sched_setaffinity(2), copied; NULL: anywhere. What the
-     * kernel refuses is -EINVAL of the call that adopts the context.
+     * Where those workers run, as for sched_setaffinity(2), copied; NULL: anywhere. Processors that
+     * the thread's cpuset lacks are -EINVAL of the call that adopts the context.
      */
     const void *worker_cpus;
     /*
@@ -422,6 +422,7 @@ typedef struct aio_info {
     uint32_t backend; /* AIO_BACKEND_*, the one in use */
     uint32_t setup_flags; /* IORING_SETUP_* granted */
     uint32_t features; /* IORING_FEAT_* of the kernel */
+    /* As they are now on the context's thread, elsewhere as they were at first; so the next */
     uint32_t sq_entries;
     uint32_t cq_entries;
     uint32_t sqe_size; /* Bytes of an entry: 64 or 128 */

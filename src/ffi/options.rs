@@ -12,7 +12,7 @@ use crate::ffi::ctx::{
 };
 use crate::sys::clock::Clock;
 use crate::sys::errno::Errno;
-use crate::sys::facility::{Cpus, Opcodes};
+use crate::sys::facility::{self, Cpus, Opcodes};
 
 /// Bytes of the structure's first version.
 const FIRST_SIZE: usize = 128;
@@ -158,7 +158,8 @@ unsafe fn worker_cpus(options: &aio_ctx_options) -> Result<Option<Cpus>, Errno> 
     for (at, &byte) in bytes.iter().enumerate() {
         cpus[at / 8] |= u64::from(byte) << (at % 8 * 8);
     }
-    if cpus == Cpus::default() { Err(Errno::EINVAL) } else { Ok(Some(cpus)) }
+    let is_empty = cpus == Cpus::default();
+    if is_empty || !facility::exist(&cpus) { Err(Errno::EINVAL) } else { Ok(Some(cpus)) }
 }
 
 /// # Safety

@@ -12,6 +12,17 @@ use linux_raw_sys::io_uring::io_uring_register_op as Register;
 /// Processors, a bit each.
 pub(crate) type Cpus = [u64; 16];
 
+/// Whether the machine can have all of these processors; yes where it cannot be known.
+pub(crate) fn exist(cpus: &Cpus) -> bool {
+    let text = std::fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
+    let last = text.trim().rsplit(['-', ',']).next().and_then(|last| last.parse::<usize>().ok());
+    last.is_none_or(|last| {
+        let numbers =
+            (0..size_of::<Cpus>() * 8).filter(|cpu| cpus[cpu / 64] >> (cpu % 64) & 1 != 0);
+        numbers.max().is_some_and(|highest| highest <= last)
+    })
+}
+
 /// What may be submitted, a bit per opcode.
 pub(crate) type Opcodes = [u64; 4];
 
