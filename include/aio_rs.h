@@ -422,7 +422,7 @@ typedef struct aio_info {
     uint32_t backend; /* AIO_BACKEND_*, the one in use */
     uint32_t setup_flags; /* IORING_SETUP_* granted */
     uint32_t features; /* IORING_FEAT_* of the kernel */
-    /* As they are now on the context's thread, elsewhere as they were at first; so the next */
+    /* On the context's thread as they are now, elsewhere as they were at first, like the next */
     uint32_t sq_entries;
     uint32_t cq_entries;
     uint32_t sqe_size; /* Bytes of an entry: 64 or 128 */

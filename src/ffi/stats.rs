@@ -19,7 +19,7 @@ pub struct aio_info {
     pub setup_flags: u32,
     /// IORING_FEAT_* of the kernel
     pub features: u32,
-    /// As they are now on the context's thread, elsewhere as they were at first; so the next
+    /// On the context's thread as they are now, elsewhere as they were at first, like the next
     pub sq_entries: u32,
     pub cq_entries: u32,
     /// Bytes of an entry: 64 or 128
