@@ -442,6 +442,33 @@ TEST(a_recv_exact_that_falls_short_breaks_its_chain) {
     end_ctx(ctx);
 }
 
+/* The kernel ends it with what has come so far, which is no reason to go on. */
+TEST(cancelling_what_is_linked_to_a_recv_exact_ends_it_between_two_pieces) {
+    for (int waits = 0; waits < 2; waits++) {
+        aio_ctx *ctx = make_ctx();
+        int fds[2];
+        char data[10];
+        struct call recv = {0}, nop = {0};
+        make_tcp_pair(fds);
+        ID(aio_submit_recv_exact(ctx, fds[0], data, 10, 0, WITH(.flags = AIO_SUBMIT_LINK), on_call,
+                                 &recv));
+        const aio_op_id id = ID(aio_submit_nop(ctx, NULL, on_call, &nop));
+        write_all_or_fail(fds[1], "abc", 3);
+        check_blocked(ctx, &recv);
+        if (waits) {
+            CHECK_EQ(aio_ctx_cancel_wait(ctx, id), 0);
+        } else {
+            CHECK_EQ(aio_ctx_cancel(ctx, id), 0);
+            CHECK_EQ(await_call(ctx, &nop), -ECANCELED);
+        }
+        CHECK_EQ(await_call(ctx, &recv), -ECANCELED);
+        CHECK_EQ(recv.flags, AIO_CQE_ABORTED);
+        CHECK_EQ(recv.bytes, 3);
+        CHECK_EQ(nop.calls, !waits);
+        end_ctx(ctx);
+    }
+}
+
 TEST(a_whole_transfer_may_be_the_last_of_a_chain) {
     aio_ctx *ctx = make_ctx();
     int fds[2];
