@@ -241,6 +241,62 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 /* A callback's flag: destroy or a broken chain ended the operation, not the caller. */
 #define AIO_CQE_ABORTED 131072u
 
+/* A probe's answer: submitting gives -EOPNOTSUPP. */
+#define AIO_PROBE_NO 0u
+/* A probe's answer: the kernel's ring does it. */
+#define AIO_PROBE_YES 1u
+/* A probe's answer: the engine does it by other means. */
+#define AIO_PROBE_EMULATED 2u
+/* A probe's answer: something else serves better, and aio_submit_raw takes it on a ring. */
+#define AIO_PROBE_SUPERSEDED 3u
+
+/* A probe's reason: none is needed. */
+#define AIO_REASON_NONE 0u
+/* A probe's reason: the kernel is too old, or was built without it. */
+#define AIO_REASON_KERNEL 1u
+/* A probe's reason: a filter for system calls (containers). */
+#define AIO_REASON_SECCOMP 2u
+/* A probe's reason: the sysctl kernel.io_uring_disabled. */
+#define AIO_REASON_SYSCTL 3u
+/* A probe's reason: locked memory (RLIMIT_MEMLOCK), or memory. */
+#define AIO_REASON_MEMLOCK 4u
+/* A probe's reason: no descriptors are left. */
+#define AIO_REASON_LIMIT 5u
+/* A probe's reason: no device here can do it. */
+#define AIO_REASON_HARDWARE 6u
+/* A probe's reason: the epoll backend was asked for, by the context's options or AIO_RS_BACKEND. */
+#define AIO_REASON_ASKED 7u
+/* A probe's reason: this version of the library has no function for it. */
+#define AIO_REASON_LIBRARY 8u
+/* A probe's reason: a security module, or missing privileges. */
+#define AIO_REASON_PERMISSION 9u
+
+/* accept_multishot. Facilities are for aio_probe_facility. */
+#define AIO_FACILITY_MULTISHOT_ACCEPT 0u
+#define AIO_FACILITY_MULTISHOT_RECV 1u
+#define AIO_FACILITY_BUFFER_RINGS 2u
+#define AIO_FACILITY_INCREMENTAL_BUFFERS 3u
+#define AIO_FACILITY_BUNDLES 4u
+#define AIO_FACILITY_DIRECT_DESCRIPTORS 5u
+#define AIO_FACILITY_REGISTERED_BUFFERS 6u
+#define AIO_FACILITY_ZERO_COPY_SEND 7u
+#define AIO_FACILITY_ZERO_COPY_RECV 8u
+#define AIO_FACILITY_SQE128 9u
+#define AIO_FACILITY_CQE32 10u
+#define AIO_FACILITY_SQPOLL 11u
+#define AIO_FACILITY_SQPOLL_SHARE 12u
+#define AIO_FACILITY_IOPOLL 13u
+#define AIO_FACILITY_HYBRID_IOPOLL 14u
+#define AIO_FACILITY_NAPI 15u
+#define AIO_FACILITY_RESIZE 16u
+#define AIO_FACILITY_REGISTERED_WAIT 17u
+#define AIO_FACILITY_MIN_WAIT 18u
+#define AIO_FACILITY_WORKER_LIMITS 19u
+#define AIO_FACILITY_WORKER_AFFINITY 20u
+#define AIO_FACILITY_RESTRICTIONS 21u
+#define AIO_FACILITY_NO_IOWAIT 22u
+#define AIO_FACILITY_CLOCK 23u
+
 /* Stands for the file's own position where an offset is asked for. */
 #define AIO_OFFSET_CURRENT UINT64_MAX
 
@@ -323,6 +379,33 @@ typedef struct aio_stats {
     uint64_t deadlines; /* Deadlines that passed */
     uint64_t rearms; /* Multishot operations started again by the engine */
 } aio_stats;
+
+/* What aio_probe tells. */
+typedef struct aio_probe_info {
+    uint32_t size; /* sizeof(aio_probe_info) */
+    uint32_t backend; /* AIO_BACKEND_*, the one in use */
+    uint32_t reason; /* AIO_REASON_*, why it is not io_uring */
+    int32_t error; /* What the kernel refused a ring with; 0: it did not, or was not asked */
+    uint32_t kernel_version; /* The running kernel's, `major << 16 | minor` */
+    uint32_t operations; /* Opcodes are the numbers below this */
+    uint32_t facilities; /* Facilities are the numbers below this */
+    uint32_t reserved0; /* 0 */
+    char text[208]; /* The reason in words */
+} aio_probe_info;
+
+/* What aio_probe_op and aio_probe_facility tell. */
+typedef struct aio_probe_result {
+    uint32_t size; /* sizeof(aio_probe_result) */
+    uint32_t status; /* AIO_PROBE_* */
+    uint32_t reason; /* AIO_REASON_*, for anything but a plain yes */
+    int32_t error; /* What the kernel said to it; 0: nothing */
+    uint32_t since; /* The Linux that brought it, `major << 16 | minor` */
+    uint32_t reserved0; /* 0 */
+    char name[32]; /* As in aio_ctx_dump */
+    char functions[192]; /* The functions or options that stand for it */
+    /* The reason in words, and what is done instead; of a facility that works, what it is for */
+    char text[208];
+} aio_probe_result;
 
 /* Options of a submit call; NULL stands for all defaults. */
 typedef struct aio_submit_options {
@@ -632,6 +715,39 @@ int64_t aio_ctx_dump(const aio_ctx *ctx, char *buf, size_t len);
  * Context thread.
  */
 int32_t aio_ctx_in_flight(const aio_ctx *ctx);
+
+/* ---- probe ----------------------------------------------------------------------------------- */
+
+/*
+ * Which backend a context has, or would have, and why it is not io_uring.
+ *
+ * `ctx`: NULL for what AIO_BACKEND_AUTO gives now, AIO_RS_BACKEND in the environment included; a
+ * ring is made for the question and closed again. `out`: its `size` set by the caller; as much is
+ * written.
+ * Any thread.
+ * Errors: -EINVAL, `out` is NULL or its size below 4, or AIO_RS_BACKEND is none; AIO_EFORKED.
+ */
+int32_t aio_probe(const aio_ctx *ctx, aio_probe_info *out);
+
+/*
+ * Whether and how an operation works, and why not.
+ *
+ * `ctx`: as for aio_probe. `opcode`: IORING_OP_*, below `operations` of aio_probe_info. `out`: as
+ * for aio_probe.
+ * Any thread.
+ * Errors: -ENOENT, no such opcode; as aio_probe.
+ */
+int32_t aio_probe_op(const aio_ctx *ctx, uint32_t opcode, aio_probe_result *out);
+
+/*
+ * Whether something that a ring has beside its operations works, and why not. Rings are made for
+ * the question and closed again.
+ *
+ * `ctx`: as for aio_probe. `facility`: AIO_FACILITY_*. `out`: as for aio_probe.
+ * Any thread.
+ * Errors: -ENOENT, no such facility; as aio_probe.
+ */
+int32_t aio_probe_facility(const aio_ctx *ctx, uint32_t facility, aio_probe_result *out);
 
 /* ---- misc ------------------------------------------------------------------------------------ */
 

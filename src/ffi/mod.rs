@@ -14,6 +14,7 @@ pub mod ctx;
 pub mod submit;
 pub mod cancel;
 pub mod stats;
+pub mod probe;
 pub mod misc;
 pub mod futex;
 pub mod time;

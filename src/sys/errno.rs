@@ -18,6 +18,7 @@ errnos!(
     EINTR,
     E2BIG,
     EBADF,
+    EFAULT,
     EAGAIN,
     ENOMEM,
     EBUSY,
