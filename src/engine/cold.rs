@@ -23,6 +23,8 @@ pub(crate) struct Cold {
     pub second_fd: i32,
     pub second_next: u32,
     pub second_prev: u32,
+    /// Where in the table of direct descriptors the result goes, as `op::files` counts; 0: nowhere.
+    pub direct: u32,
     /// Chain key and the next member's slot index plus one.
     pub chain: usize,
     pub chain_next: u32,
@@ -49,6 +51,7 @@ impl Cold {
             second_fd: NO_DESCRIPTOR,
             second_next: 0,
             second_prev: 0,
+            direct: 0,
             chain: NO_CHAIN,
             chain_next: 0,
             goes_on: false,

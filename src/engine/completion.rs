@@ -3,8 +3,8 @@
 //! that nobody wants. Results are spelled as the contract's line 17 says.
 
 use crate::engine::Engine;
-use crate::engine::cancel::{INTERNAL, WAKE};
-use crate::engine::descriptors::Left;
+use crate::engine::cancel::{INSTALL, INTERNAL, WAKE};
+use crate::engine::descriptors::{DIRECT, Left};
 use crate::engine::slots::{Slot, index_of, phase, state};
 use crate::op::{self, traits};
 use crate::sys::descriptor;
@@ -144,6 +144,8 @@ impl Engine {
             if cqe.flags & MORE == 0 && !self.destroying {
                 self.watch_wake();
             }
+        } else if cqe.user_data == INSTALL {
+            self.installed = Some(cqe.result);
         } else if cqe.user_data & INTERNAL != 0 {
             self.cancel_answered(cqe.user_data & !INTERNAL, cqe.result);
         }
@@ -170,7 +172,7 @@ impl Engine {
             let cold = self.cold.of(slot);
             if flags & MORE != 0 {
                 cold.goes_on = true;
-            } else if !is_over && (cold.goes_on || !polls || can_be_watched(slot.fd)) {
+            } else if !is_over && (cold.goes_on || !polls || knows_changes(slot.fd)) {
                 cold.goes_on = false;
                 self.tally.rearms();
                 self.start(index);
@@ -231,6 +233,9 @@ impl Engine {
         let slot = self.slots.at(index);
         let discarded = self.is_unwanted(slot);
         let cold = self.cold.of(slot);
+        if cold.direct != 0 {
+            return self.write_direct_pair(index, discarded);
+        }
         if let (Some(outputs), Some(copy)) = (cold.outputs, cold.copy.as_deref()) {
             if discarded {
                 outputs.discard(copy);
@@ -244,10 +249,15 @@ impl Engine {
     pub(crate) fn tell(
         &mut self, index: u32, result: i32, flags: u32, extra: u64,
     ) -> Option<Delivery> {
+        let result = self.direct_result(index, result);
         let slot = self.slots.at(index);
         if self.is_unwanted(slot) {
             if slot.has(traits::GIVES_DESCRIPTOR) && result >= 0 {
-                descriptor::close(result);
+                if self.is_direct(slot) {
+                    self.release_direct(index, result);
+                } else {
+                    descriptor::close(result);
+                }
             }
             return None;
         }
@@ -268,7 +278,11 @@ impl Engine {
         slot.has(state::DISCARD) || self.mute || (self.destroying && slot.callback == REAP)
     }
 
+    /// Slots of the table are not among it: they go with the table.
     fn brought(&self, slot: &Slot, result: i32) -> Brings {
+        if self.is_direct(slot) {
+            return Brings::Nothing;
+        }
         if slot.has(traits::GIVES_DESCRIPTOR) {
             return Brings::One(result);
         }
@@ -359,6 +373,12 @@ impl Engine {
         }
         self.decide_path();
     }
+}
+
+/// Whether a poll of `fd` that the kernel has ended is worth another; of a direct descriptor nobody
+/// can tell.
+fn knows_changes(fd: i32) -> bool {
+    fd < DIRECT && can_be_watched(fd)
 }
 
 /// How the end of an operation that was asked to end is spelled.

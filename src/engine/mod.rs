@@ -27,6 +27,7 @@ mod completion;
 mod descriptors;
 mod destroy;
 mod dump;
+mod files;
 pub(crate) mod handle;
 pub(crate) mod mailbox;
 mod pages;
@@ -169,6 +170,8 @@ pub(crate) struct Engine {
     arena: Arena,
     chains: Chains,
     barriers: Barriers,
+    /// What an install of the engine's own has brought.
+    installed: Option<i32>,
     /// The close that waits, by descriptor number.
     closes: HashMap<i32, u32>,
     /// Descriptor numbers whose waiting close can start.
@@ -238,6 +241,7 @@ impl Engine {
             arena: Arena::default(),
             chains: Chains::default(),
             barriers: Barriers::default(),
+            installed: None,
             closes: HashMap::new(),
             closable: Vec::new(),
             retries: VecDeque::new(),

@@ -35,7 +35,16 @@ impl Steps {
 
     pub(crate) fn sendfile(out_fd: i32, in_fd: i32, offset: u64, count: usize) -> Steps {
         let left = count as u64;
-        Steps::Sendfile(Sendfile { in_fd, out_fd, offset, left, moved: 0, in_pipe: 0, pipe: None })
+        Steps::Sendfile(Sendfile {
+            in_fd,
+            out_fd,
+            out_flags: 0,
+            offset,
+            left,
+            moved: 0,
+            in_pipe: 0,
+            pipe: None,
+        })
     }
 
     /// Judges the end of a step.
@@ -80,6 +89,8 @@ impl Steps {
     ) -> Result<(), Errno> {
         if let Steps::Sendfile(sendfile) = self {
             sendfile.pipe = Some(pipe()?);
+            // The steps that read have another descriptor there.
+            sendfile.out_flags = sqe.flags & sqe_flags::FIXED_FILE;
             sendfile.fill(sqe);
         }
         Ok(())
@@ -136,6 +147,8 @@ impl Whole {
 pub(crate) struct Sendfile {
     in_fd: i32,
     out_fd: i32,
+    /// FIXED_FILE if that is a slot.
+    out_flags: u8,
     offset: u64,
     left: u64,
     moved: u64,
@@ -190,6 +203,7 @@ impl Sendfile {
 
     fn drain(&self, sqe: &mut Sqe) {
         splice(sqe, (self.pipe().read_end(), CURRENT), self.out_fd, self.in_pipe);
+        sqe.flags |= self.out_flags;
     }
 
     /// Until the descriptor is ready that was not.
@@ -197,13 +211,15 @@ impl Sendfile {
         let fills = self.in_pipe == 0;
         set(sqe, Opcode::IORING_OP_POLL_ADD);
         sqe.fd = if fills { self.in_fd } else { self.out_fd };
+        sqe.flags |= if fills { 0 } else { self.out_flags };
         sqe.op_flags = if fills { events::IN } else { events::OUT };
     }
 }
 
 /// Clears an entry of what belongs to the step before.
 fn set(sqe: &mut Sqe, opcode: Opcode) {
-    let flags = sqe.flags & !sqe_flags::ASYNC; // A splice is always for a worker, a poll never.
+    // A splice is always for a worker, a poll never.
+    let flags = sqe.flags & !(sqe_flags::ASYNC | sqe_flags::FIXED_FILE);
     *sqe = Sqe { opcode: opcode as u8, flags, user_data: sqe.user_data, ..Sqe::default() };
 }
 

@@ -6,6 +6,7 @@ pub type aio_op_id = i64;
 pub type aio_callback = Option<extern "C" fn(*mut c_void, i32, u32)>;
 pub type aio_post_fn = Option<extern "C" fn(*mut c_void)>;
 pub type aio_log_fn = Option<extern "C" fn(*mut c_void, i32, *const c_char)>;
+pub const AIO_CANCEL_FIXED_FILE: u32 = 1;
 pub const AIO_BACKEND_AUTO: u32 = 0;
 pub const AIO_BACKEND_URING: u32 = 1;
 pub const AIO_BACKEND_EPOLL: u32 = 2;
@@ -14,6 +15,7 @@ pub const AIO_CTX_CQE32: u32 = 2;
 pub const AIO_LOG_ERROR: i32 = 1;
 pub const AIO_LOG_WARN: i32 = 2;
 pub const AIO_LOG_INFO: i32 = 3;
+pub const AIO_FILES_INHERIT: u32 = 1;
 pub const AIO_FSYNC_DATASYNC: u32 = 1;
 pub const AIO_OFFSET_CURRENT: u64 = u64 :: MAX;
 pub const AIO_PROBE_NO: u32 = 0;
@@ -68,6 +70,8 @@ pub const AIO_SUBMIT_LINK: u32 = 1;
 pub const AIO_SUBMIT_HARDLINK: u32 = 2;
 pub const AIO_SUBMIT_BARRIER: u32 = 4;
 pub const AIO_SUBMIT_ASYNC: u32 = 8;
+pub const AIO_SUBMIT_FIXED_FILE: u32 = 16;
+pub const AIO_SUBMIT_DIRECT: u32 = 32;
 pub const AIO_SUBMIT_QUIET: u32 = 64;
 pub const AIO_SUBMIT_INHERIT: u32 = 128;
 pub const AIO_SUBMIT_SIGPIPE: u32 = 256;
@@ -103,6 +107,14 @@ pub struct aio_completion {
     pub flags: u32,
     pub extra: u64,
     pub lease: i64,
+}
+#[repr(C)]
+pub struct aio_files_options {
+    pub size: u32,
+    pub count: u32,
+    pub alloc_first: u32,
+    pub alloc_count: u32,
+    pub reserved: [u64; 2],
 }
 pub enum aio_ctx {}
 #[repr(C)]
@@ -200,6 +212,12 @@ extern "C" {
     pub fn aio_ctx_current() -> *mut aio_ctx;
     pub fn aio_ctx_user_data(a0: *const aio_ctx) -> *mut c_void;
     pub fn aio_ctx_set_user_data(a0: *mut aio_ctx, a1: *mut c_void);
+    pub fn aio_files_register(a0: *mut aio_ctx, a1: *const aio_files_options) -> i32;
+    pub fn aio_files_unregister(a0: *mut aio_ctx) -> i32;
+    pub fn aio_files_update(a0: *mut aio_ctx, a1: u32, a2: *const i32, a3: u32) -> i32;
+    pub fn aio_files_install(a0: *mut aio_ctx, a1: u32, a2: u32) -> i32;
+    pub fn aio_submit_files_update(a0: *mut aio_ctx, a1: u32, a2: *const i32, a3: u32, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_files_install(a0: *mut aio_ctx, a1: u32, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
     pub fn aio_submit_openat(a0: *mut aio_ctx, a1: c_int, a2: *const c_char, a3: c_int, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_openat2(a0: *mut aio_ctx, a1: c_int, a2: *const c_char, a3: *const open_how, a4: usize, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_close(a0: *mut aio_ctx, a1: c_int, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
