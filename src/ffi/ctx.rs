@@ -2,7 +2,7 @@
 
 use crate::engine::handle::Handle;
 use crate::engine::mailbox::Message;
-use crate::ffi::{aio_ctx, aio_log_fn, aio_post_fn, arguments, guard, options};
+use crate::ffi::{aio_ctx, aio_log_fn, aio_post_fn, arguments, guard, tuning};
 use crate::sys::errno::Errno;
 use std::ffi::{c_int, c_void};
 
@@ -155,7 +155,7 @@ pub unsafe extern "C" fn aio_ctx_create(
     let create = || -> Result<(), Errno> {
         let out = arguments::output(ctx_out)?;
         // SAFETY: the caller's sized options, or NULL.
-        let options = unsafe { options::context(options) }?;
+        let options = unsafe { tuning::context_options(options) }?;
         let handle = Handle::create(&options)?;
         // SAFETY: `out` is not NULL, and the caller's.
         unsafe { out.write(Box::into_raw(handle).cast()) };

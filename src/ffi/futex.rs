@@ -18,7 +18,8 @@ const FUTEXES_MAX: u32 = 128;
 /// Errors: -EINVAL, `futex` is NULL or not aligned, another flag, an empty mask, a value of more
 /// than 32 bits; -EAGAIN, the word has another value; -EFAULT; -EOPNOTSUPP, see Kernel.
 /// Kernel: 6.7; a ring of an older one: -EOPNOTSUPP.
-/// Surprise: without a ring it keeps a thread of the pool (64 at most) while it waits.
+/// Surprise: without a ring it keeps a thread of the pool (64 at most) while it waits. One that is
+/// cancelled, or meets its deadline, does not break its chain on a ring (6.18): the next one runs.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_futex_wait(
     ctx: *mut aio_ctx, futex: *mut u32, value: u64, mask: u64, flags: u32,

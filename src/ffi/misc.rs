@@ -144,8 +144,8 @@ pub unsafe extern "C" fn aio_submit_pipe(
 
 /// Waits for a child to change its state; completes with 0.
 ///
-/// `idtype`, `id`, `wait_options`: as for waitid(2). `info`: a siginfo_t, the engine's until the last
-/// callback; may be NULL.
+/// `idtype`, `id`, `wait_options`: as for waitid(2). `info`: a siginfo_t, the engine's until the
+/// last callback; may be NULL.
 /// Context thread.
 /// Errors: those of waitid(2); -EOPNOTSUPP, see Kernel.
 /// Kernel: 6.7; a ring of an older one: -EOPNOTSUPP. There, poll a pidfd.
@@ -170,9 +170,9 @@ pub unsafe extern "C" fn aio_submit_waitid(
 
 /// Sends a driver's command to a file: NVMe passthrough, ublk, sockets.
 ///
-/// `cmd`: copied; `cmd_len` bytes, at most 16, in a context with AIO_CTX_SQE128 at most 80; NULL for
-/// none. What it points to belongs to the engine until the last callback. The result and its meaning
-/// are the driver's; the second half of a 32-byte completion is `extra` of a record.
+/// `cmd`: copied; `cmd_len` bytes, at most 16, in a context with AIO_CTX_SQE128 at most 80; NULL
+/// for none. What it points to belongs to the engine until the last callback. The result and its
+/// meaning are the driver's; the second half of a 32-byte completion is `extra` of a record.
 /// Context thread.
 /// Errors: -EINVAL, `cmd` is NULL or `cmd_len` too large; -EOPNOTSUPP, the file takes no commands,
 /// or there is no ring and it is not SOCKET_URING_OP_SIOCINQ or _SIOCOUTQ (-ENOTSOCK of other files

@@ -7,9 +7,6 @@ use crate::sys::errno::Errno;
 use crate::sys::message::{msghdr, sockaddr, socklen_t};
 use std::ffi::{c_int, c_void};
 
-/// Longest value of a socket option that is copied.
-const OPTION_MAX: socklen_t = 65_536;
-
 /// Makes a socket, close-on-exec unless AIO_SUBMIT_INHERIT; the result is the descriptor.
 ///
 /// Arguments as for socket(2).
@@ -264,32 +261,30 @@ pub unsafe extern "C" fn aio_submit_shutdown(
     unsafe { submit(ctx, || Ok(net::Shutdown { fd, how }), options, callback, user_data) }
 }
 
-/// Sets a socket option; completes with 0.
+/// Receives until all of `len` has come; completes with 0 then, and with an error otherwise.
 ///
-/// `optval`: copied; `optlen` bytes, at most 65,536; may be NULL with 0. What it points to belongs
-/// to the engine until the last callback.
+/// For streams. `buf`: the engine's until the last callback. `len`: bytes; no limit. `flags`: 0 or
+/// MSG_WAITALL. How much has come, aio_ctx_current_bytes says in either case (a record: `extra`).
+/// Deadline and cancellation are those of the whole.
 /// Context thread.
-/// Errors: -EINVAL, `optval` is NULL or `optlen` too large; those of setsockopt(2).
-/// Kernel: any: a plain call inside the submit, before what is submitted and not yet handed over;
-/// only the callback comes later. In a chain, behind a barrier or with AIO_SUBMIT_ASYNC the ring's
-/// form: 6.7 (before, -EOPNOTSUPP), which on many kernels refuses unix sockets with -EOPNOTSUPP.
+/// Errors: -EINVAL, `buf` is NULL, another flag, AIO_SUBMIT_HARDLINK, or AIO_SUBMIT_LINK with a
+/// `len` above 0x7ffff000; AIO_EEOF, the stream has ended before; those of recv(2).
+/// Kernel: 5.6; with AIO_SUBMIT_LINK 5.19.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn aio_submit_setsockopt(
-    ctx: *mut aio_ctx, fd: c_int, level: c_int, optname: c_int, optval: *const c_void,
-    optlen: socklen_t, options: *const aio_submit_options, callback: aio_callback,
-    user_data: *mut c_void,
+pub unsafe extern "C" fn aio_submit_recv_exact(
+    ctx: *mut aio_ctx, fd: c_int, buf: *mut c_void, len: usize, flags: c_int,
+    options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
     // SAFETY: the ABI's pointers.
     unsafe {
         submit(
             ctx,
             || {
-                arguments::buffer(optval, optlen as usize)?;
-                if optlen > OPTION_MAX {
+                arguments::buffer(buf, len)?;
+                if flags & !net::Exact::<false>::FLAGS != 0 {
                     return Err(Errno::EINVAL);
                 }
-                let value = optval.cast_mut();
-                Ok(net::SocketOption::<true> { fd, level, name: optname, value, len: optlen })
+                Ok(net::Exact::<false> { fd, buf, len, flags })
             },
             options,
             callback,
@@ -298,62 +293,32 @@ pub unsafe extern "C" fn aio_submit_setsockopt(
     }
 }
 
-/// Reads a socket option; the result is the length of its value.
+/// Sends until all of `len` is sent; completes with 0 then, and with an error otherwise.
 ///
-/// `optval`: `optlen` bytes, the engine's until the last callback.
+/// For streams. `buf`, `len`, the count: as for aio_submit_recv_exact. `flags`: MSG_MORE,
+/// MSG_DONTROUTE, MSG_NOSIGNAL, MSG_WAITALL.
 /// Context thread.
-/// Errors: -EINVAL, `optval` is NULL; those of getsockopt(2).
-/// Kernel: as for aio_submit_setsockopt; the ring's form knows the level SOL_SOCKET alone, and says
-/// -EOPNOTSUPP to others.
+/// Errors: as for aio_submit_recv_exact; those of send(2).
+/// Kernel: 5.6; with AIO_SUBMIT_LINK 5.19.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn aio_submit_getsockopt(
-    ctx: *mut aio_ctx, fd: c_int, level: c_int, optname: c_int, optval: *mut c_void,
-    optlen: socklen_t, options: *const aio_submit_options, callback: aio_callback,
-    user_data: *mut c_void,
+pub unsafe extern "C" fn aio_submit_send_all(
+    ctx: *mut aio_ctx, fd: c_int, buf: *const c_void, len: usize, flags: c_int,
+    options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
     // SAFETY: the ABI's pointers.
     unsafe {
         submit(
             ctx,
             || {
-                let value = arguments::output(optval)?;
-                Ok(net::SocketOption::<false> { fd, level, name: optname, value, len: optlen })
+                arguments::buffer(buf, len)?;
+                if flags & !net::Exact::<true>::FLAGS != 0 {
+                    return Err(Errno::EINVAL);
+                }
+                Ok(net::Exact::<true> { fd, buf: buf.cast_mut(), len, flags })
             },
             options,
             callback,
             user_data,
         )
-    }
-}
-
-/// Asks how many bytes of a socket wait to be received; the result is the number.
-///
-/// Context thread.
-/// Errors: -EBADF; -ENOTSOCK; those of the ioctl SIOCINQ, such as -EINVAL of a listening socket.
-/// Kernel: as for aio_submit_setsockopt.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn aio_submit_socket_inq(
-    ctx: *mut aio_ctx, fd: c_int, options: *const aio_submit_options, callback: aio_callback,
-    user_data: *mut c_void,
-) -> aio_op_id {
-    // SAFETY: the ABI's pointers.
-    unsafe {
-        submit(ctx, || Ok(net::SocketQueue { fd, outgoing: false }), options, callback, user_data)
-    }
-}
-
-/// Asks how many bytes of a socket its peer has not taken; the result is the number.
-///
-/// Context thread.
-/// Errors: as for aio_submit_socket_inq.
-/// Kernel: as for aio_submit_setsockopt.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn aio_submit_socket_outq(
-    ctx: *mut aio_ctx, fd: c_int, options: *const aio_submit_options, callback: aio_callback,
-    user_data: *mut c_void,
-) -> aio_op_id {
-    // SAFETY: the ABI's pointers.
-    unsafe {
-        submit(ctx, || Ok(net::SocketQueue { fd, outgoing: true }), options, callback, user_data)
     }
 }

@@ -1,6 +1,7 @@
 //! Sockets. What the engine makes is close-on-exec, and sends never raise SIGPIPE, unless the
 //! caller opts out (contract, line 16).
 
+use crate::op::steps::Steps;
 use crate::op::{Fallback, Operation, Outcome, STARTED, clamp_length, done, total, traits};
 use crate::sys::entry::{Opcode, Sqe};
 use crate::sys::errno::Errno;
@@ -408,6 +409,54 @@ impl Operation for Recv {
     }
 }
 
+/// send and recv until all is moved. The kernel goes on by itself as far as it can.
+#[derive(Clone, Copy)]
+pub(crate) struct Exact<const SEND: bool> {
+    pub fd: i32,
+    pub buf: *mut c_void,
+    pub len: usize,
+    pub flags: i32,
+}
+
+impl<const SEND: bool> Exact<SEND> {
+    /// What leaves the meaning of the whole as it is.
+    pub(crate) const FLAGS: i32 = if SEND {
+        flags::MSG_WAITALL | flags::MSG_NOSIGNAL | flags::MSG_MORE | flags::MSG_DONTROUTE
+    } else {
+        flags::MSG_WAITALL
+    };
+}
+
+impl<const SEND: bool> Operation for Exact<SEND> {
+    const OPCODE: Opcode = if SEND { Send::OPCODE } else { Recv::OPCODE };
+    const FALLBACK: Fallback = if SEND { Send::FALLBACK } else { Recv::FALLBACK };
+
+    fn traits(&self) -> u32 {
+        traits::CALLER_MEMORY | if SEND { traits::SENDS } else { 0 }
+    }
+
+    fn descriptor(&self) -> i32 {
+        self.fd
+    }
+
+    fn steps(&self) -> Option<Steps> {
+        Some(Steps::whole(if SEND { "send_all" } else { "recv_exact" }, self.len, true))
+    }
+
+    fn prepare(&self, sqe: &mut Sqe, _: &mut [u64]) {
+        sqe.fd = self.fd;
+        sqe.addr = self.buf as u64;
+        if self.len == 0 {
+            // To receive nothing would wait for something, and to send nothing is a message.
+            sqe.opcode = Opcode::IORING_OP_READ as u8;
+            return;
+        }
+        sqe.len = clamp_length(self.len);
+        let more_flags = if SEND { flags::MSG_NOSIGNAL } else { 0 };
+        sqe.op_flags = (self.flags | flags::MSG_WAITALL | more_flags) as u32;
+    }
+}
+
 /// Copies header, vectors, name and control data: the kernel reads control data again when it
 /// retries, so the copy lives until the last completion.
 #[derive(Clone, Copy)]
@@ -520,107 +569,5 @@ impl Operation for Shutdown {
     fn prepare(&self, sqe: &mut Sqe, _: &mut [u64]) {
         sqe.fd = self.fd;
         sqe.len = self.how as u32;
-    }
-}
-
-/// What `cmd_op` of a socket command may be.
-mod socket_command {
-    pub(super) const INQ: u32 = 0;
-    pub(super) const OUTQ: u32 = 1;
-    pub(super) const GET_OPTION: u32 = 2;
-    pub(super) const SET_OPTION: u32 = 3;
-}
-
-/// An opcode as old as they are.
-const OF_SOCKET_COMMANDS: Opcode = Opcode::IORING_OP_FUTEX_WAIT;
-
-/// setsockopt(2) and getsockopt(2): the plain call where nothing speaks against it, because rings
-/// refuse most levels to get and unix sockets altogether (6.7 to 6.18). In a chain, the ring's form.
-#[derive(Clone, Copy)]
-pub(crate) struct SocketOption<const SET: bool> {
-    pub fd: i32,
-    pub level: i32,
-    pub name: i32,
-    pub value: *mut c_void,
-    pub len: u32,
-}
-
-impl<const SET: bool> Operation for SocketOption<SET> {
-    const OPCODE: Opcode = Opcode::IORING_OP_URING_CMD;
-    const FALLBACK: Fallback = Fallback::Prompt(command_socket);
-
-    fn needs(&self) -> Opcode {
-        OF_SOCKET_COMMANDS
-    }
-
-    fn traits(&self) -> u32 {
-        if SET { 0 } else { traits::CALLER_MEMORY }
-    }
-
-    fn descriptor(&self) -> i32 {
-        self.fd
-    }
-
-    fn copied(&self) -> usize {
-        if SET { self.len as usize } else { 0 }
-    }
-
-    fn is_prompt(&self) -> bool {
-        true
-    }
-
-    fn prepare(&self, sqe: &mut Sqe, copy: &mut [u64]) {
-        let command = if SET { socket_command::SET_OPTION } else { socket_command::GET_OPTION };
-        sqe.fd = self.fd;
-        sqe.off = command.into();
-        sqe.addr = u64::from(self.level as u32) | u64::from(self.name as u32) << 32;
-        sqe.addr3 = self.value as u64;
-        if SET && self.len > 0 {
-            sqe.addr3 = copy_into(copy, 0, self.value, self.len as usize) as u64;
-        }
-        sqe.splice_fd_in = self.len as i32;
-    }
-}
-
-/// SIOCINQ and SIOCOUTQ: how much waits to be read, or to be taken by the peer. Linux 6.7.
-#[derive(Clone, Copy)]
-pub(crate) struct SocketQueue {
-    pub fd: i32,
-    pub outgoing: bool,
-}
-
-impl Operation for SocketQueue {
-    const OPCODE: Opcode = Opcode::IORING_OP_URING_CMD;
-    const FALLBACK: Fallback = Fallback::Prompt(command_socket);
-
-    fn needs(&self) -> Opcode {
-        OF_SOCKET_COMMANDS
-    }
-
-    fn descriptor(&self) -> i32 {
-        self.fd
-    }
-
-    fn is_prompt(&self) -> bool {
-        true
-    }
-
-    fn prepare(&self, sqe: &mut Sqe, _: &mut [u64]) {
-        let command = if self.outgoing { socket_command::OUTQ } else { socket_command::INQ };
-        sqe.fd = self.fd;
-        sqe.off = command.into();
-    }
-}
-
-/// A command to a file; without a ring only sockets know some.
-fn command_socket(sqe: &Sqe) -> i32 {
-    let (level, name) = (sqe.addr as u32 as i32, (sqe.addr >> 32) as i32);
-    let (value, len) = (sqe.addr3, sqe.splice_fd_in as u32);
-    match sqe.off as u32 {
-        socket_command::INQ => plain::socket_queue(sqe.fd, false),
-        socket_command::OUTQ => plain::socket_queue(sqe.fd, true),
-        socket_command::GET_OPTION => plain::getsockopt(sqe.fd, level, name, value, len),
-        socket_command::SET_OPTION => plain::setsockopt(sqe.fd, level, name, value, len),
-        _ => Errno::EOPNOTSUPP.status(),
     }
 }

@@ -295,6 +295,7 @@ void on_call(void *user_data, int32_t result, uint32_t flags) {
     call->sum += result;
     call->ctx = aio_ctx_current();
     call->id = call->ctx ? aio_ctx_current_op(call->ctx) : 0;
+    call->bytes = call->ctx ? aio_ctx_current_bytes(call->ctx) : 0;
     call->at_ns = now_ns();
     call->thread = pthread_self();
     if (call->order)

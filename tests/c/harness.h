@@ -106,6 +106,7 @@ struct call {
     int32_t result;   /* of the newest */
     uint32_t flags;   /* of the newest */
     int64_t sum;      /* of all results */
+    uint64_t bytes;   /* aio_ctx_current_bytes during the newest */
     aio_op_id id;     /* aio_ctx_current_op during the newest */
     aio_ctx *ctx;     /* aio_ctx_current during the newest */
     uint64_t at_ns;   /* when the newest came */

@@ -85,6 +85,7 @@ void operation_meets_its_deadline(const void *row);
 void operation_in_flight_at_destroy(const void *row);
 void operation_cancelled(const void *row);
 void operation_refuses_bad_arguments(const void *row);
+void operation_through_a_slot(const void *row);
 void operation_fails(const void *failure);
 
 #define SUBMIT(name_)                                                                              \
@@ -99,6 +100,7 @@ void operation_fails(const void *failure);
         harness_add_arg(#op_ "_cancelled", operation_cancelled, &row_##op_);                       \
         harness_add_arg(#op_ "_refuses_bad_arguments", operation_refuses_bad_arguments,            \
                         &row_##op_);                                                               \
+        harness_add_arg(#op_ "_through_a_slot", operation_through_a_slot, &row_##op_);             \
     }                                                                                              \
     _Static_assert(1, "")
 

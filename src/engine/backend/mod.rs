@@ -15,6 +15,7 @@ use crate::sys::queues::Queues;
 use crate::sys::ring::{Config, IORING_SETUP_SQPOLL, Wait};
 use epoll::Epoll;
 use std::collections::VecDeque;
+use std::ops::Range;
 use tuned::{Tuned, Tuning};
 use uring::Uring;
 
@@ -64,6 +65,22 @@ enum Driver {
 enum Other {
     Tuned(Box<Tuned>),
     Epoll(Box<Epoll>),
+}
+
+/// What a driver drives, for calls that no tuning concerns.
+enum Carrier<'a> {
+    Ring(&'a mut Uring),
+    Epoll(&'a mut Epoll),
+}
+
+impl Driver {
+    fn carrier(&mut self) -> Carrier<'_> {
+        match self {
+            Driver::Uring(uring) => Carrier::Ring(uring),
+            Driver::Other(Other::Tuned(tuned)) => Carrier::Ring(&mut tuned.uring),
+            Driver::Other(Other::Epoll(epoll)) => Carrier::Epoll(epoll),
+        }
+    }
 }
 
 pub(crate) struct Backend {
@@ -366,13 +383,38 @@ impl Backend {
 
     /// Makes a descriptor tell of completions, and of signals to `event_fd`; returns which.
     pub(crate) fn register_event_fd(&mut self, event_fd: i32) -> Result<i32, Errno> {
-        match &mut self.driver {
-            Driver::Uring(uring) => uring.register_event_fd(event_fd).map(|()| event_fd),
-            Driver::Other(Other::Tuned(tuned)) => {
-                tuned.uring.register_event_fd(event_fd).map(|()| event_fd)
-            }
-            Driver::Other(Other::Epoll(epoll)) => epoll.register_event_fd(event_fd),
+        match self.driver.carrier() {
+            Carrier::Ring(uring) => uring.register_event_fd(event_fd).map(|()| event_fd),
+            Carrier::Epoll(epoll) => epoll.register_event_fd(event_fd),
         }
+    }
+
+    /// Makes a table of `count` empty slots, of which `range` is what is allocated from.
+    pub(crate) fn register_files(&mut self, count: u32, range: Range<u32>) -> Result<(), Errno> {
+        match self.driver.carrier() {
+            Carrier::Ring(uring) => uring.register_files(count, range),
+            Carrier::Epoll(epoll) => epoll.register_files(count, range),
+        }
+    }
+
+    /// Puts descriptors into slots from `first` on, -1 for none; returns how many were dealt with.
+    pub(crate) fn update_files(&mut self, first: u32, fds: &[i32]) -> Result<u32, Errno> {
+        match self.driver.carrier() {
+            Carrier::Ring(uring) => uring.update_files(first, fds),
+            Carrier::Epoll(epoll) => epoll.update_files(first, fds),
+        }
+    }
+
+    pub(crate) fn unregister_files(&mut self) -> Result<(), Errno> {
+        match self.driver.carrier() {
+            Carrier::Ring(uring) => uring.unregister_files(),
+            Carrier::Epoll(epoll) => epoll.unregister_files(),
+        }
+    }
+
+    /// Whether slots hold descriptors of the process.
+    pub(crate) fn emulates_files(&self) -> bool {
+        matches!(self.driver, Driver::Other(Other::Epoll(_)))
     }
 
     /// System calls made and full queues met.
@@ -386,12 +428,12 @@ impl Backend {
         (system_calls, self.full_queues)
     }
 
-    /// The last act on the owner's thread.
+    /// The last act on the owner's thread. The table is emptied here: closing a ring that a forked
+    /// child has too would leave its sockets open.
     pub(crate) fn retire(&mut self) {
-        match &mut self.driver {
-            Driver::Uring(uring) => uring.retire(),
-            Driver::Other(Other::Tuned(tuned)) => tuned.uring.retire(),
-            Driver::Other(Other::Epoll(_)) => {}
+        let _ = self.unregister_files();
+        if let Carrier::Ring(uring) = self.driver.carrier() {
+            uring.retire();
         }
     }
 
