@@ -76,7 +76,7 @@ pub(crate) mod cqe_flags {
     /// data begins.
     pub(crate) const NOTED: u32 = 1 << 14;
     /// The number of the first buffer is above.
-    pub(crate) const BUFFER_SHIFT: u32 = super::abi::IORING_CQE_BUFFER_SHIFT as u32;
+    pub(crate) const BUFFER_SHIFT: u32 = super::abi::IORING_CQE_BUFFER_SHIFT;
     /// The bits that are passed on: BUFFER, MORE, SOCK_NONEMPTY, NOTIFICATION, BUFFER_MORE.
     pub(crate) const PUBLIC: u32 = 0x1f;
 }
