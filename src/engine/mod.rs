@@ -170,6 +170,7 @@ pub(crate) struct Engine {
     arena: Arena,
     chains: Chains,
     barriers: Barriers,
+    sockets: files::Sockets,
     /// What an install of the engine's own has brought.
     installed: Option<i32>,
     /// The close that waits, by descriptor number.
@@ -241,6 +242,7 @@ impl Engine {
             arena: Arena::default(),
             chains: Chains::default(),
             barriers: Barriers::default(),
+            sockets: files::Sockets::default(),
             installed: None,
             closes: HashMap::new(),
             closable: Vec::new(),

@@ -444,7 +444,12 @@ impl Engine {
             self.local -= 1;
         }
         slot.set_phase(phase::BACKEND);
-        self.backend.stage(&self.cold.of(self.slots.at(index)).entry);
+        let (closes, fd) = (slot.has(traits::CLOSES), slot.fd);
+        let entry = self.cold.of(self.slots.at(index)).entry;
+        match if closes { self.before_close(fd) } else { None } {
+            Some(first) => self.backend.stage_chain(&[first, entry]),
+            None => self.backend.stage(&entry),
+        }
     }
 
     /// Holds an operation until all one-shot operations before it have completed.

@@ -8,6 +8,7 @@ pub(crate) mod epoll;
 pub(crate) mod uring;
 
 use crate::engine::Choice;
+use crate::sys::descriptor::kernel_version;
 use crate::sys::entry::{Cqe, Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::queues::Queues;
@@ -347,6 +348,11 @@ impl Backend {
             Driver::Uring(uring) => uring.unregister_files(),
             Driver::Epoll(epoll) => epoll.unregister_files(),
         }
+    }
+
+    /// Whether the kernel may close what a slot held long after the slot was closed.
+    pub(crate) fn closes_late(&self) -> bool {
+        !self.emulates_files() && kernel_version() < (6, 13)
     }
 
     /// Whether slots hold descriptors of the process.
