@@ -184,6 +184,7 @@ pub(crate) struct Engine {
     pending: Pending,
     chains: Chains,
     barriers: Barriers,
+    sockets: files::Sockets,
     /// What an install of the engine's own has brought.
     installed: Option<i32>,
     /// The close that waits, by descriptor number.
@@ -262,6 +263,7 @@ impl Engine {
             pending: Pending::default(),
             chains: Chains::default(),
             barriers: Barriers::default(),
+            sockets: files::Sockets::default(),
             installed: None,
             closes: HashMap::new(),
             closable: Vec::new(),

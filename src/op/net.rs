@@ -558,6 +558,13 @@ pub(crate) struct Shutdown {
     pub how: i32,
 }
 
+impl Shutdown {
+    /// Of both directions.
+    pub(crate) fn both(fd: i32) -> Shutdown {
+        Shutdown { fd, how: plain::SHUT_RDWR }
+    }
+}
+
 impl Operation for Shutdown {
     const OPCODE: Opcode = Opcode::IORING_OP_SHUTDOWN;
     const FALLBACK: Fallback = Fallback::Prompt(|sqe| plain::shutdown(sqe.fd, sqe.len as i32));

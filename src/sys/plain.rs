@@ -8,7 +8,7 @@ use crate::sys::errno::Errno;
 use crate::sys::message::{MessageOut, iovec, msghdr};
 use std::sync::OnceLock;
 
-pub(crate) use libc::{IPPROTO_TCP, RWF_NOWAIT};
+pub(crate) use libc::{IPPROTO_TCP, RWF_NOWAIT, SHUT_RDWR};
 
 /// The longest transfer of one call.
 const LENGTH_MAX: u64 = 0x7fff_f000;

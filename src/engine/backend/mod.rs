@@ -10,6 +10,7 @@ pub(crate) mod uring;
 
 use crate::engine::Choice;
 use crate::sys::buffer_ring::BufferRing;
+use crate::sys::descriptor::kernel_version;
 use crate::sys::entry::{Cqe, Opcode, Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::queues::Queues;
@@ -414,6 +415,11 @@ impl Backend {
             Carrier::Ring(uring) => uring.unregister_files(),
             Carrier::Epoll(epoll) => epoll.unregister_files(),
         }
+    }
+
+    /// Whether the kernel may close what a slot held long after the slot was closed.
+    pub(crate) fn closes_late(&self) -> bool {
+        !self.emulates_files() && kernel_version() < (6, 13)
     }
 
     /// Whether slots hold descriptors of the process.
