@@ -267,15 +267,16 @@ impl Pool {
         self.paused.len() > 2 * self.users as usize + 16
     }
 
-    /// Whether an arrival is a message of no bytes.
-    pub(super) fn is_empty_message(&self, arrival: Arrival) -> bool {
-        let mut is_empty = false;
+    /// Of an arrival that is a message of no bytes: whether it has a sender's name.
+    pub(super) fn empty_message(&self, arrival: Arrival) -> Option<bool> {
+        let mut is_named = None;
         if arrival.control_at != 0 {
-            // SAFETY: the kernel wrote a message into the buffer, which is held.
-            self.pieces(arrival, |piece| unsafe {
-                is_empty = message::message_out(piece.data).payload_len == 0;
+            self.pieces(arrival, |piece| {
+                // SAFETY: the kernel wrote a message into the buffer, which is held.
+                let head = unsafe { message::message_out(piece.data) };
+                is_named = (head.payload_len == 0).then_some(head.name_len != 0);
             });
         }
-        is_empty
+        is_named
     }
 }

@@ -249,9 +249,9 @@ impl Engine {
         })
     }
 
-    /// Whether an arrival is a message of no bytes.
-    pub(crate) fn is_empty_message(&mut self, arrival: Arrival) -> bool {
-        self.pools.get(arrival.group).is_some_and(|pool| pool.is_empty_message(arrival))
+    /// Of an arrival that is a message of no bytes: whether it has a sender's name.
+    pub(crate) fn empty_message(&mut self, arrival: Arrival) -> Option<bool> {
+        self.pools.get(arrival.group)?.empty_message(arrival)
     }
 
     /// Gives the buffers of an arrival back that nobody is told of.

@@ -29,24 +29,29 @@ mod completion;
 mod descriptors;
 mod destroy;
 mod dump;
+mod files;
 pub(crate) mod handle;
 pub(crate) mod leases;
 pub(crate) mod mailbox;
 mod pages;
 mod pool;
+pub(crate) mod probe;
 mod slots;
 mod stats;
+mod steps;
 mod submission;
 mod timer;
 mod turn;
 mod wheel;
 
-use crate::sys::clock;
-use crate::sys::descriptor::EventFd;
+use crate::sys::clock::{self, Clock};
+use crate::sys::descriptor::{EventFd, Pipe};
 use crate::sys::errno::Errno;
+use crate::sys::facility::Opcodes;
 use crate::sys::ring::{Config, IORING_SETUP_CQE32, IORING_SETUP_SQE128};
 use arena::Arena;
 use backend::Backend;
+use backend::tuned::Tuning;
 use barrier::Barriers;
 use buffers::{Pending, Pools};
 use chain::Chains;
@@ -101,6 +106,7 @@ pub(crate) struct ContextOptions {
     pub timer_resolution_ns: u64,
     pub reap_backlog_max: u32,
     pub log: Option<Log>,
+    pub tuning: Tuning,
 }
 
 /// Which backend a caller asks for.
@@ -115,7 +121,7 @@ pub(crate) enum Choice {
 
 impl Choice {
     /// Lets the environment speak for Auto.
-    fn settled(self) -> Result<Choice, Errno> {
+    pub(crate) fn settled(self) -> Result<Choice, Errno> {
         match (self, std::env::var("AIO_RS_BACKEND").as_deref()) {
             (Choice::Auto, Ok("epoll")) => Ok(Choice::Epoll),
             (Choice::Auto, Ok("uring")) => Ok(Choice::Uring),
@@ -157,7 +163,13 @@ pub(crate) struct Engine {
     descriptors: Descriptors,
     cold: ColdTable,
     current: Current,
+    /// Of the newest operation of several steps that was delivered: its id and what it moved.
+    moved: (u64, u64),
     wheel: Wheel,
+    /// What time is measured with.
+    clock: Clock,
+    /// The only operations that may be submitted.
+    allowed: Option<Opcodes>,
     /// Completions that the engine made itself.
     ready: VecDeque<Ready>,
     /// Completions that were taken out of order while waiting for one of them.
@@ -173,6 +185,9 @@ pub(crate) struct Engine {
     pending: Pending,
     chains: Chains,
     barriers: Barriers,
+    sockets: files::Sockets,
+    /// What an install of the engine's own has brought.
+    installed: Option<i32>,
     /// The close that waits, by descriptor number.
     closes: HashMap<i32, u32>,
     /// Descriptor numbers whose waiting close can start.
@@ -181,6 +196,8 @@ pub(crate) struct Engine {
     /// Operations that are not in the backend: timers, held and ready ones.
     local: u32,
     multishots: u32,
+    /// Empty ones, for operations that move bytes through a pipe.
+    pipes: Vec<Pipe>,
     budget: turn::Budget,
     tally: stats::Tally,
     /// The mailbox's descriptor, polled by the backend.
@@ -215,14 +232,17 @@ impl Engine {
             cq_entries: cq.max(sq),
             required: wide(options.wide_submissions, IORING_SETUP_SQE128)
                 | wide(options.wide_completions, IORING_SETUP_CQE32),
+            ..Config::default()
         };
-        let backend = Backend::create(options.backend.settled()?, config, wake_fd)?;
+        let tuning = &options.tuning;
+        let backend = Backend::create(options.backend.settled()?, config, wake_fd, tuning)?;
+        let clock = tuning.clock.unwrap_or(Clock::Monotonic);
         let or = |value: u32, default: u32| if value == 0 { default } else { value };
         let resolution = match options.timer_resolution_ns {
             0 => TIMER_RESOLUTION_DEFAULT_NS,
             ns => ns,
         };
-        Ok(Engine {
+        let mut engine = Engine {
             slots: Slots::new(or(options.max_ops, u32::MAX), clock::random_bits()),
             backend,
             special: slots::state::SPECIAL,
@@ -230,7 +250,10 @@ impl Engine {
             descriptors: Descriptors::default(),
             cold: ColdTable::default(),
             current: Current::NONE,
-            wheel: Wheel::new(resolution, clock::now_ns()),
+            moved: (0, 0),
+            wheel: Wheel::new(resolution, clock.now_ns()),
+            clock,
+            allowed: tuning.allowed,
             ready: VecDeque::new(),
             stash: VecDeque::new(),
             records: VecDeque::new(),
@@ -241,11 +264,14 @@ impl Engine {
             pending: Pending::default(),
             chains: Chains::default(),
             barriers: Barriers::default(),
+            sockets: files::Sockets::default(),
+            installed: None,
             closes: HashMap::new(),
             closable: Vec::new(),
             retries: VecDeque::new(),
             local: 0,
             multishots: 0,
+            pipes: Vec::new(),
             budget: turn::Budget::default(),
             tally: stats::Tally::default(),
             wake_fd,
@@ -256,7 +282,15 @@ impl Engine {
             mute: false,
             destroy_grace_ns: options.destroy_grace_ns,
             log: options.log,
-        })
+        };
+        engine.decide_path();
+        Ok(engine)
+    }
+
+    /// The time, by the context's clock.
+    #[inline(always)]
+    fn now_ns(&self) -> u64 {
+        self.clock.now_ns()
     }
 
     /// Operations in flight.
@@ -286,5 +320,10 @@ impl Engine {
 
     pub(crate) fn current(&self) -> &Current {
         &self.current
+    }
+
+    /// How much the operation whose callback is running has transferred.
+    pub(crate) fn current_bytes(&self) -> u64 {
+        if self.current.id == self.moved.0 { self.moved.1 } else { self.current.bytes() }
     }
 }

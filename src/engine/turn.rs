@@ -9,7 +9,7 @@ use crate::engine::completion::{Brings, Current, Delivery, Plain, REAP, Record};
 use crate::engine::handle::Handle;
 use crate::engine::mailbox::{Mailbox, Message};
 use crate::engine::{Engine, Refusal};
-use crate::sys::clock;
+use crate::sys::clock::{self, Clock};
 use crate::sys::entry::cqe_flags;
 use crate::sys::errno::Errno;
 use crate::sys::ring::Wait;
@@ -210,8 +210,10 @@ impl Engine {
         self.take_mail(mailbox);
         self.look_at_coarse_clock(has_staged);
         if !self.wheel.is_empty() || !self.retries.is_empty() {
-            self.budget.now_ns = clock::now_ns();
-            self.now_ms = (self.budget.now_ns / 1_000_000) as u32;
+            self.budget.now_ns = self.now_ns();
+            if self.clock == Clock::Monotonic {
+                self.now_ms = (self.budget.now_ns / 1_000_000) as u32;
+            }
             self.wheel.advance(self.budget.now_ns);
             if !self.retries.is_empty() {
                 self.retry_cancels(self.budget.now_ns);
@@ -245,7 +247,7 @@ impl Engine {
 
     /// Shortens a wait to the next deadline or repetition.
     fn limit_wait(&mut self, wait: Wait) -> Wait {
-        let now_ns = clock::now_ns();
+        let now_ns = self.now_ns();
         let retry = self.retry_cancels(now_ns).unwrap_or(u64::MAX);
         let due_ns = self.wheel.next_ns().unwrap_or(u64::MAX).min(retry);
         if due_ns == u64::MAX {
@@ -343,20 +345,24 @@ impl Engine {
         if delivery.callback == REAP {
             return self.deliver_record(delivery);
         }
-        let Delivery { callback, user_data, id, result, flags, arrival, .. } = delivery;
+        let Delivery { callback, user_data, id, result, flags, moved, arrival, .. } = delivery;
         if let Some(arrival) = arrival {
             self.open_arrival(arrival);
         }
         self.current = Current { id, result };
+        if let Some(bytes) = moved {
+            self.moved = (id, bytes);
+        }
         Call::Callback(Plain { callback, user_data, result, flags })
     }
 
     #[cold]
     #[inline(never)]
     fn deliver_record(&mut self, delivery: Delivery) -> Call {
-        let Delivery { user_data, id, result, flags, brings, .. } = delivery;
+        let Delivery { user_data, id, result, flags, moved, brings, .. } = delivery;
         let is_wide = self.granted().cqe_size == 32;
-        let extra = if is_wide { delivery.extra } else { result.max(0) as u64 };
+        let plain = if is_wide { delivery.extra } else { result.max(0) as u64 };
+        let extra = moved.unwrap_or(plain);
         let record = Record { user_data, id, result, flags, extra, brings };
         match delivery.arrival {
             Some(arrival) => self.push_leased(record, arrival),
@@ -427,7 +433,7 @@ impl Engine {
             self.enter_backend(Wait::Poll)?;
         }
         self.place_timers();
-        let late = self.wheel.next_ns().is_some_and(|due_ns| due_ns <= clock::now_ns());
+        let late = self.wheel.next_ns().is_some_and(|due_ns| due_ns <= self.now_ns());
         if self.has_work() || self.backend.has_staged() || self.backend.has_more() || late {
             return Ok(true);
         }
@@ -442,7 +448,7 @@ impl Engine {
         }
         let retry = self.retries.iter().map(|retry| retry.due_ns).min();
         let due_ns = self.wheel.next_ns().into_iter().chain(retry).min();
-        let due = due_ns.map(|due_ns| due_ns.saturating_sub(clock::now_ns()));
+        let due = due_ns.map(|due_ns| due_ns.saturating_sub(self.now_ns()));
         due.into_iter().chain(self.backend.patience_ns()).min()
     }
 

@@ -171,15 +171,16 @@ pub(crate) fn is_multishot(sqe: &Sqe) -> bool {
 pub(crate) fn is_usual(sqe: &Sqe) -> bool {
     sqe.opcode == Opcode::IORING_OP_RECV as u8
         && sqe.op_flags == 0
-        && sqe.flags == sqe_flags::BUFFER_SELECT
+        && sqe.flags & !sqe_flags::FIXED_FILE == sqe_flags::BUFFER_SELECT
         && is_multishot(sqe)
 }
 
 /// The entry of the usual multishot receive, which need not be kept.
-pub(crate) fn rebuild(fd: i32, group: u16, bundles: bool) -> Sqe {
+pub(crate) fn rebuild((fd, is_slot): (i32, bool), group: u16, bundles: bool) -> Sqe {
     let op = PoolRecv::<true> { fd, group, bundles, flags: 0 };
     let mut sqe = Sqe { opcode: Opcode::IORING_OP_RECV as u8, ..Sqe::default() };
     op.prepare(&mut sqe, &mut []);
+    sqe.flags |= if is_slot { sqe_flags::FIXED_FILE } else { 0 };
     sqe
 }
 

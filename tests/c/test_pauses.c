@@ -148,7 +148,6 @@ static void *release_later(void *arg) {
 }
 
 TEST(a_release_on_another_thread_wakes_a_context_that_sleeps) {
-    needs_threads_side_by_side();
     for (int round = 0; round < 3; round++) {
         struct dry dry;
         pthread_t thread;
@@ -166,7 +165,6 @@ TEST(a_release_on_another_thread_wakes_a_context_that_sleeps) {
 }
 
 TEST(a_release_on_another_thread_wakes_a_foreign_loop) {
-    needs_threads_side_by_side();
     struct dry dry;
     pthread_t thread;
     on_dry(&dry, NULL);
