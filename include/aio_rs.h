@@ -417,8 +417,8 @@ typedef struct aio_ctx_options {
     uint32_t workers_bounded_max;
     uint32_t workers_unbounded_max;
     /*
-     * Where those workers run, as for sched_setaffinity(2), copied; NULL: anywhere. Processors that
-     * the thread's cpuset lacks are -EINVAL of the call that adopts the context.
+     * Where those workers run, as for sched_setaffinity(2), copied; NULL: anywhere. Processors
+     * that the thread's cpuset lacks are -EINVAL of the call that adopts the context.
      */
     const void *worker_cpus;
     /*
