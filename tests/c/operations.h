@@ -51,7 +51,7 @@ int env_file(struct env *e, char path[512], const char *name, int flags);
 void env_start_helper(struct env *e, void *(*body)(void *env));
 
 /* From now on a new descriptor is -EMFILE; for the rest of this process. */
-void env_no_descriptor_left(void);
+void env_no_descriptor_left(const struct env *e);
 
 typedef void (*env_fn)(struct env *e);
 typedef aio_op_id (*submit_fn)(struct env *e, const aio_submit_options *o, aio_callback cb,

@@ -16,7 +16,11 @@ enum {
     FILE_BYTES = 4096,
     BYTES = 16,
     FIRST_NUMBER = 512, /* of the descriptors that are closed; each is used once in a round */
-    GIVEN_BACK = 0x7e
+    GIVEN_BACK = 0x7e,
+    /* Of the table: one per pair, the file's, and those that operations fill. */
+    FILE_SLOT = PAIRS,
+    FILLED_SLOTS,
+    SLOTS = 16
 };
 
 #define FROM_HERE AIO_OFFSET_CURRENT

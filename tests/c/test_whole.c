@@ -95,7 +95,6 @@ static void *read_slowly(void *arg) {
 }
 
 static void check_large_one_arrives(int from, int to, bool socket) {
-    needs_threads_side_by_side();
     aio_ctx *ctx = make_ctx();
     const size_t size = (3 << 20) + 17;
     char *data = malloc(size);
@@ -165,8 +164,7 @@ TEST(recv_exact_takes_what_comes_in_bits) {
 }
 
 TEST(more_than_one_call_can_move_is_moved) {
-    if (under_valgrind())
-        SKIP("valgrind has no room for so much");
+    beyond_valgrind("has no room for so much");
     const size_t size = 5ull << 30; /* never touched: /dev/null does not look at it */
     void *memory = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED)
@@ -403,7 +401,6 @@ TEST(a_barrier_waits_for_the_whole) {
 }
 
 TEST(what_is_linked_to_send_all_starts_when_all_is_sent) {
-    needs_threads_side_by_side();
     aio_ctx *ctx = make_ctx();
     int fds[2];
     const size_t size = 2 << 20;
