@@ -11,6 +11,7 @@ pub(crate) mod uring;
 use crate::engine::Choice;
 use crate::sys::entry::{Cqe, Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
+use crate::sys::facility::Opcodes;
 use crate::sys::queues::Queues;
 use crate::sys::ring::{Config, IORING_SETUP_SQPOLL, Wait};
 use epoll::Epoll;
@@ -36,6 +37,8 @@ pub(crate) struct Granted {
     pub opcodes: [u64; 4],
     /// The ring's descriptor.
     pub ring_fd: Option<i32>,
+    /// What may be submitted, if not everything.
+    pub allowed: Option<Opcodes>,
     /// The signal that ends a pool thread's call.
     pub interrupt_signal: u32,
 }
@@ -245,7 +248,8 @@ impl Backend {
     /// Whether another enter would bring something at once, apart from what is staged.
     pub(crate) fn has_more(&self) -> bool {
         let driven = match &self.driver {
-            Driver::Uring(_) | Driver::Other(Other::Tuned(_)) => false,
+            Driver::Uring(_) => false,
+            Driver::Other(Other::Tuned(tuned)) => tuned.has_more(&self.queues),
             Driver::Other(Other::Epoll(epoll)) => epoll.has_more(),
         };
         driven || self.overflown()
