@@ -757,7 +757,11 @@ static void check_restricted(uint32_t backend) {
     CHECK_EQ(aio_ctx_cancel(ctx, id), 0); /* the engine's own requests are its own business */
     CHECK_EQ(await_call(ctx, &call), -ECANCELED);
     check_time_and_posts(ctx);
-    CHECK_GE(aio_ctx_fd(ctx), 0);
+    CHECK_GE(aio_ctx_fd(ctx), 0); /* what is registered is the program's own doing */
+    CHECK_EQ(aio_files_register(
+                 ctx, &(aio_files_options){.size = sizeof(aio_files_options), .count = 4}),
+             0);
+    CHECK_EQ(aio_files_update(ctx, 0, pair, 1), 1);
     check_echo(ctx);
     end_ctx(ctx);
 }
