@@ -291,7 +291,7 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 
 #define AIO_CANCEL_FIXED_FILE 1u /* For aio_ctx_cancel_fd: `fd` is a slot of the context's table. */
 
-/* A probe's answer: submitting gives -EOPNOTSUPP. */
+/* A probe's answer: submitting gives -EOPNOTSUPP, or -EACCES where the context restricts itself. */
 #define AIO_PROBE_NO 0u
 /* A probe's answer: the kernel's ring does it. */
 #define AIO_PROBE_YES 1u
@@ -314,7 +314,10 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 #define AIO_REASON_LIMIT 5u
 /* A probe's reason: no device here can do it. */
 #define AIO_REASON_HARDWARE 6u
-/* A probe's reason: the epoll backend was asked for, by the context's options or AIO_RS_BACKEND. */
+/*
+ * A probe's reason: the caller wants it so: the epoll backend was asked for, by the context's
+ * options or AIO_RS_BACKEND, or allowed_ops leaves the operation out.
+ */
 #define AIO_REASON_ASKED 7u
 /* A probe's reason: this version of the library has no function for it. */
 #define AIO_REASON_LIBRARY 8u
@@ -437,8 +440,8 @@ typedef struct aio_ctx_options {
     uint32_t workers_bounded_max;
     uint32_t workers_unbounded_max;
     /*
-     * Where those workers run, as for sched_setaffinity(2), copied; NULL: anywhere. Processors that
-     * the thread's cpuset lacks are -EINVAL of the call that adopts the context.
+     * Where those workers run, as for sched_setaffinity(2), copied; NULL: anywhere. Processors
+     * that the thread's cpuset lacks are -EINVAL of the call that adopts the context.
      */
     const void *worker_cpus;
     /*
