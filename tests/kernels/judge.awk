@@ -1,6 +1,5 @@
 # Judges what a guest of tools/kernels said. A test must pass; it may be skipped if this machine
-# skips it too, and must be if a row of differs.txt names it. A row with a wildcard is for a family
-# of which some tests need what the kernel has not: at least one must be skipped.
+# skips it too, and must be if a row of differs.txt says so, alone or with its family.
 #
 #   awk -v kernel=6.12 -v over=REASON -f judge.awk \
 #       file=1 expected file=2 differs.txt file=3 here file=4 guest
@@ -31,27 +30,25 @@ function kernel_is(range,    bound) {
     return number(kernel) == number(bound)
 }
 
-# A row that names no test is wrong, unless its program is not in the plan.
-function note_row(backend, name, why,    program, i, field, found) {
-    program = name
-    if (program !~ /^soak\./)
-        sub(/\..*/, "", program)
-    if (!((backend, program) in planned))
-        return
-    for (i = 1; i <= test_count; i++) {
-        split(tests[i], field, " ")
-        if (field[1] != backend || !covers(name, field[3]))
-            continue
-        found = 1
-        if (name !~ /\*/) {
-            reason[backend, field[3]] = why
-        } else if (!((backend, field[3]) in reason)) {
-            family[backend, field[3]] = name
-            family_reason[backend, name] = why
+# The reason of one test, or of all that a pattern (*, [...]) names; false: it names none.
+function give_reason(backend, pattern, why,    key, at, count, whole) {
+    if ((backend, pattern) in known) {
+        reason[backend, pattern] = why
+        return 1
+    }
+    if (pattern !~ /[*]/)
+        return 0
+    whole = pattern
+    gsub(/[.]/, "[.]", whole)
+    gsub(/[*]/, ".*", whole)
+    for (key in known) {
+        split(key, at, SUBSEP)
+        if (at[1] == backend && at[2] ~ ("^" whole "$")) {
+            reason[backend, at[2]] = why
+            count++
         }
     }
-    if (!found)
-        fail(backend, "differs.txt: there is no test " name)
+    return count
 }
 
 function words_from(first,    i, text) {
@@ -59,13 +56,6 @@ function words_from(first,    i, text) {
     for (i = first + 1; i <= NF; i++)
         text = text " " $i
     return text
-}
-
-# Whether a wildcard, in which * stands for any characters, covers a test's whole name.
-function covers(wildcard, test) {
-    gsub(/\./, "[.]", wildcard)
-    gsub(/\*/, ".*", wildcard)
-    return test ~ ("^" wildcard "$")
 }
 
 # On this machine the fallback must be asked for.
@@ -99,6 +89,7 @@ file == 1 {
     }
     tests[++test_count] = $0
     planned[$1, $2]
+    known[$1, $3]
     next
 }
 
@@ -108,9 +99,17 @@ file == 2 {
         fail(backends[1], "differs.txt: not KERNEL BACKEND TEST REASON: " $0)
     if (NF < 4 || !kernel_is($1))
         next
-    for (i = 1; i <= backend_count; i++)
-        if ($2 == "*" || $2 == backends[i])
-            note_row(backends[i], $3, words_from(4))
+    program = $3
+    if (program !~ /^soak\./)
+        sub(/\..*/, "", program)
+    for (i = 1; i <= backend_count; i++) {
+        backend = backends[i]
+        if (!($2 == "*" || $2 == backend) || !((backend, program) in planned))
+            continue
+        if (!give_reason(backend, $3, words_from(4)))
+            fail(backend, "differs.txt: there is no test " $3)
+    }
+    program = ""
     next
 }
 
@@ -150,11 +149,6 @@ END {
         split(tests[i], field, " ")
         judge(field[1], field[2], field[3])
     }
-    for (row in family_reason) {
-        split(row, field, SUBSEP)
-        if (!(row in family_skips))
-            fail(field[1], "differs.txt: no test is skipped of " field[2])
-    }
     for (i = 1; i <= backend_count; i++) {
         backend = backends[i]
         printf "%-8s%-7s%d passed, %d failed, %d skipped%6d s\n%s", kernel, backend,
@@ -178,9 +172,6 @@ function judge(backend, program, test,    got, said) {
             fail(backend, test, "differs.txt says that it is skipped, but: " got "\n" said)
     } else if (got == "ok") {
         passed[backend]++
-    } else if (got == "skip" && (backend, test) in family) {
-        family_skips[backend, family[backend, test]]++
-        skip(backend, test, family_reason[backend, family[backend, test]])
     } else if (got == "skip" && outcome[3, counterpart(backend), test] == "skip") {
         sub(/^[^:]*: skipped: /, "", said)
         sub(/\n.*/, "", said)
