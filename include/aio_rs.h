@@ -36,12 +36,13 @@
  *     operation.
  *
  *  6. Nothing leaks when nobody waits: a descriptor that arrives for an operation given up by
- *     aio_ctx_detach or aio_ctx_cancel_wait, also one passed by SCM_RIGHTS, is closed.
+ *     aio_ctx_detach or aio_ctx_cancel_wait, also one passed by SCM_RIGHTS, is closed; a slot of
+ *     the context's table that such an operation fills is emptied.
  *
  *  7. Close is close. aio_submit_close cancels what this context has in flight on the number, their
  *     last callbacks run (-ECANCELED), then it closes, and the peer of a socket sees the end. Other
  *     descriptors of the same socket (dup, fork, another context) keep it open: for that there is
- *     shutdown.
+ *     shutdown. With AIO_SUBMIT_FIXED_FILE the same holds for a slot of the context's table.
  *
  *  8. Backpressure is not an error. A full submission queue is flushed, a full completion queue is
  *     drained, what finds no place waits in order. Only max_ops makes a submit fail: -EAGAIN.
@@ -182,6 +183,8 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 #define AIO_EFORKED (-5008)
 /* The context was destroyed, or is being destroyed. */
 #define AIO_ECLOSED (-5009)
+/* A file or stream ended before the whole was transferred. */
+#define AIO_EEOF (-5010)
 
 /*
  * io_uring where it is allowed, else epoll; `AIO_RS_BACKEND` in the environment (uring, epoll)
@@ -215,7 +218,28 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 #define AIO_SUBMIT_BARRIER 4u
 /* Do not try inline: run on a kernel worker from the start. */
 #define AIO_SUBMIT_ASYNC 8u
-/* No callback on success; not for operations whose result is a descriptor. */
+/*
+ * The descriptor is a slot of the context's table, see aio_files_register: for every operation on
+ * a descriptor and for close. Not for the directory of a path, nor for epoll_ctl: -EINVAL. Of
+ * splice and tee it is the one written to; SPLICE_F_FD_IN_FIXED among their flags says the same of
+ * the one read from. A slot that is empty or not in the table is -EBADF, in the callback. Where
+ * the kernel lacks an operation and a plain call does it instead: -EOPNOTSUPP.
+ */
+#define AIO_SUBMIT_FIXED_FILE 16u
+/*
+ * What accept, openat, openat2, socket and pipe make goes into the context's table instead: into
+ * slot `file_slot` - 1, whose file it replaces, or, where `file_slot` is 0, into a free one. The
+ * result is the slot's number; pipe writes two, which follow each other where a slot is given.
+ * Multishot accepts take free slots only. At once: -ENXIO, the context has no table; -EINVAL, the
+ * slot is not in it, or AIO_SUBMIT_INHERIT; -EBUSY, a close of the slot waits. In the callback:
+ * -ENFILE, no slot is free; a connection is then closed, and a multishot accept ends.
+ * Kernel: 5.19 (pipe: 6.16; before, -EOPNOTSUPP).
+ */
+#define AIO_SUBMIT_DIRECT 32u
+/*
+ * No callback on success; not for operations whose result is a descriptor, but for those with
+ * AIO_SUBMIT_DIRECT and a slot of your choice.
+ */
 #define AIO_SUBMIT_QUIET 64u
 /* The descriptor made survives exec. */
 #define AIO_SUBMIT_INHERIT 128u
@@ -238,6 +262,8 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 #define AIO_CQE_DEADLINE 65536u
 /* A callback's flag: destroy or a broken chain ended the operation, not the caller. */
 #define AIO_CQE_ABORTED 131072u
+
+#define AIO_CANCEL_FIXED_FILE 1u /* For aio_ctx_cancel_fd: `fd` is a slot of the context's table. */
 
 /* A probe's answer: submitting gives -EOPNOTSUPP. */
 #define AIO_PROBE_NO 0u
@@ -299,6 +325,8 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 #define AIO_OFFSET_CURRENT UINT64_MAX
 
 #define AIO_FSYNC_DATASYNC 1u /* For aio_submit_fsync: fdatasync(2). */
+
+#define AIO_FILES_INHERIT 1u /* For aio_files_install: the descriptor survives exec. */
 
 /* A context: one thread's ring, and the handle through which other threads reach it. */
 typedef struct aio_ctx aio_ctx;
@@ -411,7 +439,7 @@ typedef struct aio_submit_options {
     uint32_t flags; /* AIO_SUBMIT_* */
     uint64_t timeout_ns; /* Nanoseconds from the submit to the deadline; 0: none. */
     uint64_t group; /* What aio_ctx_cancel_group can name; 0: none. */
-    /* Direct descriptor slot plus one. No version of this library has such tables yet: 0. */
+    /* With AIO_SUBMIT_DIRECT: the slot plus one, or 0 for a free one. Else 0. */
     uint32_t file_slot;
     /* Registered buffer plus one. No version of this library has such tables yet: 0. */
     uint32_t buf_index;
@@ -420,6 +448,15 @@ typedef struct aio_submit_options {
     uint64_t correlation; /* Yours; shown by aio_ctx_dump. */
     uint64_t reserved[2]; /* 0 */
 } aio_submit_options;
+
+/* A table of direct descriptors. */
+typedef struct aio_files_options {
+    uint32_t size; /* sizeof(aio_files_options) */
+    uint32_t count; /* Slots, at most 1,048,576 and RLIMIT_NOFILE. */
+    uint32_t alloc_first; /* The first slot that AIO_SUBMIT_DIRECT with `file_slot` 0 may fill. */
+    uint32_t alloc_count; /* How many those are; 0: all from `alloc_first` on. */
+    uint64_t reserved[2]; /* 0 */
+} aio_files_options;
 
 #ifdef __cplusplus
 extern "C" {
@@ -625,7 +662,7 @@ int32_t aio_ctx_cancel(aio_ctx *ctx, aio_op_id id);
 /*
  * Asks every operation on a descriptor number to end; returns how many were asked.
  *
- * `flags`: 0. Context thread.
+ * `flags`: 0 or AIO_CANCEL_FIXED_FILE. Context thread.
  * Errors: -EINVAL, a negative descriptor or unknown flags.
  * Surprise: it acts on the number in this context; operations through a dup of it go on.
  */
@@ -1065,6 +1102,50 @@ aio_op_id aio_submit_splice(aio_ctx *ctx, int fd_in, uint64_t off_in, int fd_out
 aio_op_id aio_submit_tee(aio_ctx *ctx, int fd_in, int fd_out, size_t len, uint32_t flags,
         const aio_submit_options *options, aio_callback callback, void *user_data);
 
+/*
+ * Reads until all of `len` has come; completes with 0 then, and with an error otherwise.
+ *
+ * `buf`: the engine's until the last callback. `len`: bytes; no limit. `offset`: as for
+ * aio_submit_read. How much has come, aio_ctx_current_bytes says in either case (a record:
+ * `extra`). Deadline and cancellation are those of the whole.
+ * Context thread.
+ * Errors: -EINVAL, `buf` is NULL, or AIO_SUBMIT_LINK or _HARDLINK: in a chain it can only be the
+ * last; AIO_EEOF, the end came before; those of read(2).
+ * Kernel: 5.6.
+ */
+aio_op_id aio_submit_read_exact(aio_ctx *ctx, int fd, void *buf, size_t len, uint64_t offset,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Writes until all of `len` is written; completes with 0 then, and with an error otherwise.
+ *
+ * `buf`, `len`, `offset`, the count: as for aio_submit_read_exact.
+ * Context thread.
+ * Errors: as for aio_submit_read_exact; AIO_EEOF, a write has written nothing; those of write(2).
+ * Kernel: 5.6.
+ */
+aio_op_id aio_submit_write_all(aio_ctx *ctx, int fd, const void *buf, size_t len, uint64_t offset,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Sends a file, or part of it, without copying it to memory of the process; completes with 0 or an
+ * error. How much has arrived, aio_ctx_current_bytes says in either case (a record: `extra`): less
+ * than `count` with 0 where the file has ended before.
+ *
+ * `offset`: where to begin in `in_fd`, AIO_OFFSET_CURRENT: at its position, which moves. `count`:
+ * bytes; no limit. Deadline and cancellation are those of the whole. With AIO_SUBMIT_FIXED_FILE
+ * `out_fd` is the slot.
+ * Context thread.
+ * Errors: -EINVAL, `offset` above INT64_MAX, or AIO_SUBMIT_LINK or _HARDLINK: in a chain it can
+ * only be the last; -EMFILE and -ENFILE, at once: it goes through a pipe; those of splice(2).
+ * Kernel: 5.7.
+ * Surprise: what is in the page cache is sent, not copied: a later write to the file may change
+ * what the peer gets. After an error the position of `in_fd` can be ahead of what has arrived.
+ * Without a ring a slow peer keeps a thread of the pool (64 at most).
+ */
+aio_op_id aio_submit_sendfile(aio_ctx *ctx, int out_fd, int in_fd, uint64_t offset, size_t count,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
 /* ---- space ----------------------------------------------------------------------------------- */
 
 /*
@@ -1386,6 +1467,32 @@ aio_op_id aio_submit_recvmsg(aio_ctx *ctx, int fd, struct msghdr *msg, int flags
 aio_op_id aio_submit_shutdown(aio_ctx *ctx, int fd, int how, const aio_submit_options *options,
         aio_callback callback, void *user_data);
 
+/*
+ * Receives until all of `len` has come; completes with 0 then, and with an error otherwise.
+ *
+ * For streams. `buf`: the engine's until the last callback. `len`: bytes; no limit. `flags`: 0 or
+ * MSG_WAITALL. How much has come, aio_ctx_current_bytes says in either case (a record: `extra`).
+ * Deadline and cancellation are those of the whole.
+ * Context thread.
+ * Errors: -EINVAL, `buf` is NULL, another flag, AIO_SUBMIT_HARDLINK, or AIO_SUBMIT_LINK with a
+ * `len` above 0x7ffff000; AIO_EEOF, the stream has ended before; those of recv(2).
+ * Kernel: 5.6; with AIO_SUBMIT_LINK 5.19.
+ */
+aio_op_id aio_submit_recv_exact(aio_ctx *ctx, int fd, void *buf, size_t len, int flags,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Sends until all of `len` is sent; completes with 0 then, and with an error otherwise.
+ *
+ * For streams. `buf`, `len`, the count: as for aio_submit_recv_exact. `flags`: MSG_MORE,
+ * MSG_DONTROUTE, MSG_NOSIGNAL, MSG_WAITALL.
+ * Context thread.
+ * Errors: as for aio_submit_recv_exact; those of send(2).
+ * Kernel: 5.6; with AIO_SUBMIT_LINK 5.19.
+ */
+aio_op_id aio_submit_send_all(aio_ctx *ctx, int fd, const void *buf, size_t len, int flags,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
 /* ---- options --------------------------------------------------------------------------------- */
 
 /*
@@ -1396,8 +1503,9 @@ aio_op_id aio_submit_shutdown(aio_ctx *ctx, int fd, int how, const aio_submit_op
  * Context thread.
  * Errors: -EINVAL, `optval` is NULL or `optlen` too large; those of setsockopt(2).
  * Kernel: any: a plain call inside the submit, before what is submitted and not yet handed over;
- * only the callback comes later. In a chain, behind a barrier or with AIO_SUBMIT_ASYNC the ring's
- * form: 6.7 (before, -EOPNOTSUPP), which on many kernels refuses unix sockets with -EOPNOTSUPP.
+ * only the callback comes later. In a chain, behind a barrier, with AIO_SUBMIT_ASYNC or
+ * AIO_SUBMIT_FIXED_FILE the ring's form: 6.7 (before, -EOPNOTSUPP), which on many kernels refuses
+ * unix sockets with -EOPNOTSUPP.
  */
 aio_op_id aio_submit_setsockopt(aio_ctx *ctx, int fd, int level, int optname, const void *optval,
         socklen_t optlen, const aio_submit_options *options, aio_callback callback,
@@ -1434,6 +1542,85 @@ aio_op_id aio_submit_socket_inq(aio_ctx *ctx, int fd, const aio_submit_options *
  * Kernel: as for aio_submit_setsockopt.
  */
 aio_op_id aio_submit_socket_outq(aio_ctx *ctx, int fd, const aio_submit_options *options,
+        aio_callback callback, void *user_data);
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+/*
+ * Makes the context's table of direct descriptors, all of its slots empty.
+ *
+ * What is in it does not count against the process's limit of descriptors, and is known to
+ * this context alone: it holds as many connections as its table has slots. They are filled by
+ * operations with AIO_SUBMIT_DIRECT and by aio_files_update, used with AIO_SUBMIT_FIXED_FILE, and
+ * emptied by aio_submit_close with that flag, which cancels and waits as for any descriptor. An
+ * operation keeps the file it began with, whatever becomes of its slot. What is left is closed
+ * when the context is destroyed.
+ * `options`: `count` at least 1.
+ * Context thread.
+ * Errors: -EINVAL, the range is not inside the table; -EBUSY, there is a table; -EMFILE, more
+ * slots than allowed; -ENOMEM.
+ * Kernel: 5.19; a range that is not the whole table: 6.0, before it -EINVAL. Without io_uring each
+ * filled slot is a descriptor of the process, and counts.
+ */
+int32_t aio_files_register(aio_ctx *ctx, const aio_files_options *options);
+
+/*
+ * Empties the table and gives it up.
+ *
+ * Context thread.
+ * Errors: -ENXIO, there is none; -EBUSY, operations in flight use it; -EAGAIN, the kernel is short
+ * of memory.
+ */
+int32_t aio_files_unregister(aio_ctx *ctx);
+
+/*
+ * Puts descriptors into slots at once; returns how many slots were dealt with.
+ *
+ * `first`: the first slot. `fds`: `count` descriptors; -1 empties a slot. A descriptor stays
+ * yours: the slot has its file, not its number. Fewer than `count`: the one behind them is bad,
+ * and its slot empty.
+ * Context thread. What was submitted before is handed over first.
+ * Errors: -EINVAL, `fds` is NULL, `count` 0, a number below -1, or a slot not in the table;
+ * -ENXIO, there is no table; -EBADF, the first descriptor is bad; -EBUSY, a close of one of the
+ * slots waits; -EAGAIN, the kernel is short of memory; -EMFILE, without io_uring.
+ * Surprise: operations that wait on a slot go on with the file they began with, and keep it open;
+ * aio_submit_close ends them. Whole transfers and sendfile look at their slot for each piece.
+ */
+int32_t aio_files_update(aio_ctx *ctx, uint32_t first, const int32_t *fds, uint32_t count);
+
+/*
+ * Makes an ordinary descriptor of a slot's file, close-on-exec, at once; returns it. It is yours;
+ * the slot keeps its own.
+ *
+ * `flags`: 0 or AIO_FILES_INHERIT.
+ * Context thread. What was submitted before is handed over first.
+ * Errors: -EINVAL, unknown flags; -ENXIO, there is no table; -EBADF, the slot is empty or not in
+ * it; -EMFILE; -EOPNOTSUPP, the kernel cannot.
+ * Kernel: 6.8.
+ */
+int32_t aio_files_install(aio_ctx *ctx, uint32_t slot, uint32_t flags);
+
+/*
+ * Puts descriptors into slots; completes with how many slots were dealt with.
+ *
+ * As aio_files_update, but in the order of a chain. `fds`: copied; at most 16,384.
+ * Context thread.
+ * Errors, at once: as of aio_files_update, and -EINVAL for a `count` above 16,384; in the
+ * callback: -EBADF, the first descriptor is bad.
+ * Kernel: 5.6.
+ */
+aio_op_id aio_submit_files_update(aio_ctx *ctx, uint32_t first, const int32_t *fds, uint32_t count,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Makes an ordinary descriptor of a slot's file, close-on-exec unless AIO_SUBMIT_INHERIT;
+ * completes with it. It is yours; the slot keeps its own.
+ *
+ * Context thread.
+ * Errors: -EBADF, the slot is empty or not in the table; -EMFILE.
+ * Kernel: 6.8; before, -EOPNOTSUPP.
+ */
+aio_op_id aio_submit_files_install(aio_ctx *ctx, uint32_t slot, const aio_submit_options *options,
         aio_callback callback, void *user_data);
 
 #ifdef __cplusplus

@@ -3,8 +3,8 @@
 //! that nobody wants. Results are spelled as the contract's line 17 says.
 
 use crate::engine::Engine;
-use crate::engine::cancel::{INTERNAL, WAKE};
-use crate::engine::descriptors::Left;
+use crate::engine::cancel::{INSTALL, INTERNAL, WAKE};
+use crate::engine::descriptors::{DIRECT, Left};
 use crate::engine::slots::{Slot, index_of, phase, state};
 use crate::op::{self, traits};
 use crate::sys::descriptor;
@@ -30,6 +30,8 @@ pub(crate) struct Delivery {
     pub result: i32,
     pub flags: u32,
     pub extra: u64,
+    /// Of an operation of several steps: how much was transferred, whatever the result is.
+    pub moved: Option<u64>,
     pub brings: Brings,
 }
 
@@ -70,7 +72,7 @@ pub(crate) struct Current {
 impl Current {
     pub(crate) const NONE: Current = Current { id: 0, result: 0 };
 
-    /// How much was transferred.
+    /// How much was transferred, by an operation of one step.
     pub(crate) fn bytes(&self) -> u64 {
         self.result.max(0) as u64
     }
@@ -142,6 +144,8 @@ impl Engine {
             if cqe.flags & MORE == 0 && !self.destroying {
                 self.watch_wake();
             }
+        } else if cqe.user_data == INSTALL {
+            self.installed = Some(cqe.result);
         } else if cqe.user_data & INTERNAL != 0 {
             self.cancel_answered(cqe.user_data & !INTERNAL, cqe.result);
         }
@@ -156,6 +160,9 @@ impl Engine {
 
     fn complete_carefully(&mut self, index: u32, cqe: Cqe) -> Option<Delivery> {
         let slot = self.slots.at(index);
+        if self.cold.get(slot).is_some_and(|cold| cold.steps.is_some()) {
+            return self.complete_step(index, cqe);
+        }
         let mut flags = cqe.flags & cqe_flags::PUBLIC;
         // The kernel ends a multishot without an error when it had to leave the fast path: to the
         // caller it is one operation. But a file that knows no changes is always ready.
@@ -165,7 +172,7 @@ impl Engine {
             let cold = self.cold.of(slot);
             if flags & MORE != 0 {
                 cold.goes_on = true;
-            } else if !is_over && (cold.goes_on || !polls || can_be_watched(slot.fd)) {
+            } else if !is_over && (cold.goes_on || !polls || knows_changes(slot.fd)) {
                 cold.goes_on = false;
                 self.tally.rearms();
                 self.start(index);
@@ -186,7 +193,7 @@ impl Engine {
     }
 
     /// What a last result is called, given who asked for the end: contract, line 17.
-    fn spell(&self, index: u32, result: i32) -> (i32, u32) {
+    pub(crate) fn spell(&self, index: u32, result: i32) -> (i32, u32) {
         let interrupted = Errno::is_interruption(result);
         if !interrupted && result != Errno::ECANCELED.status() {
             return (result, 0);
@@ -226,6 +233,9 @@ impl Engine {
         let slot = self.slots.at(index);
         let discarded = self.is_unwanted(slot);
         let cold = self.cold.of(slot);
+        if cold.direct != 0 {
+            return self.write_direct_pair(index, discarded);
+        }
         if let (Some(outputs), Some(copy)) = (cold.outputs, cold.copy.as_deref()) {
             if discarded {
                 outputs.discard(copy);
@@ -239,10 +249,15 @@ impl Engine {
     pub(crate) fn tell(
         &mut self, index: u32, result: i32, flags: u32, extra: u64,
     ) -> Option<Delivery> {
+        let result = self.direct_result(index, result);
         let slot = self.slots.at(index);
         if self.is_unwanted(slot) {
             if slot.has(traits::GIVES_DESCRIPTOR) && result >= 0 {
-                descriptor::close(result);
+                if self.is_direct(slot) {
+                    self.release_direct(index, result);
+                } else {
+                    descriptor::close(result);
+                }
             }
             return None;
         }
@@ -252,7 +267,9 @@ impl Engine {
         let id = self.slots.id(index);
         let (callback, user_data) = (slot.callback, slot.user_data);
         let brings = if result >= 0 { self.brought(slot, result) } else { Brings::Nothing };
-        Some(Delivery { callback, user_data, id, result, flags, extra, brings })
+        let steps = self.cold.get(slot).and_then(|cold| cold.steps.as_ref());
+        let moved = steps.map(|steps| steps.moved());
+        Some(Delivery { callback, user_data, id, result, flags, extra, moved, brings })
     }
 
     /// Nobody waits for it; nobody reaps while the context is being destroyed, and nobody is called
@@ -261,7 +278,11 @@ impl Engine {
         slot.has(state::DISCARD) || self.mute || (self.destroying && slot.callback == REAP)
     }
 
+    /// Slots of the table are not among it: they go with the table.
     fn brought(&self, slot: &Slot, result: i32) -> Brings {
+        if self.is_direct(slot) {
+            return Brings::Nothing;
+        }
         if slot.has(traits::GIVES_DESCRIPTOR) {
             return Brings::One(result);
         }
@@ -354,8 +375,14 @@ impl Engine {
     }
 }
 
+/// Whether a poll of `fd` that the kernel has ended is worth another; of a direct descriptor nobody
+/// can tell.
+fn knows_changes(fd: i32) -> bool {
+    fd < DIRECT && can_be_watched(fd)
+}
+
 /// How the end of an operation that was asked to end is spelled.
-fn ended(bits: u32) -> (i32, u32) {
+pub(crate) fn ended(bits: u32) -> (i32, u32) {
     if bits & state::EXPIRED != 0 {
         (Errno::ETIMEDOUT.status(), DEADLINE)
     } else if bits & state::CANCELLED != 0 {

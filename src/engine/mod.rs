@@ -27,6 +27,7 @@ mod completion;
 mod descriptors;
 mod destroy;
 mod dump;
+mod files;
 pub(crate) mod handle;
 pub(crate) mod mailbox;
 mod pages;
@@ -34,13 +35,14 @@ mod pool;
 pub(crate) mod probe;
 mod slots;
 mod stats;
+mod steps;
 mod submission;
 mod timer;
 mod turn;
 mod wheel;
 
 use crate::sys::clock;
-use crate::sys::descriptor::EventFd;
+use crate::sys::descriptor::{EventFd, Pipe};
 use crate::sys::errno::Errno;
 use crate::sys::ring::{Config, IORING_SETUP_CQE32, IORING_SETUP_SQE128};
 use arena::Arena;
@@ -153,6 +155,8 @@ pub(crate) struct Engine {
     descriptors: Descriptors,
     cold: ColdTable,
     current: Current,
+    /// Of the newest operation of several steps that was delivered: its id and what it moved.
+    moved: (u64, u64),
     wheel: Wheel,
     /// Completions that the engine made itself.
     ready: VecDeque<Ready>,
@@ -166,6 +170,8 @@ pub(crate) struct Engine {
     arena: Arena,
     chains: Chains,
     barriers: Barriers,
+    /// What an install of the engine's own has brought.
+    installed: Option<i32>,
     /// The close that waits, by descriptor number.
     closes: HashMap<i32, u32>,
     /// Descriptor numbers whose waiting close can start.
@@ -174,6 +180,8 @@ pub(crate) struct Engine {
     /// Operations that are not in the backend: timers, held and ready ones.
     local: u32,
     multishots: u32,
+    /// Empty ones, for operations that move bytes through a pipe.
+    pipes: Vec<Pipe>,
     budget: turn::Budget,
     tally: stats::Tally,
     /// The mailbox's descriptor, polled by the backend.
@@ -223,6 +231,7 @@ impl Engine {
             descriptors: Descriptors::default(),
             cold: ColdTable::default(),
             current: Current::NONE,
+            moved: (0, 0),
             wheel: Wheel::new(resolution, clock::now_ns()),
             ready: VecDeque::new(),
             stash: VecDeque::new(),
@@ -232,11 +241,13 @@ impl Engine {
             arena: Arena::default(),
             chains: Chains::default(),
             barriers: Barriers::default(),
+            installed: None,
             closes: HashMap::new(),
             closable: Vec::new(),
             retries: VecDeque::new(),
             local: 0,
             multishots: 0,
+            pipes: Vec::new(),
             budget: turn::Budget::default(),
             tally: stats::Tally::default(),
             wake_fd,
@@ -277,5 +288,10 @@ impl Engine {
 
     pub(crate) fn current(&self) -> &Current {
         &self.current
+    }
+
+    /// How much the operation whose callback is running has transferred.
+    pub(crate) fn current_bytes(&self) -> u64 {
+        if self.current.id == self.moved.0 { self.moved.1 } else { self.current.bytes() }
     }
 }

@@ -4,8 +4,10 @@
 
 use crate::engine::cancel::Why;
 use crate::engine::cold::Cold;
+use crate::engine::descriptors::DIRECT;
 use crate::engine::slots::{OPCODE_SHIFT, Slot, index_of, phase, state};
 use crate::engine::{Engine, chain};
+use crate::op::steps::Steps;
 use crate::op::{self, Fallback, NO_DESCRIPTOR, Operation, traits};
 use crate::sys::entry::{Opcode, Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
@@ -25,6 +27,8 @@ pub(crate) struct SubmitOptions {
     pub flags: u32,
     pub timeout_ns: u64,
     pub group: u64,
+    /// Slot of the table of direct descriptors plus one.
+    pub file_slot: u32,
     pub ioprio: u16,
     pub correlation: u64,
 }
@@ -35,12 +39,22 @@ pub(crate) mod submit_flags {
     pub(crate) const HARDLINK: u32 = 2;
     pub(crate) const BARRIER: u32 = 4;
     pub(crate) const ASYNC: u32 = 8;
+    pub(crate) const FIXED_FILE: u32 = 16;
+    pub(crate) const DIRECT: u32 = 32;
     pub(crate) const QUIET: u32 = 64;
     pub(crate) const INHERIT: u32 = 128;
     pub(crate) const SIGPIPE: u32 = 256;
     pub(crate) const TIMEOUT_IDLE: u32 = 512;
-    pub(crate) const ALL: u32 =
-        LINK | HARDLINK | BARRIER | ASYNC | QUIET | INHERIT | SIGPIPE | TIMEOUT_IDLE;
+    pub(crate) const ALL: u32 = LINK
+        | HARDLINK
+        | BARRIER
+        | ASYNC
+        | FIXED_FILE
+        | DIRECT
+        | QUIET
+        | INHERIT
+        | SIGPIPE
+        | TIMEOUT_IDLE;
     pub(crate) const LINKS: u32 = LINK | HARDLINK;
 }
 
@@ -52,8 +66,11 @@ pub(crate) struct Prepared {
     pub needs: u8,
     pub fd: i32,
     pub second_fd: i32,
+    /// Where in the table of direct descriptors the result goes, as `op::files` counts; 0: nowhere.
+    pub direct: u32,
     pub copy: Option<crate::engine::arena::Block>,
     pub outputs: Option<Outputs>,
+    pub steps: Option<Steps>,
     /// A plain call does it at once.
     pub prompt: bool,
 }
@@ -102,7 +119,8 @@ impl Engine {
     pub(crate) fn submit<O: Operation>(&mut self, op: &O, done: Done) -> Result<u64, Errno> {
         let fd = op.descriptor();
         let closes = op.traits() & traits::CLOSES != 0;
-        if !is_plain(op) || !self.backend.has_room() || (closes && !self.descriptors.is_empty(fd)) {
+        let is_odd = fd >= DIRECT || (closes && !self.descriptors.is_empty(fd));
+        if !is_plain(op) || !self.backend.has_room() || is_odd {
             return self.submit_carefully(op, &SubmitOptions::default(), done);
         }
         let (id, slot) = self.slots.take()?;
@@ -160,8 +178,10 @@ impl Engine {
             needs: op.needs() as u8,
             fd: op.descriptor(),
             second_fd: op.second_descriptor(),
+            direct: 0,
             copy,
             outputs: op.outputs(),
+            steps: op.steps(),
             prompt: op.is_prompt(),
         };
         self.submit_prepared(prepared, options, done)
@@ -181,8 +201,10 @@ impl Engine {
             needs: entry.sqe.opcode,
             fd: raw.descriptor(),
             second_fd: NO_DESCRIPTOR,
+            direct: 0,
             copy: None,
             outputs: None,
+            steps: None,
             prompt: false,
         };
         self.submit_prepared(prepared, options, done)
@@ -203,7 +225,9 @@ impl Engine {
         &mut self, prepared: &mut Prepared, options: &SubmitOptions, done: Done,
     ) -> Result<u64, Errno> {
         apply_options(prepared, options)?;
+        self.apply_files(prepared, options)?;
         let route = self.route(prepared, options)?;
+        self.begin_steps(prepared)?;
         let index = self.take_slot(prepared.entry.sqe.opcode, prepared.fd, done, options)?;
         let id = self.slots.id(index);
         prepared.entry.sqe.user_data = id;
@@ -242,8 +266,14 @@ impl Engine {
         if chained && (multishot || (barrier && is_open)) {
             return Err(Errno::EINVAL);
         }
+        if let Some(steps) = &prepared.steps
+            && (links == submit_flags::HARDLINK || (links != 0 && !steps.keeps_links()))
+        {
+            return Err(Errno::EINVAL); // The link would not wait for the last step.
+        }
         let opcode = prepared.entry.sqe.opcode;
-        let free = !chained && !barrier;
+        // A plain call knows no slots of the table.
+        let free = !chained && !barrier && !prepared.uses_table();
         let is_missing = !self.backend.supports(prepared.needs);
         if is_missing || (prepared.prompt && free && options.flags & submit_flags::ASYNC == 0) {
             match op::fallback(opcode) {
@@ -273,9 +303,11 @@ impl Engine {
             || prepared.traits & (traits::CLOSES | traits::REARMS) != 0;
         let is_plain = !keeps_entry
             && !idle
+            && prepared.steps.is_none()
             && epoch == 0
             && prepared.copy.is_none()
             && prepared.second_fd < 0
+            && prepared.direct == 0
             && options.group == 0
             && options.correlation == 0;
         if is_plain {
@@ -285,7 +317,9 @@ impl Engine {
             entry: prepared.entry,
             copy: prepared.copy.take(),
             outputs: prepared.outputs,
+            steps: prepared.steps.take(),
             second_fd: prepared.second_fd,
+            direct: prepared.direct,
             group: options.group,
             correlation: options.correlation,
             period_ns: if idle { options.timeout_ns } else { 0 },
@@ -484,6 +518,7 @@ fn is_plain<O: Operation>(op: &O) -> bool {
         && op.traits() & traits::REARMS == 0
         && op.second_descriptor() == NO_DESCRIPTOR
         && !op.is_prompt()
+        && op.steps().is_none()
 }
 
 #[inline(always)]
@@ -510,10 +545,11 @@ fn apply_options(prepared: &mut Prepared, options: &SubmitOptions) -> Result<(),
         }
         sqe.ioprio = options.ioprio;
     }
-    // Success would bring a descriptor that nobody is told of.
+    // Success would bring a descriptor that nobody is told of, unless the caller has said where it
+    // goes.
     let brings = traits & traits::GIVES_DESCRIPTOR != 0
         || prepared.outputs.is_some_and(|outputs| outputs.are_descriptors());
-    let quiet_misused = has(submit_flags::QUIET) && brings;
+    let quiet_misused = has(submit_flags::QUIET) && brings && options.file_slot == 0;
     let idle_misused = has(submit_flags::TIMEOUT_IDLE)
         && (traits & traits::MULTISHOT == 0 || options.timeout_ns == 0);
     let links_both = options.flags & submit_flags::LINKS == submit_flags::LINKS;

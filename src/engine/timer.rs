@@ -27,6 +27,8 @@ pub(crate) enum Fires {
 const REFUSED: u32 = submit_flags::LINKS
     | submit_flags::BARRIER
     | submit_flags::ASYNC
+    | submit_flags::FIXED_FILE
+    | submit_flags::DIRECT
     | submit_flags::INHERIT
     | submit_flags::SIGPIPE;
 
@@ -85,7 +87,12 @@ impl Engine {
         let idle = options.flags & submit_flags::TIMEOUT_IDLE != 0;
         let no_period = matches!(fires, Fires::Every(0));
         // An idle deadline of an interval would never pass, or pass before its first tick.
-        if options.flags & REFUSED != 0 || options.ioprio != 0 || idle || no_period {
+        if options.flags & REFUSED != 0
+            || options.file_slot != 0
+            || options.ioprio != 0
+            || idle
+            || no_period
+        {
             return Err(Errno::EINVAL);
         }
         let id = self.arm_timer(fires, options, done)?;

@@ -312,17 +312,21 @@ impl Engine {
         if delivery.callback == REAP {
             return self.deliver_record(delivery);
         }
-        let Delivery { callback, user_data, id, result, flags, .. } = delivery;
+        let Delivery { callback, user_data, id, result, flags, moved, .. } = delivery;
         self.current = Current { id, result };
+        if let Some(bytes) = moved {
+            self.moved = (id, bytes);
+        }
         Call::Callback(Plain { callback, user_data, result, flags })
     }
 
     #[cold]
     #[inline(never)]
     fn deliver_record(&mut self, delivery: Delivery) -> Call {
-        let Delivery { user_data, id, result, flags, brings, .. } = delivery;
+        let Delivery { user_data, id, result, flags, moved, brings, .. } = delivery;
         let is_wide = self.granted().cqe_size == 32;
-        let extra = if is_wide { delivery.extra } else { result.max(0) as u64 };
+        let plain = if is_wide { delivery.extra } else { result.max(0) as u64 };
+        let extra = moved.unwrap_or(plain);
         self.records.push_back(Record { user_data, id, result, flags, extra, brings });
         if self.is_clogged() {
             self.budget.stash = 0;

@@ -72,7 +72,6 @@ pub(super) unsafe fn submit_options(
     // SAFETY: passed on.
     let options = unsafe { sized(options) }?;
     let unknown = options.flags & !crate::engine::submit_flags::ALL != 0
-        || options.file_slot != 0
         || options.buf_index != 0
         || options.reserved0 != 0
         || options.reserved != [0; 2];
@@ -83,6 +82,7 @@ pub(super) unsafe fn submit_options(
         flags: options.flags,
         timeout_ns: options.timeout_ns,
         group: options.group,
+        file_slot: options.file_slot,
         ioprio: u16::try_from(options.ioprio).map_err(|_| Errno::EINVAL)?,
         correlation: options.correlation,
     })

@@ -24,6 +24,7 @@ pub mod space;
 pub mod path;
 pub mod net;
 pub mod options;
+pub mod files;
 
 use crate::engine::Refusal;
 use crate::engine::handle::Handle;

@@ -92,7 +92,7 @@ pub unsafe extern "C" fn aio_ctx_current_op(ctx: *const aio_ctx) -> aio_op_id {
 pub unsafe extern "C" fn aio_ctx_current_bytes(ctx: *const aio_ctx) -> u64 {
     let bytes: i64 = guard!(ctx, handle => {
         let engine = handle.inspect()?;
-        Ok(engine.map_or(0, |engine| engine.current().bytes() as i64))
+        Ok(engine.map_or(0, |engine| engine.current_bytes() as i64))
     });
     bytes.max(0) as u64
 }

@@ -32,6 +32,7 @@ errnos!(
     ECANCELED,
     EPIPE,
     EPERM,
+    EIO,
     ERANGE,
     EEXIST,
     EMFILE,

@@ -62,6 +62,12 @@ impl Outputs {
         self.are_descriptors().then(|| pair_of(copy))
     }
 
+    /// Puts another pair of descriptors into the engine's copy.
+    pub(crate) fn set_pair(copy: &mut [u64], pair: [i32; 2]) {
+        // SAFETY: two halves make a word.
+        copy[0] = unsafe { std::mem::transmute::<[i32; 2], u64>(pair) };
+    }
+
     /// Closes every descriptor among the outputs of an operation whose owner does not want it any
     /// more.
     pub(crate) fn discard(self, copy: &[u64]) {
@@ -124,6 +130,24 @@ pub(crate) fn copy_into(
     }
 }
 
+/// The two descriptors that a pipe's entry has brought to `addr`.
+pub(crate) fn pair_at(addr: u64) -> [i32; 2] {
+    // SAFETY: the call has just written them, to a copy of the engine's or where a raw entry says.
+    unsafe { (addr as *const [i32; 2]).read_unaligned() }
+}
+
+/// Writes what stands for the descriptors of `pair_at`.
+pub(crate) fn set_pair_at(addr: u64, pair: [i32; 2]) {
+    // SAFETY: as there.
+    unsafe { (addr as *mut [i32; 2]).write_unaligned(pair) };
+}
+
+/// The `count` descriptors that an entry has at `addr`.
+pub(crate) fn descriptors_at(addr: u64, count: u32) -> Vec<i32> {
+    // SAFETY: a copy of the engine's, or where a raw entry says.
+    (0..count as usize).map(|at| unsafe { (addr as *const i32).add(at).read_unaligned() }).collect()
+}
+
 /// Keeps of the first word of an argument's copy at `addr` the bits of `mask`.
 pub(crate) fn mask_word(addr: u64, mask: u64) {
     // SAFETY: `addr` is that of a copy in a block of the engine's, of eight bytes at least, which
@@ -166,6 +190,8 @@ pub(crate) mod flags {
     pub(crate) const MSG_OOB: i32 = libc::MSG_OOB;
     pub(crate) const MSG_PEEK: i32 = libc::MSG_PEEK;
     pub(crate) const MSG_WAITALL: i32 = libc::MSG_WAITALL;
+    pub(crate) const MSG_MORE: i32 = libc::MSG_MORE;
+    pub(crate) const MSG_DONTROUTE: i32 = libc::MSG_DONTROUTE;
     pub(crate) const O_CLOEXEC: i32 = libc::O_CLOEXEC;
     pub(crate) const O_LARGEFILE: i32 = libc::O_LARGEFILE;
     pub(crate) const SOCK_CLOEXEC: i32 = libc::SOCK_CLOEXEC;

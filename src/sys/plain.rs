@@ -74,6 +74,28 @@ pub(crate) fn close(fd: i32) -> i32 {
     plain(libc::SYS_close, [number(fd), 0, 0, 0, 0, 0])
 }
 
+/// Another descriptor of `fd`'s file, the lowest that is free.
+pub(crate) fn duplicate(fd: i32, close_on_exec: bool) -> i32 {
+    let how = if close_on_exec { libc::F_DUPFD_CLOEXEC } else { libc::F_DUPFD };
+    plain(libc::SYS_fcntl, [number(fd), how as u64, 0, 0, 0, 0])
+}
+
+/// Makes `fd`, a new descriptor, close-on-exec.
+pub(crate) fn set_close_on_exec(fd: i32) {
+    let flag = libc::FD_CLOEXEC as u64;
+    plain(libc::SYS_fcntl, [number(fd), libc::F_SETFD as u64, flag, 0, 0, 0]);
+}
+
+/// How many descriptors the process may have.
+pub(crate) fn descriptors_max() -> u64 {
+    // SAFETY: zeroes are a valid structure, and it is valid for the call.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+        limit.rlim_cur
+    }
+}
+
 /// preadv2 and pwritev2 of `count` vectors at `vectors`.
 #[inline(always)]
 pub(crate) fn transfer<const WRITE: bool>(

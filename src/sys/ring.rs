@@ -5,6 +5,7 @@ use crate::sys::calls::Calls;
 use crate::sys::errno::Errno;
 use crate::sys::queues::Queues;
 use linux_raw_sys::io_uring as abi;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 pub(crate) use abi::{
@@ -143,6 +144,46 @@ impl Ring {
     pub(crate) fn register_event_fd(&mut self, event_fd: i32) -> Result<(), Errno> {
         let opcode = abi::io_uring_register_op::IORING_REGISTER_EVENTFD as u32;
         self.register(opcode, &raw const event_fd as usize, 1).map(drop)
+    }
+
+    /// Makes a table of `count` empty slots for direct descriptors, of which `range` is what the
+    /// kernel gives out by itself. Linux 5.19; a range that is not all of it: 6.0.
+    pub(crate) fn register_files(&mut self, count: u32, range: Range<u32>) -> Result<(), Errno> {
+        let table = abi::io_uring_rsrc_register {
+            nr: count,
+            flags: abi::IORING_RSRC_REGISTER_SPARSE,
+            resv2: 0,
+            data: 0,
+            tags: 0,
+        };
+        let opcode = abi::io_uring_register_op::IORING_REGISTER_FILES2 as u32;
+        self.register(opcode, &raw const table as usize, size_of_val(&table) as u32)?;
+        if range == (0..count) {
+            return Ok(());
+        }
+        let own = abi::io_uring_file_index_range {
+            off: range.start,
+            len: range.end - range.start,
+            resv: 0,
+        };
+        let opcode = abi::io_uring_register_op::IORING_REGISTER_FILE_ALLOC_RANGE as u32;
+        self.register(opcode, &raw const own as usize, 0).map(drop).inspect_err(|_| {
+            let _ = self.unregister_files();
+        })
+    }
+
+    /// Puts descriptors into slots from `first` on, -1 for none; returns how many slots it got to.
+    pub(crate) fn update_files(&mut self, first: u32, fds: &[i32]) -> Result<u32, Errno> {
+        let update =
+            abi::io_uring_files_update { offset: first, resv: 0, fds: fds.as_ptr() as u64 };
+        let opcode = abi::io_uring_register_op::IORING_REGISTER_FILES_UPDATE as u32;
+        let updated = self.register(opcode, &raw const update as usize, fds.len() as u32)?;
+        Ok(updated as u32)
+    }
+
+    pub(crate) fn unregister_files(&mut self) -> Result<(), Errno> {
+        let opcode = abi::io_uring_register_op::IORING_UNREGISTER_FILES as u32;
+        self.register(opcode, 0, 0).map(drop)
     }
 
     /// Which opcodes the kernel has, a bit each.

@@ -6,6 +6,7 @@ pub type aio_op_id = i64;
 pub type aio_callback = Option<extern "C" fn(*mut c_void, i32, u32)>;
 pub type aio_post_fn = Option<extern "C" fn(*mut c_void)>;
 pub type aio_log_fn = Option<extern "C" fn(*mut c_void, i32, *const c_char)>;
+pub const AIO_CANCEL_FIXED_FILE: u32 = 1;
 pub const AIO_BACKEND_AUTO: u32 = 0;
 pub const AIO_BACKEND_URING: u32 = 1;
 pub const AIO_BACKEND_EPOLL: u32 = 2;
@@ -14,6 +15,7 @@ pub const AIO_CTX_CQE32: u32 = 2;
 pub const AIO_LOG_ERROR: i32 = 1;
 pub const AIO_LOG_WARN: i32 = 2;
 pub const AIO_LOG_INFO: i32 = 3;
+pub const AIO_FILES_INHERIT: u32 = 1;
 pub const AIO_FSYNC_DATASYNC: u32 = 1;
 pub const AIO_OFFSET_CURRENT: u64 = u64 :: MAX;
 pub const AIO_PROBE_NO: u32 = 0;
@@ -63,10 +65,13 @@ pub const AIO_EORPHANED: i32 = - 5006;
 pub const AIO_EPANIC: i32 = - 5007;
 pub const AIO_EFORKED: i32 = - 5008;
 pub const AIO_ECLOSED: i32 = - 5009;
+pub const AIO_EEOF: i32 = - 5010;
 pub const AIO_SUBMIT_LINK: u32 = 1;
 pub const AIO_SUBMIT_HARDLINK: u32 = 2;
 pub const AIO_SUBMIT_BARRIER: u32 = 4;
 pub const AIO_SUBMIT_ASYNC: u32 = 8;
+pub const AIO_SUBMIT_FIXED_FILE: u32 = 16;
+pub const AIO_SUBMIT_DIRECT: u32 = 32;
 pub const AIO_SUBMIT_QUIET: u32 = 64;
 pub const AIO_SUBMIT_INHERIT: u32 = 128;
 pub const AIO_SUBMIT_SIGPIPE: u32 = 256;
@@ -102,6 +107,14 @@ pub struct aio_completion {
     pub flags: u32,
     pub extra: u64,
     pub lease: i64,
+}
+#[repr(C)]
+pub struct aio_files_options {
+    pub size: u32,
+    pub count: u32,
+    pub alloc_first: u32,
+    pub alloc_count: u32,
+    pub reserved: [u64; 2],
 }
 pub enum aio_ctx {}
 #[repr(C)]
@@ -199,6 +212,12 @@ extern "C" {
     pub fn aio_ctx_current() -> *mut aio_ctx;
     pub fn aio_ctx_user_data(a0: *const aio_ctx) -> *mut c_void;
     pub fn aio_ctx_set_user_data(a0: *mut aio_ctx, a1: *mut c_void);
+    pub fn aio_files_register(a0: *mut aio_ctx, a1: *const aio_files_options) -> i32;
+    pub fn aio_files_unregister(a0: *mut aio_ctx) -> i32;
+    pub fn aio_files_update(a0: *mut aio_ctx, a1: u32, a2: *const i32, a3: u32) -> i32;
+    pub fn aio_files_install(a0: *mut aio_ctx, a1: u32, a2: u32) -> i32;
+    pub fn aio_submit_files_update(a0: *mut aio_ctx, a1: u32, a2: *const i32, a3: u32, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_files_install(a0: *mut aio_ctx, a1: u32, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
     pub fn aio_submit_openat(a0: *mut aio_ctx, a1: c_int, a2: *const c_char, a3: c_int, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_openat2(a0: *mut aio_ctx, a1: c_int, a2: *const c_char, a3: *const open_how, a4: usize, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_close(a0: *mut aio_ctx, a1: c_int, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
@@ -209,6 +228,9 @@ extern "C" {
     pub fn aio_submit_fsync(a0: *mut aio_ctx, a1: c_int, a2: u32, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
     pub fn aio_submit_splice(a0: *mut aio_ctx, a1: c_int, a2: u64, a3: c_int, a4: u64, a5: usize, a6: u32, a7: *const aio_submit_options, a8: Option<extern "C" fn(*mut c_void, i32, u32)>, a9: *mut c_void) -> aio_op_id;
     pub fn aio_submit_tee(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: usize, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_read_exact(a0: *mut aio_ctx, a1: c_int, a2: *mut c_void, a3: usize, a4: u64, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_write_all(a0: *mut aio_ctx, a1: c_int, a2: *const c_void, a3: usize, a4: u64, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_sendfile(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: u64, a4: usize, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_futex_wait(a0: *mut aio_ctx, a1: *mut u32, a2: u64, a3: u64, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_futex_wake(a0: *mut aio_ctx, a1: *mut u32, a2: u64, a3: u64, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_futex_waitv(a0: *mut aio_ctx, a1: *const futex_waitv, a2: u32, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
@@ -230,6 +252,8 @@ extern "C" {
     pub fn aio_submit_sendmsg(a0: *mut aio_ctx, a1: c_int, a2: *const msghdr, a3: c_int, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
     pub fn aio_submit_recvmsg(a0: *mut aio_ctx, a1: c_int, a2: *mut msghdr, a3: c_int, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
     pub fn aio_submit_shutdown(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_recv_exact(a0: *mut aio_ctx, a1: c_int, a2: *mut c_void, a3: usize, a4: c_int, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_send_all(a0: *mut aio_ctx, a1: c_int, a2: *const c_void, a3: usize, a4: c_int, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_setsockopt(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: c_int, a4: *const c_void, a5: socklen_t, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
     pub fn aio_submit_getsockopt(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: c_int, a4: *mut c_void, a5: socklen_t, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
     pub fn aio_submit_socket_inq(a0: *mut aio_ctx, a1: c_int, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;

@@ -14,6 +14,7 @@ use crate::sys::queues::Queues;
 use crate::sys::ring::{Config, Wait};
 use epoll::Epoll;
 use std::collections::VecDeque;
+use std::ops::Range;
 use uring::Uring;
 
 /// What a backend was granted.
@@ -325,6 +326,34 @@ impl Backend {
         }
     }
 
+    /// Makes a table of `count` empty slots, of which `range` is what is allocated from.
+    pub(crate) fn register_files(&mut self, count: u32, range: Range<u32>) -> Result<(), Errno> {
+        match &mut self.driver {
+            Driver::Uring(uring) => uring.register_files(count, range),
+            Driver::Epoll(epoll) => epoll.register_files(count, range),
+        }
+    }
+
+    /// Puts descriptors into slots from `first` on, -1 for none; returns how many were dealt with.
+    pub(crate) fn update_files(&mut self, first: u32, fds: &[i32]) -> Result<u32, Errno> {
+        match &mut self.driver {
+            Driver::Uring(uring) => uring.update_files(first, fds),
+            Driver::Epoll(epoll) => epoll.update_files(first, fds),
+        }
+    }
+
+    pub(crate) fn unregister_files(&mut self) -> Result<(), Errno> {
+        match &mut self.driver {
+            Driver::Uring(uring) => uring.unregister_files(),
+            Driver::Epoll(epoll) => epoll.unregister_files(),
+        }
+    }
+
+    /// Whether slots hold descriptors of the process.
+    pub(crate) fn emulates_files(&self) -> bool {
+        matches!(self.driver, Driver::Epoll(_))
+    }
+
     /// System calls made and full queues met.
     #[inline(always)]
     pub(crate) fn counts(&self) -> (u64, u64) {
@@ -335,8 +364,10 @@ impl Backend {
         (system_calls, self.full_queues)
     }
 
-    /// The last act on the owner's thread.
+    /// The last act on the owner's thread. The table is emptied here: closing a ring that a forked
+    /// child has too would leave its sockets open.
     pub(crate) fn retire(&mut self) {
+        let _ = self.unregister_files();
         if let Driver::Uring(uring) = &mut self.driver {
             uring.retire();
         }

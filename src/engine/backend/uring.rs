@@ -8,6 +8,7 @@ use crate::sys::queues::Queues;
 use crate::sys::ring::{
     Config, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER, Ring, Wait,
 };
+use std::ops::Range;
 
 /// Closing rings frees their memory late: ENOMEM is waited for, 1 to 64 ms.
 const RETRIES: u32 = 7;
@@ -30,6 +31,7 @@ static IN_VAIN_NS: AtomicU64 = AtomicU64::new(0);
 pub(crate) struct Uring {
     ring: Ring,
     pub(crate) opcodes: [u64; 4],
+    has_files: bool,
     pub(super) system_calls: u64,
 }
 
@@ -39,7 +41,7 @@ impl Uring {
         let (mut ring, queues) = Self::create_ring(config)?;
         let opcodes = ring.probe()?;
         ring.check_enter()?;
-        let uring = Uring { ring, opcodes, system_calls: 0 };
+        let uring = Uring { ring, opcodes, has_files: false, system_calls: 0 };
         if !uring.supports(OF_LINUX_5_19) {
             return Err(Errno::ENOSYS);
         }
@@ -106,6 +108,26 @@ impl Uring {
 
     pub(super) fn register_event_fd(&mut self, event_fd: i32) -> Result<(), Errno> {
         self.ring.register_event_fd(event_fd)
+    }
+
+    pub(super) fn register_files(&mut self, count: u32, range: Range<u32>) -> Result<(), Errno> {
+        self.ring.register_files(count, range)?;
+        self.has_files = true;
+        Ok(())
+    }
+
+    pub(super) fn update_files(&mut self, first: u32, fds: &[i32]) -> Result<u32, Errno> {
+        self.ring.update_files(first, fds)
+    }
+
+    /// A table that is not there costs no call.
+    pub(super) fn unregister_files(&mut self) -> Result<(), Errno> {
+        if !self.has_files {
+            return Err(Errno::ENXIO);
+        }
+        self.ring.unregister_files()?;
+        self.has_files = false;
+        Ok(())
     }
 
     pub(super) fn retire(&mut self) {
