@@ -200,6 +200,32 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 #define AIO_CTX_SQE128 1u
 /* 32-byte completion entries; the first extra word is `extra` of a record. Linux 5.19. */
 #define AIO_CTX_CQE32 2u
+/*
+ * A kernel thread takes submissions (SQPOLL): submitting costs no system call, and that thread a
+ * processor. Not where processors are shared; a context that waits is slower with it.
+ */
+#define AIO_CTX_SQPOLL 4u
+/*
+ * Completions are had by polling the device (IOPOLL): for direct reads and writes of devices with
+ * poll queues. Nothing but nop, read, write, readv, writev and their registered forms can be
+ * submitted (-EINVAL from the callback), what is no such transfer ends with -EOPNOTSUPP, nothing
+ * in flight can be cancelled, and waiting for it keeps the processor busy.
+ */
+#define AIO_CTX_IOPOLL 8u
+/* With AIO_CTX_IOPOLL: sleeps for half of the usual time before it polls. Linux 6.13. */
+#define AIO_CTX_HYBRID_IOPOLL 16u
+/*
+ * The argument of waits lies in memory that the kernel knows, so that a wait with a limit copies
+ * nothing in. For contexts with timers; no use to others. Linux 6.13.
+ */
+#define AIO_CTX_REGISTERED_WAIT 32u
+/*
+ * Waiting counts as idle time, not as I/O wait. Not for storage, where I/O wait keeps the
+ * processor's clock high. Linux 6.15.
+ */
+#define AIO_CTX_NO_IOWAIT 64u
+/* With napi_busy_poll_usec: the device's interrupts stay off while it is polled often enough. */
+#define AIO_CTX_NAPI_PREFER 128u
 
 #define AIO_LOG_ERROR 1 /* A log message's level: something failed. */
 #define AIO_LOG_WARN 2 /* A log message's level: something is not as asked for. */
@@ -351,6 +377,58 @@ typedef struct aio_ctx_options {
     uint32_t reserved0; /* 0 */
     aio_log_fn log; /* Told of what went wrong, NULL: nobody. It must not call into the context. */
     void *log_arg; /* Passed to `log`. */
+    uint32_t sqpoll_cpu; /* With AIO_CTX_SQPOLL: the processor of the thread plus one; 0: any */
+    /* With AIO_CTX_SQPOLL: milliseconds without work before the thread sleeps; 0: 1000 */
+    uint32_t sqpoll_idle_ms;
+    /*
+     * With AIO_CTX_SQPOLL: a context with SQPOLL whose thread is shared, alive during the call;
+     * NULL: none. The thread serves them in turns.
+     */
+    const aio_ctx *sqpoll_share;
+    /*
+     * Microseconds for which a wait polls network devices before it sleeps; 0: does not. For a
+     * network card and a processor of one's own. Linux 6.9.
+     */
+    uint32_t napi_busy_poll_usec;
+    uint32_t min_wait_count; /* Completions that a wait is for, with min_wait_usec; 0: 16 */
+    /*
+     * A wait goes on so many microseconds for min_wait_count completions before it makes do with
+     * one; 0: any ends it. Fewer turns under load; everything, posts included, may come so much
+     * later. Linux 6.12.
+     */
+    uint32_t min_wait_usec;
+    /*
+     * CLOCK_MONOTONIC or CLOCK_BOOTTIME, what timers and deadlines are measured with; 0: the
+     * first. The second goes on while the machine is suspended. Linux 6.12.
+     */
+    uint32_t clock_id;
+    /*
+     * The queues begin with sq_entries and cq_entries and grow up to these when a queue fills, the
+     * completion queue before it overflows; 0: they do not. For many contexts that are mostly
+     * idle. Not with AIO_CTX_SQPOLL. Linux 6.13.
+     */
+    uint32_t sq_entries_max;
+    uint32_t cq_entries_max;
+    /*
+     * Most kernel workers of the context's thread for calls on files, and for all others; 0: the
+     * kernel's choice. They are the thread's: the last of its contexts to begin decides. Too few
+     * make calls that sleep wait for each other.
+     */
+    uint32_t workers_bounded_max;
+    uint32_t workers_unbounded_max;
+    /*
+     * Where those workers run, as for sched_setaffinity(2), copied; NULL: anywhere. Processors that
+     * the thread's cpuset lacks are -EINVAL of the call that adopts the context.
+     */
+    const void *worker_cpus;
+    /*
+     * The only opcodes (IORING_OP_*) that may be submitted, copied; NULL: all. Any other is
+     * -EACCES. Timers are no operations and stay allowed; what is made of several steps needs
+     * the opcodes of each. Submitting costs more.
+     */
+    const uint8_t *allowed_ops;
+    uint32_t worker_cpus_size; /* Bytes of worker_cpus, at most 128 */
+    uint32_t allowed_ops_count; /* How many opcodes are allowed */
     uint64_t reserved[8]; /* 0 */
 } aio_ctx_options;
 
@@ -373,6 +451,7 @@ typedef struct aio_info {
     uint32_t backend; /* AIO_BACKEND_*, the one in use */
     uint32_t setup_flags; /* IORING_SETUP_* granted */
     uint32_t features; /* IORING_FEAT_* of the kernel */
+    /* On the context's thread as they are now, elsewhere as they were at first, like the next */
     uint32_t sq_entries;
     uint32_t cq_entries;
     uint32_t sqe_size; /* Bytes of an entry: 64 or 128 */
@@ -502,7 +581,9 @@ const char *aio_error_name(int32_t status);
  * `options`: NULL for the defaults. `ctx_out`: receives the context; destroy it with
  * aio_ctx_destroy.
  * Any thread.
- * Errors: -EINVAL and -E2BIG for bad options; -EMFILE and -ENFILE, no descriptors; -ENOMEM. With
+ * Errors: -EINVAL and -E2BIG for bad options, or for some that do not go together; -EOPNOTSUPP,
+ * the kernel lacks something that they ask for, or there is no ring to ask it of: then nothing
+ * else will do, also with AIO_BACKEND_AUTO; -EMFILE and -ENFILE, no descriptors; -ENOMEM. With
  * AIO_BACKEND_URING also what io_uring_setup(2) and io_uring_register(2) are refused with: -EPERM,
  * -EACCES, -ENOSYS, -ENOMEM. On epoll -ENOSPC, the user's fs.epoll.max_user_watches are used
  * up.

@@ -5,7 +5,6 @@
 use crate::engine::slots::{phase, state};
 use crate::engine::{Engine, Refusal};
 use crate::op::traits;
-use crate::sys::clock;
 use crate::sys::entry::{Cqe, Opcode, Sqe, cqe_flags};
 use crate::sys::errno::Errno;
 
@@ -165,7 +164,7 @@ impl Engine {
         // One repetition at a time, however many answers there are.
         if slot.phase() == phase::BACKEND && !slot.has(state::RETRIED) {
             slot.state |= state::RETRIED;
-            let due_ns = clock::now_ns() + RETRY_FIRST_NS;
+            let due_ns = self.now_ns() + RETRY_FIRST_NS;
             self.retries.push_back(Retry { id, due_ns, attempts: 0 });
         }
     }
@@ -247,8 +246,8 @@ impl Engine {
         if self.slots.find(id).is_none() {
             return Ok(());
         }
-        let wait = match self.retry_cancels(clock::now_ns()) {
-            Some(due_ns) => crate::sys::ring::Wait::For(due_ns.saturating_sub(clock::now_ns())),
+        let wait = match self.retry_cancels(self.now_ns()) {
+            Some(due_ns) => crate::sys::ring::Wait::For(due_ns.saturating_sub(self.now_ns())),
             None => crate::sys::ring::Wait::Forever,
         };
         self.enter_backend(wait)?;

@@ -153,6 +153,9 @@ impl Engine {
 
     /// Polls the wake-up descriptor, so that a message ends the backend's wait.
     pub(crate) fn watch_wake(&mut self) {
+        if self.backend.wakes_itself() {
+            return;
+        }
         let mut sqe = Sqe { user_data: WAKE, ..Sqe::default() };
         op::poll::wake_poll(&mut sqe, self.wake_fd);
         self.backend.stage(&sqe.into());

@@ -41,12 +41,14 @@ mod timer;
 mod turn;
 mod wheel;
 
-use crate::sys::clock;
+use crate::sys::clock::{self, Clock};
 use crate::sys::descriptor::{EventFd, Pipe};
 use crate::sys::errno::Errno;
+use crate::sys::facility::Opcodes;
 use crate::sys::ring::{Config, IORING_SETUP_CQE32, IORING_SETUP_SQE128};
 use arena::Arena;
 use backend::Backend;
+use backend::tuned::Tuning;
 use barrier::Barriers;
 use chain::Chains;
 use cold::ColdTable;
@@ -100,6 +102,7 @@ pub(crate) struct ContextOptions {
     pub timer_resolution_ns: u64,
     pub reap_backlog_max: u32,
     pub log: Option<Log>,
+    pub tuning: Tuning,
 }
 
 /// Which backend a caller asks for.
@@ -158,6 +161,10 @@ pub(crate) struct Engine {
     /// Of the newest operation of several steps that was delivered: its id and what it moved.
     moved: (u64, u64),
     wheel: Wheel,
+    /// What time is measured with.
+    clock: Clock,
+    /// The only operations that may be submitted.
+    allowed: Option<Opcodes>,
     /// Completions that the engine made itself.
     ready: VecDeque<Ready>,
     /// Completions that were taken out of order while waiting for one of them.
@@ -216,14 +223,17 @@ impl Engine {
             cq_entries: cq.max(sq),
             required: wide(options.wide_submissions, IORING_SETUP_SQE128)
                 | wide(options.wide_completions, IORING_SETUP_CQE32),
+            ..Config::default()
         };
-        let backend = Backend::create(options.backend.settled()?, config, wake_fd)?;
+        let tuning = &options.tuning;
+        let backend = Backend::create(options.backend.settled()?, config, wake_fd, tuning)?;
+        let clock = tuning.clock.unwrap_or(Clock::Monotonic);
         let or = |value: u32, default: u32| if value == 0 { default } else { value };
         let resolution = match options.timer_resolution_ns {
             0 => TIMER_RESOLUTION_DEFAULT_NS,
             ns => ns,
         };
-        Ok(Engine {
+        let mut engine = Engine {
             slots: Slots::new(or(options.max_ops, u32::MAX), clock::random_bits()),
             backend,
             special: slots::state::SPECIAL,
@@ -232,7 +242,9 @@ impl Engine {
             cold: ColdTable::default(),
             current: Current::NONE,
             moved: (0, 0),
-            wheel: Wheel::new(resolution, clock::now_ns()),
+            wheel: Wheel::new(resolution, clock.now_ns()),
+            clock,
+            allowed: tuning.allowed,
             ready: VecDeque::new(),
             stash: VecDeque::new(),
             records: VecDeque::new(),
@@ -258,7 +270,15 @@ impl Engine {
             mute: false,
             destroy_grace_ns: options.destroy_grace_ns,
             log: options.log,
-        })
+        };
+        engine.decide_path();
+        Ok(engine)
+    }
+
+    /// The time, by the context's clock.
+    #[inline(always)]
+    fn now_ns(&self) -> u64 {
+        self.clock.now_ns()
     }
 
     /// Operations in flight.

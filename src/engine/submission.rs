@@ -11,6 +11,7 @@ use crate::op::steps::Steps;
 use crate::op::{self, Fallback, NO_DESCRIPTOR, Operation, traits};
 use crate::sys::entry::{Opcode, Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
+use crate::sys::facility;
 use crate::sys::message::Outputs;
 
 /// Whom to tell. `callback` is a C function's address, or `AIO_CALLBACK_REAP`.
@@ -153,9 +154,10 @@ impl Engine {
     }
 
     /// Sends submissions and completions through the plain path, or the careful one while a chain
-    /// is open, a barrier waits, or nobody must be called.
+    /// is open, a barrier waits, not everything is allowed, or nobody must be called.
     pub(crate) fn decide_path(&mut self) {
-        self.backend.hold(self.chains.is_open() || !self.barriers.is_empty());
+        let careful = self.chains.is_open() || !self.barriers.is_empty() || self.allowed.is_some();
+        self.backend.hold(careful);
         let plain = self.barriers.is_empty() && !self.mute;
         self.special = if plain { state::SPECIAL } else { !0 };
     }
@@ -224,6 +226,10 @@ impl Engine {
     fn try_submit(
         &mut self, prepared: &mut Prepared, options: &SubmitOptions, done: Done,
     ) -> Result<u64, Errno> {
+        let opcode = prepared.entry.sqe.opcode;
+        if self.allowed.is_some_and(|allowed| !facility::contains(&allowed, opcode)) {
+            return Err(Errno::EACCES);
+        }
         apply_options(prepared, options)?;
         self.apply_files(prepared, options)?;
         let route = self.route(prepared, options)?;

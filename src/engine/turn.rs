@@ -8,7 +8,7 @@ use crate::engine::completion::{Current, Delivery, Plain, REAP, Record};
 use crate::engine::handle::Handle;
 use crate::engine::mailbox::{Mailbox, Message};
 use crate::engine::{Engine, Refusal};
-use crate::sys::clock;
+use crate::sys::clock::{self, Clock};
 use crate::sys::ring::Wait;
 use std::ffi::c_void;
 
@@ -188,8 +188,10 @@ impl Engine {
         self.take_mail(mailbox);
         self.look_at_coarse_clock(has_staged);
         if !self.wheel.is_empty() || !self.retries.is_empty() {
-            self.budget.now_ns = clock::now_ns();
-            self.now_ms = (self.budget.now_ns / 1_000_000) as u32;
+            self.budget.now_ns = self.now_ns();
+            if self.clock == Clock::Monotonic {
+                self.now_ms = (self.budget.now_ns / 1_000_000) as u32;
+            }
             self.wheel.advance(self.budget.now_ns);
             if !self.retries.is_empty() {
                 self.retry_cancels(self.budget.now_ns);
@@ -223,7 +225,7 @@ impl Engine {
 
     /// Shortens a wait to the next deadline or repetition.
     fn limit_wait(&mut self, wait: Wait) -> Wait {
-        let now_ns = clock::now_ns();
+        let now_ns = self.now_ns();
         let retry = self.retry_cancels(now_ns).unwrap_or(u64::MAX);
         let due_ns = self.wheel.next_ns().unwrap_or(u64::MAX).min(retry);
         if due_ns == u64::MAX {
@@ -365,7 +367,7 @@ impl Engine {
             self.enter_backend(Wait::Poll)?;
         }
         self.place_timers();
-        let late = self.wheel.next_ns().is_some_and(|due_ns| due_ns <= clock::now_ns());
+        let late = self.wheel.next_ns().is_some_and(|due_ns| due_ns <= self.now_ns());
         if self.has_work() || self.backend.has_staged() || self.backend.has_more() || late {
             return Ok(true);
         }
@@ -380,7 +382,7 @@ impl Engine {
         }
         let retry = self.retries.iter().map(|retry| retry.due_ns).min();
         let due_ns = self.wheel.next_ns().into_iter().chain(retry).min();
-        let due = due_ns.map(|due_ns| due_ns.saturating_sub(clock::now_ns()));
+        let due = due_ns.map(|due_ns| due_ns.saturating_sub(self.now_ns()));
         due.into_iter().chain(self.backend.patience_ns()).min()
     }
 

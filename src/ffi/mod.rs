@@ -1,5 +1,6 @@
 //! The C ABI: signatures, checks, one call down. No decisions. A file per section of the header;
-//! `arguments` is the one that turns pointers into references, `shielded` the one panic boundary.
+//! `arguments` is the one that turns pointers into references, `shielded` the one panic boundary;
+//! `tuning` reads a context's options.
 
 // The names are C's, in C's spelling.
 #![allow(non_camel_case_types)]
@@ -7,6 +8,7 @@
 #![allow(clippy::missing_safety_doc, clippy::too_many_arguments)]
 
 mod arguments;
+mod tuning;
 
 // The header's sections, in this order.
 pub mod status;

@@ -590,7 +590,7 @@ FAILS(shutdown, EINVAL, -EINVAL) {
 
 /* --- options and queues ---------------------------------------------------------------------- */
 
-/* With AIO_SUBMIT_ASYNC, which rows use, it is the ring's form; test_net has the plain one. */
+/* With AIO_SUBMIT_ASYNC, which rows use, it is the ring's form; test_options has the plain one. */
 static void with_fed_tcp(struct env *e) {
     needs_ring_of(e->ctx, 6, 7);
     with_fed_pair(e);

@@ -12,6 +12,12 @@ pub const AIO_BACKEND_URING: u32 = 1;
 pub const AIO_BACKEND_EPOLL: u32 = 2;
 pub const AIO_CTX_SQE128: u32 = 1;
 pub const AIO_CTX_CQE32: u32 = 2;
+pub const AIO_CTX_SQPOLL: u32 = 4;
+pub const AIO_CTX_IOPOLL: u32 = 8;
+pub const AIO_CTX_HYBRID_IOPOLL: u32 = 16;
+pub const AIO_CTX_REGISTERED_WAIT: u32 = 32;
+pub const AIO_CTX_NO_IOWAIT: u32 = 64;
+pub const AIO_CTX_NAPI_PREFER: u32 = 128;
 pub const AIO_LOG_ERROR: i32 = 1;
 pub const AIO_LOG_WARN: i32 = 2;
 pub const AIO_LOG_INFO: i32 = 3;
@@ -97,6 +103,21 @@ pub struct aio_ctx_options {
     pub reserved0: u32,
     pub log: Option<extern "C" fn(*mut c_void, i32, *const c_char)>,
     pub log_arg: *mut c_void,
+    pub sqpoll_cpu: u32,
+    pub sqpoll_idle_ms: u32,
+    pub sqpoll_share: *const aio_ctx,
+    pub napi_busy_poll_usec: u32,
+    pub min_wait_count: u32,
+    pub min_wait_usec: u32,
+    pub clock_id: u32,
+    pub sq_entries_max: u32,
+    pub cq_entries_max: u32,
+    pub workers_bounded_max: u32,
+    pub workers_unbounded_max: u32,
+    pub worker_cpus: *const c_void,
+    pub allowed_ops: *const u8,
+    pub worker_cpus_size: u32,
+    pub allowed_ops_count: u32,
     pub reserved: [u64; 8],
 }
 #[repr(C)]

@@ -9,11 +9,11 @@ mod files;
 mod waiters;
 mod watches;
 
-use crate::engine::backend::Driver;
 use crate::engine::backend::epoll::carry::Next;
 use crate::engine::backend::epoll::files::Files;
 use crate::engine::backend::epoll::waiters::Place;
 use crate::engine::backend::epoll::watches::{Changed, Watches};
+use crate::engine::backend::{Driver, Other};
 use crate::engine::pool::{Cancel, Ended, Pool};
 use crate::op;
 use crate::sys::clock;
@@ -97,7 +97,7 @@ impl Epoll {
             foreign: false,
             system_calls: 0,
         };
-        Ok((Driver::Epoll(Box::new(epoll)), queues))
+        Ok((Driver::Other(Other::Epoll(Box::new(epoll))), queues))
     }
 
     pub(super) fn interrupt_signal(&self) -> u32 {

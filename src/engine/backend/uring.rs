@@ -29,7 +29,7 @@ static CLOSED_NS: AtomicU64 = AtomicU64::new(0);
 static IN_VAIN_NS: AtomicU64 = AtomicU64::new(0);
 
 pub(crate) struct Uring {
-    ring: Ring,
+    pub(super) ring: Ring,
     pub(crate) opcodes: [u64; 4],
     has_files: bool,
     pub(super) system_calls: u64,
@@ -53,6 +53,7 @@ impl Uring {
     /// calls (EINTR in the host's own epoll_wait), some milliseconds after the ring was closed.
     pub(crate) fn create_of_the_floor(config: Config) -> Result<(Uring, Queues), Errno> {
         let floor = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
+        let floor = floor & !config.excluded;
         match Self::create(Config { required: config.required | floor, ..config }) {
             Err(Errno::EINVAL) => Err(Errno::ENOSYS),
             made => made,
