@@ -3,14 +3,13 @@
 //! that nobody wants. Results are spelled as the contract's line 17 says.
 
 use crate::engine::Engine;
-use crate::engine::cancel::{INTERNAL, WAKE};
-use crate::engine::descriptors::Left;
-use crate::engine::slots::{index_of, phase, state};
+use crate::engine::cancel::{INSTALL, INTERNAL, WAKE};
+use crate::engine::descriptors::{DIRECT, Left};
+use crate::engine::slots::{Slot, index_of, phase, state};
 use crate::op::{self, traits};
 use crate::sys::descriptor;
 use crate::sys::entry::{Cqe, Opcode, Sqe, cqe_flags};
 use crate::sys::errno::Errno;
-use crate::sys::message;
 use crate::sys::poller::can_be_watched;
 use crate::sys::thread;
 
@@ -31,8 +30,27 @@ pub(crate) struct Delivery {
     pub result: i32,
     pub flags: u32,
     pub extra: u64,
-    /// The result is a new descriptor.
-    pub brings: bool,
+    /// Of an operation of several steps: how much was transferred, whatever the result is.
+    pub moved: Option<u64>,
+    pub brings: Brings,
+}
+
+/// Descriptors that come with a result. The engine's until the caller is told of it.
+#[derive(Clone, Copy)]
+pub(crate) enum Brings {
+    Nothing,
+    One(i32),
+    Two([i32; 2]),
+}
+
+impl Brings {
+    pub(crate) fn close(self) {
+        match self {
+            Brings::Nothing => {}
+            Brings::One(fd) => descriptor::close(fd),
+            Brings::Two(pair) => pair.into_iter().for_each(descriptor::close),
+        }
+    }
 }
 
 /// The same without what only a record needs.
@@ -54,7 +72,7 @@ pub(crate) struct Current {
 impl Current {
     pub(crate) const NONE: Current = Current { id: 0, result: 0 };
 
-    /// How much was transferred.
+    /// How much was transferred, by an operation of one step.
     pub(crate) fn bytes(&self) -> u64 {
         self.result.max(0) as u64
     }
@@ -76,8 +94,7 @@ pub(crate) struct Record {
     pub result: i32,
     pub flags: u32,
     pub extra: u64,
-    /// The result is a new descriptor, the engine's until the record is taken.
-    pub brings: bool,
+    pub brings: Brings,
 }
 
 impl Engine {
@@ -127,6 +144,8 @@ impl Engine {
             if cqe.flags & MORE == 0 && !self.destroying {
                 self.watch_wake();
             }
+        } else if cqe.user_data == INSTALL {
+            self.installed = Some(cqe.result);
         } else if cqe.user_data & INTERNAL != 0 {
             self.cancel_answered(cqe.user_data & !INTERNAL, cqe.result);
         }
@@ -134,6 +153,9 @@ impl Engine {
 
     /// Polls the wake-up descriptor, so that a message ends the backend's wait.
     pub(crate) fn watch_wake(&mut self) {
+        if self.backend.wakes_itself() {
+            return;
+        }
         let mut sqe = Sqe { user_data: WAKE, ..Sqe::default() };
         op::poll::wake_poll(&mut sqe, self.wake_fd);
         self.backend.stage(&sqe.into());
@@ -141,6 +163,9 @@ impl Engine {
 
     fn complete_carefully(&mut self, index: u32, cqe: Cqe) -> Option<Delivery> {
         let slot = self.slots.at(index);
+        if self.cold.get(slot).is_some_and(|cold| cold.steps.is_some()) {
+            return self.complete_step(index, cqe);
+        }
         let mut flags = cqe.flags & cqe_flags::PUBLIC;
         // The kernel ends a multishot without an error when it had to leave the fast path: to the
         // caller it is one operation. But a file that knows no changes is always ready.
@@ -150,7 +175,7 @@ impl Engine {
             let cold = self.cold.of(slot);
             if flags & MORE != 0 {
                 cold.goes_on = true;
-            } else if !is_over && (cold.goes_on || !polls || can_be_watched(slot.fd)) {
+            } else if !is_over && (cold.goes_on || !polls || knows_changes(slot.fd)) {
                 cold.goes_on = false;
                 self.tally.rearms();
                 self.start(index);
@@ -171,7 +196,7 @@ impl Engine {
     }
 
     /// What a last result is called, given who asked for the end: contract, line 17.
-    fn spell(&self, index: u32, result: i32) -> (i32, u32) {
+    pub(crate) fn spell(&self, index: u32, result: i32) -> (i32, u32) {
         let interrupted = Errno::is_interruption(result);
         if !interrupted && result != Errno::ECANCELED.status() {
             return (result, 0);
@@ -194,7 +219,7 @@ impl Engine {
             self.member_ended(index);
         }
         let slot = self.slots.at(index);
-        if slot.has(traits::HEADER_OUT) && result >= 0 {
+        if slot.has(traits::OUTPUTS) && result >= 0 {
             self.write_outputs(index);
         }
         if self.slots.at(index).has(state::SIGPIPE) && result == Errno::EPIPE.status() {
@@ -206,16 +231,19 @@ impl Engine {
         delivery
     }
 
-    /// Copies the outputs of a received message's header to the caller's.
+    /// Copies outputs from the engine's copy to the caller's.
     fn write_outputs(&mut self, index: u32) {
         let slot = self.slots.at(index);
-        let discarded = slot.has(state::DISCARD);
+        let discarded = self.is_unwanted(slot);
         let cold = self.cold.of(slot);
-        if let (Some(out), Some(copy)) = (cold.header_out, cold.copy.as_deref()) {
+        if cold.direct != 0 {
+            return self.write_direct_pair(index, discarded);
+        }
+        if let (Some(outputs), Some(copy)) = (cold.outputs, cold.copy.as_deref()) {
             if discarded {
-                message::close_passed_descriptors(copy);
+                outputs.discard(copy);
             } else {
-                out.write_back(copy);
+                outputs.write_back(copy);
             }
         }
     }
@@ -224,13 +252,15 @@ impl Engine {
     pub(crate) fn tell(
         &mut self, index: u32, result: i32, flags: u32, extra: u64,
     ) -> Option<Delivery> {
+        let result = self.direct_result(index, result);
         let slot = self.slots.at(index);
-        let brings = slot.has(traits::GIVES_DESCRIPTOR) && result >= 0;
-        // Nobody reaps while the context is being destroyed, and nobody is called after a panic.
-        let unwanted = self.mute || (self.destroying && slot.callback == REAP);
-        if slot.has(state::DISCARD) || unwanted {
-            if brings {
-                descriptor::close(result);
+        if self.is_unwanted(slot) {
+            if slot.has(traits::GIVES_DESCRIPTOR) && result >= 0 {
+                if self.is_direct(slot) {
+                    self.release_direct(index, result);
+                } else {
+                    descriptor::close(result);
+                }
             }
             return None;
         }
@@ -239,7 +269,30 @@ impl Engine {
         }
         let id = self.slots.id(index);
         let (callback, user_data) = (slot.callback, slot.user_data);
-        Some(Delivery { callback, user_data, id, result, flags, extra, brings })
+        let brings = if result >= 0 { self.brought(slot, result) } else { Brings::Nothing };
+        let steps = self.cold.get(slot).and_then(|cold| cold.steps.as_ref());
+        let moved = steps.map(|steps| steps.moved());
+        Some(Delivery { callback, user_data, id, result, flags, extra, moved, brings })
+    }
+
+    /// Nobody waits for it; nobody reaps while the context is being destroyed, and nobody is called
+    /// after a panic.
+    fn is_unwanted(&self, slot: &Slot) -> bool {
+        slot.has(state::DISCARD) || self.mute || (self.destroying && slot.callback == REAP)
+    }
+
+    /// Slots of the table are not among it: they go with the table.
+    fn brought(&self, slot: &Slot, result: i32) -> Brings {
+        if self.is_direct(slot) {
+            return Brings::Nothing;
+        }
+        if slot.has(traits::GIVES_DESCRIPTOR) {
+            return Brings::One(result);
+        }
+        let outputs = if slot.has(traits::OUTPUTS) { self.cold.get(slot) } else { None };
+        outputs
+            .and_then(|cold| cold.outputs?.pair(cold.copy.as_deref()?))
+            .map_or(Brings::Nothing, Brings::Two)
     }
 
     fn free(&mut self, index: u32) {
@@ -325,8 +378,14 @@ impl Engine {
     }
 }
 
+/// Whether a poll of `fd` that the kernel has ended is worth another; of a direct descriptor nobody
+/// can tell.
+fn knows_changes(fd: i32) -> bool {
+    fd < DIRECT && can_be_watched(fd)
+}
+
 /// How the end of an operation that was asked to end is spelled.
-fn ended(bits: u32) -> (i32, u32) {
+pub(crate) fn ended(bits: u32) -> (i32, u32) {
     if bits & state::EXPIRED != 0 {
         (Errno::ETIMEDOUT.status(), DEADLINE)
     } else if bits & state::CANCELLED != 0 {

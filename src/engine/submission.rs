@@ -4,12 +4,15 @@
 
 use crate::engine::cancel::Why;
 use crate::engine::cold::Cold;
+use crate::engine::descriptors::DIRECT;
 use crate::engine::slots::{OPCODE_SHIFT, Slot, index_of, phase, state};
 use crate::engine::{Engine, chain};
+use crate::op::steps::Steps;
 use crate::op::{self, Fallback, NO_DESCRIPTOR, Operation, traits};
 use crate::sys::entry::{Opcode, Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
-use crate::sys::message::HeaderOut;
+use crate::sys::facility;
+use crate::sys::message::Outputs;
 
 /// Whom to tell. `callback` is a C function's address, or `AIO_CALLBACK_REAP`.
 #[derive(Clone, Copy)]
@@ -25,6 +28,8 @@ pub(crate) struct SubmitOptions {
     pub flags: u32,
     pub timeout_ns: u64,
     pub group: u64,
+    /// Slot of the table of direct descriptors plus one.
+    pub file_slot: u32,
     pub ioprio: u16,
     pub correlation: u64,
 }
@@ -35,12 +40,22 @@ pub(crate) mod submit_flags {
     pub(crate) const HARDLINK: u32 = 2;
     pub(crate) const BARRIER: u32 = 4;
     pub(crate) const ASYNC: u32 = 8;
+    pub(crate) const FIXED_FILE: u32 = 16;
+    pub(crate) const DIRECT: u32 = 32;
     pub(crate) const QUIET: u32 = 64;
     pub(crate) const INHERIT: u32 = 128;
     pub(crate) const SIGPIPE: u32 = 256;
     pub(crate) const TIMEOUT_IDLE: u32 = 512;
-    pub(crate) const ALL: u32 =
-        LINK | HARDLINK | BARRIER | ASYNC | QUIET | INHERIT | SIGPIPE | TIMEOUT_IDLE;
+    pub(crate) const ALL: u32 = LINK
+        | HARDLINK
+        | BARRIER
+        | ASYNC
+        | FIXED_FILE
+        | DIRECT
+        | QUIET
+        | INHERIT
+        | SIGPIPE
+        | TIMEOUT_IDLE;
     pub(crate) const LINKS: u32 = LINK | HARDLINK;
 }
 
@@ -48,10 +63,17 @@ pub(crate) mod submit_flags {
 pub(crate) struct Prepared {
     pub entry: WideSqe,
     pub traits: u32,
+    /// The opcode by which a kernel is known that can do it.
+    pub needs: u8,
     pub fd: i32,
     pub second_fd: i32,
+    /// Where in the table of direct descriptors the result goes, as `op::files` counts; 0: nowhere.
+    pub direct: u32,
     pub copy: Option<crate::engine::arena::Block>,
-    pub header_out: Option<HeaderOut>,
+    pub outputs: Option<Outputs>,
+    pub steps: Option<Steps>,
+    /// A plain call does it at once.
+    pub prompt: bool,
 }
 
 /// Which way a careful submit goes.
@@ -98,7 +120,8 @@ impl Engine {
     pub(crate) fn submit<O: Operation>(&mut self, op: &O, done: Done) -> Result<u64, Errno> {
         let fd = op.descriptor();
         let closes = op.traits() & traits::CLOSES != 0;
-        if !is_plain(op) || !self.backend.has_room() || (closes && !self.descriptors.is_empty(fd)) {
+        let is_odd = fd >= DIRECT || (closes && !self.descriptors.is_empty(fd));
+        if !is_plain(op) || !self.backend.has_room() || is_odd {
             return self.submit_carefully(op, &SubmitOptions::default(), done);
         }
         let (id, slot) = self.slots.take()?;
@@ -131,9 +154,10 @@ impl Engine {
     }
 
     /// Sends submissions and completions through the plain path, or the careful one while a chain
-    /// is open, a barrier waits, or nobody must be called.
+    /// is open, a barrier waits, not everything is allowed, or nobody must be called.
     pub(crate) fn decide_path(&mut self) {
-        self.backend.hold(self.chains.is_open() || !self.barriers.is_empty());
+        let careful = self.chains.is_open() || !self.barriers.is_empty() || self.allowed.is_some();
+        self.backend.hold(careful);
         let plain = self.barriers.is_empty() && !self.mute;
         self.special = if plain { state::SPECIAL } else { !0 };
     }
@@ -153,10 +177,14 @@ impl Engine {
         let prepared = Prepared {
             entry: sqe.into(),
             traits: op.traits(),
+            needs: op.needs() as u8,
             fd: op.descriptor(),
             second_fd: op.second_descriptor(),
+            direct: 0,
             copy,
-            header_out: op.header_out(),
+            outputs: op.outputs(),
+            steps: op.steps(),
+            prompt: op.is_prompt(),
         };
         self.submit_prepared(prepared, options, done)
     }
@@ -172,10 +200,14 @@ impl Engine {
         let prepared = Prepared {
             entry,
             traits: raw.traits(),
+            needs: entry.sqe.opcode,
             fd: raw.descriptor(),
             second_fd: NO_DESCRIPTOR,
+            direct: 0,
             copy: None,
-            header_out: None,
+            outputs: None,
+            steps: None,
+            prompt: false,
         };
         self.submit_prepared(prepared, options, done)
     }
@@ -194,8 +226,14 @@ impl Engine {
     fn try_submit(
         &mut self, prepared: &mut Prepared, options: &SubmitOptions, done: Done,
     ) -> Result<u64, Errno> {
-        apply_options(&mut prepared.entry.sqe, prepared.traits, options)?;
+        let opcode = prepared.entry.sqe.opcode;
+        if self.allowed.is_some_and(|allowed| !facility::contains(&allowed, opcode)) {
+            return Err(Errno::EACCES);
+        }
+        apply_options(prepared, options)?;
+        self.apply_files(prepared, options)?;
         let route = self.route(prepared, options)?;
+        self.begin_steps(prepared)?;
         let index = self.take_slot(prepared.entry.sqe.opcode, prepared.fd, done, options)?;
         let id = self.slots.id(index);
         prepared.entry.sqe.user_data = id;
@@ -208,13 +246,13 @@ impl Engine {
         }
         let closes = prepared.traits & traits::CLOSES != 0;
         match route {
-            Route::Attempt(attempt) => {
-                self.make_ready(index, attempt(&prepared.entry.sqe), 0);
-            }
             Route::Chain { links, barrier } => self.join_chain(index, links, barrier),
             // The number is being closed: to the caller it is as good as closed.
             _ if !closes && !self.list(index) => {
                 self.make_ready(index, Errno::EBADF.status(), 0);
+            }
+            Route::Attempt(attempt) => {
+                self.make_ready(index, attempt(&prepared.entry.sqe), 0);
             }
             Route::Barrier if closes && !self.mark_closing(index) => {}
             Route::Barrier => self.hold_behind_barrier(index),
@@ -234,14 +272,23 @@ impl Engine {
         if chained && (multishot || (barrier && is_open)) {
             return Err(Errno::EINVAL);
         }
+        if let Some(steps) = &prepared.steps
+            && (links == submit_flags::HARDLINK || (links != 0 && !steps.keeps_links()))
+        {
+            return Err(Errno::EINVAL); // The link would not wait for the last step.
+        }
         let opcode = prepared.entry.sqe.opcode;
-        if !self.backend.supports(opcode) {
-            return match op::fallback(opcode) {
-                Some(Fallback::Prompt(call) | Fallback::Brief(call)) if !chained && !barrier => {
-                    Ok(Route::Attempt(call))
+        // A plain call knows no slots of the table.
+        let free = !chained && !barrier && !prepared.uses_table();
+        let is_missing = !self.backend.supports(prepared.needs);
+        if is_missing || (prepared.prompt && free && options.flags & submit_flags::ASYNC == 0) {
+            match op::fallback(opcode) {
+                Some(Fallback::Prompt(call) | Fallback::Brief(call)) if free => {
+                    return Ok(Route::Attempt(call));
                 }
-                _ => Err(Errno::EOPNOTSUPP),
-            };
+                _ if is_missing => return Err(Errno::EOPNOTSUPP),
+                _ => {}
+            }
         }
         Ok(if chained {
             Route::Chain { links, barrier }
@@ -262,9 +309,11 @@ impl Engine {
             || prepared.traits & (traits::CLOSES | traits::REARMS) != 0;
         let is_plain = !keeps_entry
             && !idle
+            && prepared.steps.is_none()
             && epoch == 0
             && prepared.copy.is_none()
             && prepared.second_fd < 0
+            && prepared.direct == 0
             && options.group == 0
             && options.correlation == 0;
         if is_plain {
@@ -273,8 +322,10 @@ impl Engine {
         let cold = Cold {
             entry: prepared.entry,
             copy: prepared.copy.take(),
-            header_out: prepared.header_out,
+            outputs: prepared.outputs,
+            steps: prepared.steps.take(),
             second_fd: prepared.second_fd,
+            direct: prepared.direct,
             group: options.group,
             correlation: options.correlation,
             period_ns: if idle { options.timeout_ns } else { 0 },
@@ -469,9 +520,11 @@ impl Engine {
 #[inline(always)]
 fn is_plain<O: Operation>(op: &O) -> bool {
     op.copied() == 0
-        && O::OPCODE as u8 <= NEWEST_OF_FLOOR
+        && op.needs() as u8 <= NEWEST_OF_FLOOR
         && op.traits() & traits::REARMS == 0
         && op.second_descriptor() == NO_DESCRIPTOR
+        && !op.is_prompt()
+        && op.steps().is_none()
 }
 
 #[inline(always)]
@@ -485,7 +538,8 @@ fn fill_plain<O: Operation>(slot: &mut Slot, op: &O, done: Done, now_ms: u32) {
 }
 
 /// Writes what the options say about the entry itself; refuses what the operation cannot do.
-fn apply_options(sqe: &mut Sqe, traits: u32, options: &SubmitOptions) -> Result<(), Errno> {
+fn apply_options(prepared: &mut Prepared, options: &SubmitOptions) -> Result<(), Errno> {
+    let (sqe, traits) = (&mut prepared.entry.sqe, prepared.traits);
     let has = |flag: u32| options.flags & flag != 0;
     if has(submit_flags::ASYNC) {
         sqe.flags |= sqe_flags::ASYNC;
@@ -497,8 +551,11 @@ fn apply_options(sqe: &mut Sqe, traits: u32, options: &SubmitOptions) -> Result<
         }
         sqe.ioprio = options.ioprio;
     }
-    // Success would bring a descriptor that nobody is told of.
-    let quiet_misused = has(submit_flags::QUIET) && traits & traits::GIVES_DESCRIPTOR != 0;
+    // Success would bring a descriptor that nobody is told of, unless the caller has said where it
+    // goes.
+    let brings = traits & traits::GIVES_DESCRIPTOR != 0
+        || prepared.outputs.is_some_and(|outputs| outputs.are_descriptors());
+    let quiet_misused = has(submit_flags::QUIET) && brings && options.file_slot == 0;
     let idle_misused = has(submit_flags::TIMEOUT_IDLE)
         && (traits & traits::MULTISHOT == 0 || options.timeout_ns == 0);
     let links_both = options.flags & submit_flags::LINKS == submit_flags::LINKS;

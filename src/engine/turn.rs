@@ -8,8 +8,7 @@ use crate::engine::completion::{Current, Delivery, Plain, REAP, Record};
 use crate::engine::handle::Handle;
 use crate::engine::mailbox::{Mailbox, Message};
 use crate::engine::{Engine, Refusal};
-use crate::sys::clock;
-use crate::sys::descriptor;
+use crate::sys::clock::{self, Clock};
 use crate::sys::ring::Wait;
 use std::ffi::c_void;
 
@@ -189,8 +188,10 @@ impl Engine {
         self.take_mail(mailbox);
         self.look_at_coarse_clock(has_staged);
         if !self.wheel.is_empty() || !self.retries.is_empty() {
-            self.budget.now_ns = clock::now_ns();
-            self.now_ms = (self.budget.now_ns / 1_000_000) as u32;
+            self.budget.now_ns = self.now_ns();
+            if self.clock == Clock::Monotonic {
+                self.now_ms = (self.budget.now_ns / 1_000_000) as u32;
+            }
             self.wheel.advance(self.budget.now_ns);
             if !self.retries.is_empty() {
                 self.retry_cancels(self.budget.now_ns);
@@ -224,7 +225,7 @@ impl Engine {
 
     /// Shortens a wait to the next deadline or repetition.
     fn limit_wait(&mut self, wait: Wait) -> Wait {
-        let now_ns = clock::now_ns();
+        let now_ns = self.now_ns();
         let retry = self.retry_cancels(now_ns).unwrap_or(u64::MAX);
         let due_ns = self.wheel.next_ns().unwrap_or(u64::MAX).min(retry);
         if due_ns == u64::MAX {
@@ -313,17 +314,21 @@ impl Engine {
         if delivery.callback == REAP {
             return self.deliver_record(delivery);
         }
-        let Delivery { callback, user_data, id, result, flags, .. } = delivery;
+        let Delivery { callback, user_data, id, result, flags, moved, .. } = delivery;
         self.current = Current { id, result };
+        if let Some(bytes) = moved {
+            self.moved = (id, bytes);
+        }
         Call::Callback(Plain { callback, user_data, result, flags })
     }
 
     #[cold]
     #[inline(never)]
     fn deliver_record(&mut self, delivery: Delivery) -> Call {
-        let Delivery { user_data, id, result, flags, brings, .. } = delivery;
+        let Delivery { user_data, id, result, flags, moved, brings, .. } = delivery;
         let is_wide = self.granted().cqe_size == 32;
-        let extra = if is_wide { delivery.extra } else { result.max(0) as u64 };
+        let plain = if is_wide { delivery.extra } else { result.max(0) as u64 };
+        let extra = moved.unwrap_or(plain);
         self.records.push_back(Record { user_data, id, result, flags, extra, brings });
         if self.is_clogged() {
             self.budget.stash = 0;
@@ -362,7 +367,7 @@ impl Engine {
             self.enter_backend(Wait::Poll)?;
         }
         self.place_timers();
-        let late = self.wheel.next_ns().is_some_and(|due_ns| due_ns <= clock::now_ns());
+        let late = self.wheel.next_ns().is_some_and(|due_ns| due_ns <= self.now_ns());
         if self.has_work() || self.backend.has_staged() || self.backend.has_more() || late {
             return Ok(true);
         }
@@ -377,7 +382,7 @@ impl Engine {
         }
         let retry = self.retries.iter().map(|retry| retry.due_ns).min();
         let due_ns = self.wheel.next_ns().into_iter().chain(retry).min();
-        let due = due_ns.map(|due_ns| due_ns.saturating_sub(clock::now_ns()));
+        let due = due_ns.map(|due_ns| due_ns.saturating_sub(self.now_ns()));
         due.into_iter().chain(self.backend.patience_ns()).min()
     }
 
@@ -389,9 +394,7 @@ impl Engine {
 
     /// Drops what nobody has reaped.
     pub(crate) fn drop_records(&mut self) {
-        for record in self.records.drain(..).filter(|record| record.brings) {
-            descriptor::close(record.result);
-        }
+        self.records.drain(..).for_each(|record| record.brings.close());
     }
 
     pub(crate) fn has_records(&self) -> bool {

@@ -6,8 +6,8 @@ use crate::ffi::submit::aio_submit_options;
 use crate::op::net::Address;
 use crate::sys::entry::{Sqe, WideSqe};
 use crate::sys::errno::Errno;
-use crate::sys::message::{HeaderOut, Message, iovec, msghdr, sockaddr};
-use std::ffi::{CStr, c_char};
+use crate::sys::message::{Message, Outputs, iovec, msghdr, sockaddr};
+use std::ffi::{CStr, c_char, c_void};
 use std::ptr::NonNull;
 
 /// Longest path, with its terminator.
@@ -19,28 +19,44 @@ const VECTORS_MAX: usize = 1024;
 const ADDRESS_MAX: u32 = 128;
 const CONTROL_MAX: usize = 64 * 1024;
 
-/// Reads a structure that begins with its own size: at least `T`'s first version, which so far is
-/// all of it; what is longer must be zero, or it asks for something this version does not know.
+/// Reads a structure that begins with its own size and has not grown since its first version; what
+/// is longer must be zero, or it asks for something this version does not know.
 ///
 /// # Safety
 /// `pointer` is NULL or points to as many bytes as its first word says. `T` is plain integers and
 /// pointers, so that any bytes are a value.
 pub(super) unsafe fn sized<T: Copy>(pointer: *const T) -> Result<T, Errno> {
+    // SAFETY: passed on.
+    unsafe { sized_since(pointer, size_of::<T>()) }
+}
+
+/// The same for a structure whose first version had `first` bytes: what a caller of that time does
+/// not know of is zero.
+///
+/// # Safety
+/// As `sized`; zeroes are a value of every field.
+pub(super) unsafe fn sized_since<T: Copy>(pointer: *const T, first: usize) -> Result<T, Errno> {
     // SAFETY: the caller's promise; the size word comes first.
     unsafe {
         let size = pointer.cast::<u32>().as_ref().ok_or(Errno::EINVAL)?;
         let (size, known) = (*size as usize, size_of::<T>());
-        if size < known {
+        // No version had a size in between.
+        if size != first && size < known {
             return Err(Errno::EINVAL);
         }
         if size > SIZE_MAX {
             return Err(Errno::E2BIG);
         }
-        let tail = std::slice::from_raw_parts(pointer.cast::<u8>().add(known), size - known);
-        if tail.iter().any(|&byte| byte != 0) {
-            return Err(Errno::E2BIG);
+        let from = pointer.cast::<u8>();
+        if size > known {
+            let tail = std::slice::from_raw_parts(from.add(known), size - known);
+            if tail.iter().any(|&byte| byte != 0) {
+                return Err(Errno::E2BIG);
+            }
         }
-        Ok(pointer.read())
+        let mut value = std::mem::MaybeUninit::<T>::zeroed();
+        std::ptr::copy_nonoverlapping(from, value.as_mut_ptr().cast::<u8>(), size.min(known));
+        Ok(value.assume_init())
     }
 }
 
@@ -72,7 +88,6 @@ pub(super) unsafe fn submit_options(
     // SAFETY: passed on.
     let options = unsafe { sized(options) }?;
     let unknown = options.flags & !crate::engine::submit_flags::ALL != 0
-        || options.file_slot != 0
         || options.buf_index != 0
         || options.reserved0 != 0
         || options.reserved != [0; 2];
@@ -83,6 +98,7 @@ pub(super) unsafe fn submit_options(
         flags: options.flags,
         timeout_ns: options.timeout_ns,
         group: options.group,
+        file_slot: options.file_slot,
         ioprio: u16::try_from(options.ioprio).map_err(|_| Errno::EINVAL)?,
         correlation: options.correlation,
     })
@@ -126,6 +142,34 @@ pub(super) unsafe fn path<'a>(path: *const c_char) -> Result<&'a CStr, Errno> {
     if path.to_bytes_with_nul().len() > PATH_MAX { Err(Errno::ENAMETOOLONG) } else { Ok(path) }
 }
 
+/// The bytes of a kernel structure that grows from version to version and whose size the caller
+/// says: `least` of them at least.
+///
+/// # Safety
+/// `pointer` is NULL or points to `size` bytes that stay as they are during the call.
+pub(super) unsafe fn extensible<'a>(
+    pointer: *const u8, size: usize, least: usize,
+) -> Result<&'a [u8], Errno> {
+    if pointer.is_null() || size < least {
+        return Err(Errno::EINVAL);
+    }
+    if size > SIZE_MAX {
+        return Err(Errno::E2BIG);
+    }
+    // SAFETY: the caller's promise.
+    Ok(unsafe { std::slice::from_raw_parts(pointer, size) })
+}
+
+/// # Safety
+/// `pointer` is NULL or points to `count` values that stay as they are during the call.
+pub(super) unsafe fn array<'a, T>(pointer: *const T, count: usize) -> Result<&'a [T], Errno> {
+    if pointer.is_null() {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: the caller's promise.
+    Ok(unsafe { std::slice::from_raw_parts(pointer, count) })
+}
+
 /// # Safety
 /// `vectors` points to `count` vectors, or is NULL.
 pub(super) unsafe fn vectors<'a>(
@@ -139,6 +183,24 @@ pub(super) unsafe fn vectors<'a>(
     }
     // SAFETY: not NULL, the caller's array.
     Ok(unsafe { std::slice::from_raw_parts(vectors, count) })
+}
+
+/// # Safety
+/// `pointer` is NULL or a valid value.
+pub(super) unsafe fn optional<T: Copy>(pointer: *const T) -> Option<T> {
+    // SAFETY: not NULL; C aligns what it likes.
+    if pointer.is_null() { None } else { Some(unsafe { pointer.read_unaligned() }) }
+}
+
+/// # Safety
+/// `pointer` points to `len` bytes that stay as they are during the call, or is NULL.
+pub(super) unsafe fn bytes<'a>(pointer: *const c_void, len: usize) -> Result<&'a [u8], Errno> {
+    buffer(pointer, len)?;
+    if len == 0 {
+        return Ok(&[]);
+    }
+    // SAFETY: the caller's promise.
+    Ok(unsafe { std::slice::from_raw_parts(pointer.cast(), len) })
 }
 
 /// A negative C count is an error.
@@ -192,10 +254,8 @@ pub(super) unsafe fn message<'a>(header: *const msghdr) -> Result<Message<'a>, E
 ///
 /// # Safety
 /// As `message`; the header stays valid until the last callback.
-pub(super) unsafe fn message_out<'a>(
-    header: *mut msghdr,
-) -> Result<(Message<'a>, HeaderOut), Errno> {
+pub(super) unsafe fn message_out<'a>(header: *mut msghdr) -> Result<(Message<'a>, Outputs), Errno> {
     let out = NonNull::new(header).ok_or(Errno::EINVAL)?;
     // SAFETY: passed on.
-    Ok((unsafe { message(header) }?, HeaderOut::new(out)))
+    Ok((unsafe { message(header) }?, Outputs::Header(out)))
 }

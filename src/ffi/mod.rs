@@ -1,5 +1,6 @@
 //! The C ABI: signatures, checks, one call down. No decisions. A file per section of the header;
-//! `arguments` is the one that turns pointers into references, `shielded` the one panic boundary.
+//! `arguments` is the one that turns pointers into references, `shielded` the one panic boundary;
+//! `tuning` reads a context's options.
 
 // The names are C's, in C's spelling.
 #![allow(non_camel_case_types)]
@@ -7,6 +8,7 @@
 #![allow(clippy::missing_safety_doc, clippy::too_many_arguments)]
 
 mod arguments;
+mod tuning;
 
 // The header's sections, in this order.
 pub mod status;
@@ -14,11 +16,17 @@ pub mod ctx;
 pub mod submit;
 pub mod cancel;
 pub mod stats;
+pub mod probe;
 pub mod misc;
+pub mod futex;
 pub mod time;
 pub mod poll;
 pub mod fs;
+pub mod space;
+pub mod path;
 pub mod net;
+pub mod options;
+pub mod files;
 
 use crate::engine::Refusal;
 use crate::engine::handle::Handle;

@@ -1,10 +1,11 @@
 //! Sockets. What the engine makes is close-on-exec, and sends never raise SIGPIPE, unless the
 //! caller opts out (contract, line 16).
 
+use crate::op::steps::Steps;
 use crate::op::{Fallback, Operation, Outcome, STARTED, clamp_length, done, total, traits};
 use crate::sys::entry::{Opcode, Sqe};
 use crate::sys::errno::Errno;
-use crate::sys::message::{HeaderOut, Message, copy_into, flags};
+use crate::sys::message::{Message, Outputs, copy_into, flags};
 use crate::sys::plain;
 use crate::sys::poller::events;
 use std::ffi::c_void;
@@ -408,6 +409,54 @@ impl Operation for Recv {
     }
 }
 
+/// send and recv until all is moved. The kernel goes on by itself as far as it can.
+#[derive(Clone, Copy)]
+pub(crate) struct Exact<const SEND: bool> {
+    pub fd: i32,
+    pub buf: *mut c_void,
+    pub len: usize,
+    pub flags: i32,
+}
+
+impl<const SEND: bool> Exact<SEND> {
+    /// What leaves the meaning of the whole as it is.
+    pub(crate) const FLAGS: i32 = if SEND {
+        flags::MSG_WAITALL | flags::MSG_NOSIGNAL | flags::MSG_MORE | flags::MSG_DONTROUTE
+    } else {
+        flags::MSG_WAITALL
+    };
+}
+
+impl<const SEND: bool> Operation for Exact<SEND> {
+    const OPCODE: Opcode = if SEND { Send::OPCODE } else { Recv::OPCODE };
+    const FALLBACK: Fallback = if SEND { Send::FALLBACK } else { Recv::FALLBACK };
+
+    fn traits(&self) -> u32 {
+        traits::CALLER_MEMORY | if SEND { traits::SENDS } else { 0 }
+    }
+
+    fn descriptor(&self) -> i32 {
+        self.fd
+    }
+
+    fn steps(&self) -> Option<Steps> {
+        Some(Steps::whole(if SEND { "send_all" } else { "recv_exact" }, self.len, true))
+    }
+
+    fn prepare(&self, sqe: &mut Sqe, _: &mut [u64]) {
+        sqe.fd = self.fd;
+        sqe.addr = self.buf as u64;
+        if self.len == 0 {
+            // To receive nothing would wait for something, and to send nothing is a message.
+            sqe.opcode = Opcode::IORING_OP_READ as u8;
+            return;
+        }
+        sqe.len = clamp_length(self.len);
+        let more_flags = if SEND { flags::MSG_NOSIGNAL } else { 0 };
+        sqe.op_flags = (self.flags | flags::MSG_WAITALL | more_flags) as u32;
+    }
+}
+
 /// Copies header, vectors, name and control data: the kernel reads control data again when it
 /// retries, so the copy lives until the last completion.
 #[derive(Clone, Copy)]
@@ -464,7 +513,7 @@ impl Operation for SendMsg<'_> {
 pub(crate) struct RecvMsg<'a> {
     pub fd: i32,
     pub message: Message<'a>,
-    pub out: HeaderOut,
+    pub out: Outputs,
     pub flags: i32,
 }
 
@@ -479,7 +528,7 @@ impl Operation for RecvMsg<'_> {
     const FALLBACK: Fallback = Fallback::Trying(attempt_transfer::<false, true>);
 
     fn traits(&self) -> u32 {
-        traits::CALLER_MEMORY | traits::HEADER_OUT
+        traits::CALLER_MEMORY | traits::OUTPUTS
     }
 
     fn descriptor(&self) -> i32 {
@@ -490,7 +539,7 @@ impl Operation for RecvMsg<'_> {
         self.message.copied()
     }
 
-    fn header_out(&self) -> Option<HeaderOut> {
+    fn outputs(&self) -> Option<Outputs> {
         Some(self.out)
     }
 

@@ -106,6 +106,7 @@ struct call {
     int32_t result;   /* of the newest */
     uint32_t flags;   /* of the newest */
     int64_t sum;      /* of all results */
+    uint64_t bytes;   /* aio_ctx_current_bytes during the newest */
     aio_op_id id;     /* aio_ctx_current_op during the newest */
     aio_ctx *ctx;     /* aio_ctx_current during the newest */
     uint64_t at_ns;   /* when the newest came */
@@ -125,6 +126,10 @@ aio_ctx *make_ctx(void);
 aio_ctx *make_ctx_with(const aio_ctx_options *options);
 void end_ctx(aio_ctx *ctx); /* destroy, which must return 0 */
 bool has_ring(const aio_ctx *ctx);
+/* Skips a test of what the kernel has since a version: everywhere, or where the context is a ring.
+ */
+void needs_linux(int major, int minor);
+void needs_ring_of(const aio_ctx *ctx, int major, int minor);
 /* Skips a test that means nothing without a ring. On epoll a line of differs.txt must say so, with
  * the same reason; a line that no longer holds is a failure too. */
 void needs_ring(const aio_ctx *ctx, const char *reason);

@@ -1,9 +1,11 @@
 /* Every operation of this version: success, each documented error, deadline, destroy in flight,
- * cancel, and the bad arguments that all submit functions share. See operations.h for the table. */
+ * cancel, the bad arguments that all submit functions share, and success through a slot of the
+ * table of direct descriptors. See operations.h for the table of operations. */
 #include "operations.h"
 
 #include <inttypes.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 static void env_open(struct env *e) {
     memset(e, 0, sizeof *e);
@@ -13,9 +15,22 @@ static void env_open(struct env *e) {
 }
 
 static void env_close(struct env *e) {
+    if (e->has_helper) {
+        __atomic_store_n(&e->helper_stops, true, __ATOMIC_RELEASE);
+        CHECK_EQ(pthread_join(e->helper, NULL), 0);
+    }
+    if (e->child) {
+        kill(e->child, SIGKILL);
+        waitpid(e->child, NULL, 0);
+    }
     for (int i = 0; i < e->fd_count; i++)
         if (is_open(e->fds[i]))
             close(e->fds[i]);
+}
+
+void env_start_helper(struct env *e, void *(*body)(void *env)) {
+    CHECK_EQ(pthread_create(&e->helper, NULL, body, e), 0);
+    e->has_helper = true;
 }
 
 int env_keep(struct env *e, int fd) {
@@ -32,6 +47,20 @@ void env_keep_both(struct env *e, const int fds[2]) {
 
 void env_path(const struct env *e, char path[512], const char *name) {
     snprintf(path, 512, "%s/%s-%p-%" PRIu64, temp_dir(), name, (const void *)e, now_ns());
+}
+
+int env_file(struct env *e, char path[512], const char *name, int flags) {
+    env_path(e, path, name);
+    const int fd = env_keep(e, open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    write_all_or_fail(fd, "hello", 5);
+    if (flags == O_RDWR)
+        return fd;
+    return env_keep(e, SYS(open(path, flags | O_CLOEXEC)));
+}
+
+void check_is_zero(struct env *e, int32_t result) {
+    (void)e;
+    CHECK_EQ(result, 0);
 }
 
 void env_no_descriptor_left(const struct env *e) {
@@ -73,11 +102,17 @@ static void check_once(const struct call *call, const struct row *row) {
         CHECK_EQ(call->calls, 1);
 }
 
-/* A result that is a success: its value is checked, and a descriptor is closed. */
-static void take_success(struct attempt *a, const struct row *row, int32_t result) {
-    row->check(&a->env, result);
+static void close_made(struct attempt *a, const struct row *row, int32_t result) {
     if (row->makes_descriptor && is_open(result))
         close(result);
+    for (int i = 0; row->makes_pair && i < 2; i++)
+        SYS(close(a->env.pair[i]));
+}
+
+/* A result that is a success: its value is checked, and what was made is closed. */
+static void take_success(struct attempt *a, const struct row *row, int32_t result) {
+    row->check(&a->env, result);
+    close_made(a, row, result);
 }
 
 /* --- success --------------------------------------------------------------------------------- */
@@ -147,8 +182,8 @@ static void attempt_dump(const struct row *row) {
     CHECK(strstr(text, "987654321") || strstr(text, "3ade68b1"));
     aio_ctx_cancel(a.env.ctx, id);
     await_call(a.env.ctx, &a.call);
-    if (row->makes_descriptor && a.call.result >= 0)
-        close(a.call.result);
+    if (a.call.result >= 0)
+        close_made(&a, row, a.call.result);
     attempt_close(&a);
 }
 
@@ -163,7 +198,7 @@ void operation_succeeds(const void *arg) {
         if (row->unblock)
             attempt_success(row, WITH(.flags = AIO_SUBMIT_ASYNC), true);
     }
-    if (!row->multishot && !row->makes_descriptor)
+    if (!row->multishot && !row->makes_descriptor && !row->makes_pair)
         attempt_quiet(row);
     attempt_record(row);
     attempt_dump(row);
@@ -342,6 +377,140 @@ void operation_refuses_bad_arguments(const void *arg) {
         await_call(ctx, &a.call);
     }
     attempt_close(&a);
+}
+
+/* --- through a slot -------------------------------------------------------------------------- */
+
+/* What has no descriptor that could be a slot, and refuses the flag. */
+static const char *const slotless[] = {
+    "nop",       "timer",      "timer_at",   "interval",    "openat",       "openat2",
+    "statx",     "unlinkat",   "mkdirat",    "renameat",    "symlinkat",    "linkat",
+    "getxattr",  "setxattr",   "madvise",    "socket",      "pipe",         "waitid",
+    "epoll_ctl", "futex_wait", "futex_wake", "futex_waitv", "files_update",
+};
+
+static bool has_slot(const struct row *row) {
+    for (int i = 0; i < COUNT_OF(slotless); i++)
+        if (!strcmp(row->name, slotless[i]))
+            return false;
+    return true;
+}
+
+/* Where the row's submit function finds what AIO_SUBMIT_FIXED_FILE is about. */
+static int *slot_argument(const struct row *row, struct env *e) {
+    if (!strcmp(row->name, "splice") || !strcmp(row->name, "tee"))
+        return &e->other; /* the end that is written to */
+    return strcmp(row->name, "epoll_wait") ? &e->fd : &e->value;
+}
+
+#define SLOT 50 /* no number of a descriptor here */
+
+/* Puts the operation's descriptor into a slot and submits it there. */
+static aio_op_id submit_to_slot(struct attempt *a, const struct row *row, submit_fn submit,
+                                const aio_submit_options *options) {
+    int *fd = slot_argument(row, &a->env);
+    const int kept = *fd;
+    const aio_files_options table = {.size = sizeof table, .count = SLOT + 1};
+    const int32_t registered = aio_files_register(a->env.ctx, &table);
+    if (registered != -EBUSY) { /* the row has its own */
+        CHECK_EQ(registered, 0);
+        CHECK_EQ(aio_files_update(a->env.ctx, SLOT, fd, 1), 1);
+    }
+    *fd = SLOT;
+    const aio_op_id id = submit(&a->env, options, on_call, &a->call);
+    *fd = kept;
+    if (id == -EOPNOTSUPP)
+        needs_ring_of(a->env.ctx, 6, 16);
+    return ID(id);
+}
+
+static void attempt_through_slot(const struct row *row, uint32_t flags, bool waits_first) {
+    struct attempt a;
+    const submit_fn submit = waits_first && row->submit_blocked ? row->submit_blocked : row->submit;
+    attempt_open(&a, waits_first ? row->block : row->setup);
+    a.env.start_ns = now_ns();
+    const aio_op_id id =
+        submit_to_slot(&a, row, submit, WITH(.flags = AIO_SUBMIT_FIXED_FILE | flags));
+    if (waits_first) {
+        check_blocked(a.env.ctx, &a.call);
+        row->unblock(&a.env);
+    }
+    RUN_UNTIL(a.env.ctx, a.call.calls >= 1);
+    CHECK_EQ(a.call.finals, !row->multishot);
+    if (strcmp(row->name, "close")) {
+        take_success(&a, row, a.call.result);
+    } else { /* the slot is empty, and nothing was done to the descriptor */
+        CHECK_EQ(a.call.result, 0);
+        CHECK(is_open(a.env.fd));
+        CHECK_EQ(DO(a.env.ctx, a.call,
+                    aio_submit_close(a.env.ctx, SLOT, WITH(.flags = AIO_SUBMIT_FIXED_FILE), on_call,
+                                     memset(&a.call, 0, sizeof a.call))),
+                 -EBADF);
+    }
+    if (row->multishot) {
+        CHECK_EQ(aio_ctx_cancel(a.env.ctx, id), 0);
+        CHECK_EQ(await_call(a.env.ctx, &a.call), -ECANCELED);
+    }
+    attempt_close(&a);
+}
+
+/* The three ways to end what waits on a slot; the last closes it. */
+static void attempt_ends_of_slot(const struct row *row) {
+    const submit_fn submit = row->submit_blocked ? row->submit_blocked : row->submit;
+    for (int way = 0; way < 3; way++) {
+        struct attempt a;
+        struct call closed = {0};
+        attempt_open(&a, row->block);
+        a.env.start_ns = now_ns();
+        submit_to_slot(&a, row, submit, WITH(.flags = AIO_SUBMIT_FIXED_FILE));
+        check_blocked(a.env.ctx, &a.call);
+        if (way == 0) {
+            char text[2048] = {0};
+            CHECK_GT(aio_ctx_dump(a.env.ctx, text, sizeof text), 0);
+            CHECK(strstr(text, " slot 50 ") != NULL);
+            CHECK_EQ(aio_ctx_cancel_fd(a.env.ctx, SLOT, 0), 0);
+            CHECK_EQ(aio_ctx_cancel_fd(a.env.ctx, SLOT, AIO_CANCEL_FIXED_FILE), 1);
+        } else if (way == 1) {
+            CHECK_EQ(aio_ctx_destroy(a.env.ctx), 0);
+            CHECK_EQ(a.call.flags, AIO_CQE_ABORTED);
+        } else {
+            ID(aio_submit_close(a.env.ctx, SLOT, WITH(.flags = AIO_SUBMIT_FIXED_FILE), on_call,
+                                &closed));
+        }
+        if (way != 1)
+            await_call(a.env.ctx, &a.call);
+        CHECK_EQ(a.call.result, -ECANCELED);
+        CHECK_EQ(a.call.calls, 1);
+        CHECK_EQ(closed.calls, 0);
+        if (way == 2)
+            CHECK_EQ(await_call(a.env.ctx, &closed), 0);
+        if (way != 1)
+            end_ctx(a.env.ctx);
+        env_close(&a.env);
+        CHECK_EQ(open_descriptors(), a.descriptors_before);
+    }
+}
+
+void operation_through_a_slot(const void *arg) {
+    const struct row *row = arg;
+    if (!has_slot(row)) {
+        struct attempt a;
+        attempt_open(&a, row->setup);
+        CHECK_EQ(row->submit(&a.env, WITH(.flags = AIO_SUBMIT_FIXED_FILE), on_call_never, NULL),
+                 -EINVAL);
+        attempt_close(&a);
+        return;
+    }
+    attempt_through_slot(row, 0, false);
+    if (!row->multishot)
+        attempt_through_slot(row, AIO_SUBMIT_ASYNC, false);
+    if (row->unblock) {
+        attempt_through_slot(row, 0, true);
+        if (!row->multishot)
+            attempt_through_slot(row, AIO_SUBMIT_ASYNC, true);
+    }
+    if (row->block)
+        attempt_ends_of_slot(row);
 }
 
 HARNESS_MAIN

@@ -80,10 +80,15 @@ impl Epoll {
 
     #[inline(never)]
     pub(super) fn start(&mut self, queues: &mut Queues, entry: &mut Sqe) {
+        let holds = match self.translate(entry) {
+            Ok(holds) => holds,
+            Err(errno) => return self.end(queues, entry, errno.status(), 0),
+        };
         match self.try_now(queues, entry) {
             Next::End(result) => self.end(queues, entry, result, 0),
             next => {
                 let key = self.watches.waiters.add(entry, Place::Due);
+                self.hold(key, holds);
                 self.put_off(queues, key, next);
             }
         }
@@ -166,18 +171,23 @@ impl Epoll {
         match op::fallback(entry.opcode) {
             Some(Fallback::Trying(attempt)) => self.attempt(entry, attempt, None),
             Some(Fallback::Either { attempt, sleep }) => self.attempt(entry, attempt, Some(sleep)),
-            Some(Fallback::Prompt(call)) => {
-                if entry.opcode == Opcode::IORING_OP_CLOSE as u8 {
-                    self.watches.forget(entry.fd, true);
-                }
-                self.system_calls += 1;
-                Next::End(call(entry))
-            }
+            Some(Fallback::Prompt(call)) => Next::End(self.call(entry, call)),
             Some(Fallback::Sleeping(call)) => Next::Sleep { call, brief: false },
             Some(Fallback::Brief(call)) => Next::Sleep { call, brief: true },
             Some(Fallback::Readiness) => self.poll(entry),
             None => Next::End(self.answer(queues, entry)),
         }
+    }
+
+    fn call(&mut self, entry: &Sqe, call: fn(&Sqe) -> i32) -> i32 {
+        if let Some(slot) = op::files::closed_slot(entry).checked_sub(1) {
+            return self.close_slot(slot);
+        }
+        if entry.opcode == Opcode::IORING_OP_CLOSE as u8 {
+            self.watches.forget(entry.fd, true);
+        }
+        self.system_calls += 1;
+        call(entry)
     }
 
     #[inline(always)]
@@ -361,13 +371,15 @@ impl Epoll {
             let id = entry.user_data;
             self.system_calls += 1;
             match attempt(entry) {
-                Outcome::Done(accepted) if accepted >= 0 => {
-                    self.watches.forget(accepted, false);
-                    self.post(queues, id, accepted, cqe_flags::MORE);
-                }
-                Outcome::Done(failed) => {
-                    self.watches.unlist(key);
-                    return self.finish(queues, key, failed);
+                Outcome::Done(accepted) => {
+                    let entry = *entry;
+                    let placed =
+                        if accepted >= 0 { self.place(&entry, accepted) } else { accepted };
+                    if placed < 0 {
+                        self.watches.unlist(key);
+                        return self.finish(queues, key, placed);
+                    }
+                    self.post(queues, id, placed, cqe_flags::MORE);
                 }
                 _ => return,
             }
@@ -416,9 +428,6 @@ pub(super) fn check(entry: &Sqe) -> Result<(), Errno> {
 
 /// Entry flags that only a ring understands fail as there without what they refer to.
 fn check_flags(entry: &Sqe) -> Result<(), Errno> {
-    if entry.flags & sqe_flags::FIXED_FILE != 0 {
-        return Err(Errno::EBADF);
-    }
-    let known = LINKS | sqe_flags::ASYNC;
+    let known = LINKS | sqe_flags::ASYNC | sqe_flags::FIXED_FILE;
     if entry.flags & !known != 0 { Err(Errno::EINVAL) } else { Ok(()) }
 }
