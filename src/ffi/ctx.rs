@@ -320,7 +320,7 @@ pub unsafe extern "C" fn aio_ctx_reap(
                 result: record.result,
                 flags: record.flags,
                 extra: record.extra,
-                lease: 0,
+                lease: record.brings.lease(),
             };
             // SAFETY: `count` records of `size` bytes are the caller's.
             unsafe { out.byte_add(written as usize * size).write_unaligned(record) };

@@ -173,7 +173,6 @@ static void check_time_and_posts(aio_ctx *ctx) {
     CHECK_GE(timer.at_ns - start, 2 * MS);
     struct poster poster = {.ctx = ctx};
     pthread_t thread;
-    needs_threads_side_by_side();
     CHECK_EQ(pthread_create(&thread, NULL, post_soon, &poster), 0);
     aio_ctx_hold(ctx);
     RUN_UNTIL(ctx, poster.ran == 1);
@@ -573,7 +572,6 @@ static int turns_of_two(aio_ctx *ctx) {
         writer.fds[i] = pairs[i][1];
         ID(aio_submit_recv(ctx, pairs[i][0], &bytes[i], 1, 0, NULL, on_call, &recvs[i]));
     }
-    needs_threads_side_by_side();
     CHECK_EQ(pthread_create(&thread, NULL, write_twice, &writer), 0);
     while (recvs[0].finals + recvs[1].finals < 2) {
         CHECK_GT(aio_ctx_run_once(ctx, 20000 * (int64_t)MS), 0);
