@@ -233,34 +233,46 @@ fn attempt_connect(sqe: &mut Sqe) -> Outcome {
 /// `ioprio` bit of a transfer that asks to wait for readiness first, which is no more than a hint.
 const POLL_FIRST: u16 = 1;
 
+/// Bit of the entry's last word: what a receive with MSG_WAITALL brought at last was cut.
+const CUT: u64 = STARTED << 1;
+
 /// Sends and receives. With MSG_WAITALL a short transfer of a stream goes on.
 fn attempt_transfer<const WRITE: bool, const MESSAGE: bool>(sqe: &mut Sqe) -> Outcome {
     if sqe.ioprio & !POLL_FIRST != 0 {
         return Outcome::Done(Errno::EINVAL.status()); // Multishot and bundles need a ring.
     }
     let asked = sqe.op_flags as i32;
+    let all = asked & flags::MSG_WAITALL != 0;
     let mut flags = asked | flags::MSG_DONTWAIT;
     if WRITE {
         flags |= flags::MSG_NOSIGNAL;
     }
     loop {
+        let mut is_cut = false;
         let done = done(sqe);
         let result = match (MESSAGE, WRITE) {
             (true, _) if done != 0 => plain::message_rest::<WRITE>(sqe.fd, sqe.addr, done, flags),
             (true, true) => plain::sendmsg(sqe.fd, sqe.addr, flags),
             (true, false) => plain::recvmsg(sqe.fd, sqe.addr, flags),
             (false, true) => plain::send(sqe.fd, sqe.addr + done, sqe.len - done as u32, flags),
-            (false, false) => plain::recv(sqe.fd, sqe.addr + done, sqe.len - done as u32, flags),
+            (false, false) if all => {
+                let rest = (sqe.addr + done, sqe.len - done as u32);
+                plain::recv_telling(sqe.fd, rest, flags, &mut is_cut)
+            }
+            (false, false) => plain::recv(sqe.fd, sqe.addr, sqe.len, flags),
         };
         match Errno::check(result) {
             Ok(moved) => {
-                let goes_on = asked & flags::MSG_WAITALL != 0
+                let goes_on = all
                     && asked & flags::MSG_PEEK == 0
                     && !(MESSAGE && !WRITE && plain::has_control(sqe.addr))
                     && moved > 0
                     && done + (moved as u64) < capacity::<MESSAGE>(sqe)
                     && plain::waits_for_all(sqe.fd);
                 if !goes_on {
+                    if all && (is_cut || (MESSAGE && !WRITE && plain::is_cut(sqe.addr))) {
+                        sqe.pad |= CUT;
+                    }
                     return Outcome::Done(total(sqe, moved));
                 }
                 sqe.pad += moved as u64;
@@ -323,13 +335,14 @@ pub(crate) fn drains(sqe: &Sqe, result: i32) -> bool {
         && sqe.op_flags as i32 & SPECIAL == 0
 }
 
-/// Whether a transfer of `moved` bytes is less than its MSG_WAITALL wanted.
+/// Whether a transfer of `moved` bytes is less than its MSG_WAITALL wanted, or is cut.
 pub(crate) fn falls_short(sqe: &Sqe, moved: u64) -> bool {
     const SEND: u8 = Opcode::IORING_OP_SEND as u8;
     const RECV: u8 = Opcode::IORING_OP_RECV as u8;
     const SENDMSG: u8 = Opcode::IORING_OP_SENDMSG as u8;
     const RECVMSG: u8 = Opcode::IORING_OP_RECVMSG as u8;
     let wanted = match sqe.opcode {
+        RECV | RECVMSG if sqe.pad & CUT != 0 => return true,
         SEND | RECV => capacity::<false>(sqe),
         // With control data, rings do not wait for all.
         RECVMSG if plain::has_control(sqe.addr) => return false,

@@ -13,6 +13,9 @@ pub(crate) use libc::{IPPROTO_TCP, RWF_NOWAIT};
 /// The longest transfer of one call.
 const LENGTH_MAX: u64 = 0x7fff_f000;
 
+/// Data or control data did not fit.
+const CUT: i32 = libc::MSG_TRUNC | libc::MSG_CTRUNC;
+
 /// The offset that means the file's own position.
 pub(crate) const CURRENT: u64 = u64::MAX;
 
@@ -40,6 +43,17 @@ pub(crate) fn send(fd: i32, addr: u64, len: u32, flags: i32) -> i32 {
 
 pub(crate) fn recvmsg(fd: i32, header: u64, flags: i32) -> i32 {
     plain(libc::SYS_recvmsg, [number(fd), header, flags as u64, 0, 0, 0])
+}
+
+/// recv that says whether it has cut what there was.
+pub(crate) fn recv_telling(fd: i32, to: (u64, u32), flags: i32, is_cut: &mut bool) -> i32 {
+    let mut vector = iovec { iov_base: to.0 as *mut libc::c_void, iov_len: to.1 as usize };
+    // SAFETY: zeroes are a valid header.
+    let mut header = unsafe { std::mem::zeroed::<msghdr>() };
+    (header.msg_iov, header.msg_iovlen) = (&raw mut vector, 1);
+    let result = recvmsg(fd, &raw mut header as u64, flags);
+    *is_cut = header.msg_flags & CUT != 0;
+    result
 }
 
 pub(crate) fn sendmsg(fd: i32, header: u64, flags: i32) -> i32 {
@@ -332,6 +346,11 @@ pub(crate) fn has_control(header: u64) -> bool {
     !header_at(header).msg_control.is_null()
 }
 
+/// Whether the message that was received at last was cut.
+pub(crate) fn is_cut(header: u64) -> bool {
+    header_at(header).msg_flags & CUT != 0
+}
+
 /// What a receive of nothing leaves in the header at `header`, which the kernel has read before.
 pub(crate) fn end_message(header: u64, flags: i32) {
     // SAFETY: the engine's copy, or a raw entry's own header, which is the engine's to write to
@@ -356,17 +375,31 @@ pub(crate) fn transfer_rest<const WRITE: bool>(
     transfer::<WRITE>(fd, rest.as_ptr() as u64, rest.len() as u32, offset, flags)
 }
 
-/// Carries on with the buffers of a message behind the first `done` bytes. Its name and control
-/// data belonged to the first call.
+/// Carries on with the buffers of a message behind the first `done` bytes. A send's name and control
+/// data belonged to the first call; a receive's flags, and whether there is a name, are those of the
+/// last one. (The name itself is the same for all pieces of a stream.)
 pub(crate) fn message_rest<const WRITE: bool>(fd: i32, header: u64, done: u64, flags: i32) -> i32 {
     let whole = header_at(header);
     let mut vectors =
         rest_of(vectors_at(whole.msg_iov as u64, whole.msg_iovlen as u64), done as usize);
-    // SAFETY: zeroes are a valid header.
-    let mut rest = unsafe { std::mem::zeroed::<msghdr>() };
+    // SAFETY: zeroes are a valid header and a valid address.
+    let (mut rest, mut name) =
+        unsafe { (std::mem::zeroed::<msghdr>(), std::mem::zeroed::<libc::sockaddr_storage>()) };
     (rest.msg_iov, rest.msg_iovlen) = (vectors.as_mut_ptr(), vectors.len());
-    let rest = &raw mut rest as u64;
-    if WRITE { sendmsg(fd, rest, flags) } else { recvmsg(fd, rest, flags) }
+    if WRITE {
+        return sendmsg(fd, &raw mut rest as u64, flags);
+    }
+    if !whole.msg_name.is_null() {
+        rest.msg_name = (&raw mut name).cast();
+        rest.msg_namelen = size_of_val(&name) as u32;
+    }
+    let result = recvmsg(fd, &raw mut rest as u64, flags);
+    if result >= 0 {
+        // SAFETY: as for `end_message`.
+        let whole = unsafe { &mut *(header as *mut msghdr) };
+        (whole.msg_namelen, whole.msg_flags) = (rest.msg_namelen, rest.msg_flags);
+    }
+    result
 }
 
 /// The I/O priority of the calling thread, 0 for none of its own; as ioprio_set(2) takes it.
