@@ -321,6 +321,16 @@ pub(crate) fn is_quick(sqe: &Sqe) -> bool {
     sqe.opcode == Opcode::IORING_OP_SEND as u8 || sqe.opcode == Opcode::IORING_OP_RECV as u8
 }
 
+/// A send or receive.
+#[inline(always)]
+pub(crate) fn is_transfer(opcode: u8) -> bool {
+    const SET: u64 = 1 << Opcode::IORING_OP_SEND as u8
+        | 1 << Opcode::IORING_OP_RECV as u8
+        | 1 << Opcode::IORING_OP_SENDMSG as u8
+        | 1 << Opcode::IORING_OP_RECVMSG as u8;
+    opcode < 64 && SET >> opcode & 1 != 0
+}
+
 fn capacity<const MESSAGE: bool>(sqe: &Sqe) -> u64 {
     if MESSAGE { plain::message_len(sqe.addr) } else { sqe.len.into() }
 }

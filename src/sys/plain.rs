@@ -220,6 +220,12 @@ pub(crate) fn is_open(fd: i32) -> bool {
     file_flags(fd).is_ok_and(|flags| flags & libc::O_PATH == 0)
 }
 
+/// Whether `fd` is open for writing, or for reading.
+pub(crate) fn is_open_for(fd: i32, writes: bool) -> bool {
+    let wrong = if writes { libc::O_RDONLY } else { libc::O_WRONLY };
+    file_flags(fd).is_ok_and(|flags| flags & libc::O_PATH == 0 && flags & libc::O_ACCMODE != wrong)
+}
+
 /// Whether reads of `fd` go past the page cache.
 #[inline(always)]
 pub(crate) fn is_direct(fd: i32) -> bool {
@@ -291,6 +297,11 @@ pub(crate) fn waits_for_all(fd: i32) -> bool {
 /// Whether `fd` is a socket that connections come to.
 pub(crate) fn is_listening(fd: i32) -> bool {
     socket_option(fd, libc::SO_ACCEPTCONN) == Some(1)
+}
+
+/// Whether `fd` is a socket, and none that connections come to.
+pub(crate) fn is_unlistening_socket(fd: i32) -> bool {
+    socket_option(fd, libc::SO_ACCEPTCONN) == Some(0)
 }
 
 /// Whether `fd` is a unix socket.

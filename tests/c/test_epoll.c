@@ -1053,6 +1053,53 @@ TEST(a_low_water_mark_does_not_lose_the_last_bytes) {
     end_ctx(ctx);
 }
 
+/* --- what is no longer there ------------------------------------------------------------------ */
+
+/* A number of which the engine knows that there is nothing to receive, and then another file's. */
+static void make_stale(aio_ctx *ctx, int number_of_new, int *number) {
+    const struct source old = open_tcp();
+    warm(ctx, &old);
+    run_for_ms(ctx, 20); /* the registration is proven */
+    *number = old.rd;
+    SYS(dup2(number_of_new, old.rd));
+    SYS(close(old.wr));
+}
+
+TEST(a_read_of_a_number_that_is_now_the_other_end_of_a_pipe_is_ebadf) {
+    aio_ctx *ctx = make_epoll();
+    for (int i = 0; i < 6; i++) { /* found out by a check of those who wait, then by every wait */
+        const struct source source = open_pipe();
+        uint64_t number = 0;
+        int stale;
+        struct call read = {0}, recv = {0};
+        make_stale(ctx, source.wr, &stale);
+        if (i % 2)
+            CHECK_EQ(
+                DO(ctx, recv, aio_submit_recv(ctx, stale, &number, 8, 0, NULL, on_call, &recv)),
+                -ENOTSOCK);
+        CHECK_EQ(DO(ctx, read, aio_submit_read(ctx, stale, &number, 8, HERE, NULL, on_call, &read)),
+                 -EBADF);
+        SYS(close(stale));
+        close_source(&source);
+    }
+    end_ctx(ctx);
+}
+
+/* At once, not when those who wait are checked. */
+TEST(a_poll_for_nothing_of_a_number_that_is_now_a_file_is_refused_by_the_next_turn) {
+    aio_ctx *ctx = make_epoll();
+    const int file = temp_file("file", "x", 1);
+    int stale;
+    struct call poll = {0};
+    make_stale(ctx, file, &stale);
+    ID(aio_submit_poll(ctx, stale, 0, NULL, on_call, &poll));
+    CHECK_EQ(aio_ctx_run_once(ctx, 0), 1);
+    CHECK_EQ(poll.result, -EINVAL);
+    SYS(close(stale));
+    SYS(close(file));
+    end_ctx(ctx);
+}
+
 /* --- files ----------------------------------------------------------------------------------- */
 
 /* Whether the page cache has this byte of the file. */

@@ -1,12 +1,126 @@
-/* What a receive that waits for all leaves behind. The same on both backends: this is what the
- * differential test found. */
+/* What waits and what fails at once, whoever else waits there; and what a receive that waits for
+ * all leaves behind. The same on both backends: these are what the differential test found. */
 #include "harness.h"
 
 #include <stddef.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 
+#define HERE AIO_OFFSET_CURRENT
 #define LINK WITH(.flags = AIO_SUBMIT_LINK)
+
+/* --- at once --------------------------------------------------------------------------------- */
+
+TEST(a_receive_that_is_no_call_of_the_file_fails_although_a_read_waits_there) {
+    aio_ctx *ctx = make_ctx();
+    int pipe_fds[2];
+    make_pipe(pipe_fds);
+    const int files[] = {pipe_fds[0], SYS(eventfd(0, EFD_CLOEXEC))};
+    for (int i = 0; i < COUNT_OF(files); i++) {
+        uint64_t number = 0, other = 0;
+        struct iovec iov = {&other, sizeof other};
+        struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
+        struct call read = {0}, recv = {0}, recvmsg = {0};
+        ID(aio_submit_read(ctx, files[i], &number, 8, HERE, NULL, on_call, &read));
+        check_blocked(ctx, &read);
+        CHECK_EQ(DO(ctx, recv, aio_submit_recv(ctx, files[i], &other, 8, 0, NULL, on_call, &recv)),
+                 -ENOTSOCK);
+        CHECK_EQ(DO(ctx, recvmsg,
+                    aio_submit_recvmsg(ctx, files[i], &header, 0, NULL, on_call, &recvmsg)),
+                 -ENOTSOCK);
+        CHECK_EQ(read.calls, 0);
+        write_all_or_fail(i == 0 ? pipe_fds[1] : files[i], &(uint64_t){7}, 8);
+        CHECK_EQ(await_call(ctx, &read), 8);
+        CHECK_EQ(number, 7);
+    }
+    close(files[1]);
+    close(pipe_fds[0]);
+    close(pipe_fds[1]);
+    end_ctx(ctx);
+}
+
+TEST(a_send_that_is_no_call_of_the_file_fails_although_a_write_waits_there) {
+    aio_ctx *ctx = make_ctx();
+    const uint64_t most = UINT64_MAX - 1, one = 1;
+    const int fd = SYS(eventfd(0, EFD_CLOEXEC));
+    write_all_or_fail(fd, &most, sizeof most);
+    struct iovec iov = {(void *)&one, sizeof one};
+    const struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
+    struct call write = {0}, send = {0}, sendmsg = {0};
+    ID(aio_submit_write(ctx, fd, &one, sizeof one, HERE, NULL, on_call, &write));
+    check_blocked(ctx, &write);
+    CHECK_EQ(DO(ctx, send, aio_submit_send(ctx, fd, &one, 8, 0, NULL, on_call, &send)), -ENOTSOCK);
+    CHECK_EQ(DO(ctx, sendmsg, aio_submit_sendmsg(ctx, fd, &header, 0, NULL, on_call, &sendmsg)),
+             -ENOTSOCK);
+    CHECK_EQ(write.calls, 0);
+    uint64_t sum;
+    read_all_or_fail(fd, &sum, sizeof sum);
+    CHECK_EQ(await_call(ctx, &write), 8);
+    close(fd);
+    end_ctx(ctx);
+}
+
+TEST(a_receive_at_a_listener_fails_although_an_accept_waits_there) {
+    aio_ctx *ctx = make_ctx();
+    struct sockaddr_in addr;
+    const int listener = make_tcp_listener(&addr, 8);
+    char byte;
+    struct call accept = {0}, recv = {0};
+    ID(aio_submit_accept(ctx, listener, NULL, NULL, 0, NULL, on_call, &accept));
+    check_blocked(ctx, &accept);
+    CHECK_EQ(DO(ctx, recv, aio_submit_recv(ctx, listener, &byte, 1, 0, NULL, on_call, &recv)),
+             -ENOTCONN);
+    const int client = tcp_connect_to(&addr);
+    const int server = await_call(ctx, &accept);
+    CHECK_GE(server, 0);
+    close(server);
+    close(client);
+    close(listener);
+    end_ctx(ctx);
+}
+
+/* A socket reports room when there is plenty of it, and takes bytes before. */
+TEST(a_send_is_tried_although_an_earlier_one_found_no_room) {
+    aio_ctx *ctx = make_ctx();
+    int pair[2];
+    static char bytes[4096];
+    make_socket_pair(pair);
+    fill_until_full(pair[0]);
+    struct call waits = {0}, send = {0};
+    const aio_op_id id =
+        ID(aio_submit_send(ctx, pair[0], bytes, sizeof bytes, 0, NULL, on_call, &waits));
+    check_blocked(ctx, &waits);
+    run_for_ms(ctx, 30);
+    CHECK_EQ(aio_ctx_cancel(ctx, id), 0);
+    CHECK_EQ(await_call(ctx, &waits), -ECANCELED);
+    int queued, left;
+    SYS(ioctl(pair[1], FIONREAD, &queued));
+    for (left = queued; left > queued * 3 / 4;) {
+        CHECK_GT(read(pair[1], bytes, sizeof bytes), 0);
+        SYS(ioctl(pair[1], FIONREAD, &left));
+    }
+    CHECK_EQ(DO(ctx, send, aio_submit_send(ctx, pair[0], "x", 1, 0, NULL, on_call, &send)), 1);
+    close(pair[0]);
+    close(pair[1]);
+    end_ctx(ctx);
+}
+
+TEST(a_send_that_waits_ends_with_epipe_when_its_own_socket_is_shut_down) {
+    aio_ctx *ctx = make_ctx();
+    int pair[2];
+    make_socket_pair(pair);
+    fill_until_full(pair[0]);
+    struct call send = {0}, shut = {0};
+    ID(aio_submit_send(ctx, pair[0], "x", 1, 0, NULL, on_call, &send));
+    check_blocked(ctx, &send);
+    CHECK_EQ(DO(ctx, shut, aio_submit_shutdown(ctx, pair[0], SHUT_WR, NULL, on_call, &shut)), 0);
+    CHECK_EQ(await_call(ctx, &send), -EPIPE);
+    close(pair[0]);
+    close(pair[1]);
+    end_ctx(ctx);
+}
 
 /* --- MSG_WAITALL ----------------------------------------------------------------------------- */
 

@@ -11,7 +11,7 @@ mod watches;
 use crate::engine::backend::Driver;
 use crate::engine::backend::epoll::carry::Next;
 use crate::engine::backend::epoll::waiters::Place;
-use crate::engine::backend::epoll::watches::{Changed, Watches};
+use crate::engine::backend::epoll::watches::Watches;
 use crate::engine::pool::{Cancel, Ended, Pool};
 use crate::op;
 use crate::sys::clock;
@@ -41,8 +41,6 @@ pub(super) struct Epoll {
     pool: Pool,
     /// Completions that found no place in the queue.
     overflow: VecDeque<Cqe>,
-    /// Members of chains whose turn has come, and operations that must be tried anew.
-    due: VecDeque<u32>,
     /// Descriptors that were not served to the end.
     again: VecDeque<i32>,
     /// The chain that is being taken in.
@@ -81,7 +79,6 @@ impl Epoll {
             watches,
             pool,
             overflow: VecDeque::new(),
-            due: VecDeque::new(),
             again: VecDeque::new(),
             chain: None,
             ended: Vec::new(),
@@ -109,7 +106,7 @@ impl Epoll {
     }
 
     pub(super) fn has_more(&self) -> bool {
-        self.full || self.checking || !self.due.is_empty() || !self.again.is_empty()
+        self.full || self.checking || !self.watches.due.is_empty() || !self.again.is_empty()
     }
 
     /// Whether a foreign loop waits on the instance's own descriptor, which is ready until all
@@ -232,9 +229,7 @@ impl Epoll {
     }
 
     fn check(&mut self, queues: &mut Queues, all: bool) {
-        let Changed { due, unfinished } = self.watches.check(all);
-        self.checking = unfinished;
-        self.due.extend(due);
+        self.checking = self.watches.check(all);
         self.go_on(queues);
     }
 
@@ -340,7 +335,7 @@ impl Epoll {
 
     fn make_due(&mut self, key: u32) {
         self.watches.waiters.at(key).place = Place::Due;
-        self.due.push_back(key);
+        self.watches.due.push_back(key);
     }
 
     /// The member before `next` has ended.
@@ -362,7 +357,7 @@ impl Epoll {
     /// Starts what is due, and what becomes due by it.
     #[inline(always)]
     fn go_on(&mut self, queues: &mut Queues) {
-        while let Some(key) = self.due.pop_front() {
+        while let Some(key) = self.watches.due.pop_front() {
             self.start_due(queues, key);
         }
     }

@@ -51,7 +51,7 @@ impl Epoll {
             && !watch.is_worth_trying(side)
             && op::may_wait(entry)
         {
-            return self.watches.wait_kept(entry, side);
+            return watch.is_socket() && self.watches.wait_kept(entry, side);
         }
         let Some(result) = op::net::quick(entry) else { return false };
         self.system_calls += 1;
@@ -171,7 +171,12 @@ impl Epoll {
                     self.watches.forget(entry.fd, true);
                 }
                 self.system_calls += 1;
-                Next::End(call(entry))
+                let result = call(entry);
+                if entry.opcode == Opcode::IORING_OP_SHUTDOWN as u8 {
+                    // No event tells those who wait to send.
+                    self.serve(queues, entry.fd, Side::Writers);
+                }
+                Next::End(result)
             }
             Some(Fallback::Sleeping(call)) => Next::Sleep { call, brief: false },
             Some(Fallback::Brief(call)) => Next::Sleep { call, brief: true },
@@ -201,7 +206,10 @@ impl Epoll {
             {
                 return Next::Sleep { call, brief: true };
             }
-            if self.watches.get(entry.fd).is_some_and(|watch| !watch.is_worth_trying(side)) {
+            if let Some(watch) = self.watches.get(entry.fd)
+                && !watch.is_worth_trying(side)
+                && (watch.is_socket() || !op::is_misplaced(entry))
+            {
                 return wait(0, false, false);
             }
         }
@@ -225,7 +233,7 @@ impl Epoll {
                 Next::Wait { side: Side::Exceptions, wanted: 0, sleeps: false, renews: false }
             }
             Outcome::Unready(wanted) => {
-                if op::transfers(entry.opcode)
+                if op::net::is_transfer(entry.opcode)
                     && let Some(watch) = self.watches.get(entry.fd)
                 {
                     watch.found_unready(side);
@@ -246,7 +254,9 @@ impl Epoll {
         let Some(wanted) = op::poll::wanted(entry) else {
             return Next::End(Errno::EINVAL.status());
         };
-        let wait = Next::Wait { side: Side::Pollers, wanted, sleeps: false, renews: false };
+        // Where neither is asked for, a file that cannot be watched looks like one to wait for.
+        let renews = wanted & (events::IN | events::OUT) == 0;
+        let wait = Next::Wait { side: Side::Pollers, wanted, sleeps: false, renews };
         if is_multishot(entry) {
             return wait;
         }
@@ -330,7 +340,7 @@ impl Epoll {
                     }
                 }
                 Outcome::Unready(_) => {
-                    let transfers = op::transfers(waiter.entry.opcode);
+                    let transfers = op::net::is_transfer(waiter.entry.opcode);
                     let Some(watch) = self.watches.get(fd) else { break };
                     if transfers {
                         watch.found_unready(side);
