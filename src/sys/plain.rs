@@ -6,6 +6,7 @@
 use crate::sys::calls::call;
 use crate::sys::errno::Errno;
 use crate::sys::message::{iovec, msghdr};
+use crate::sys::thread;
 use std::sync::OnceLock;
 
 pub(crate) use libc::{IPPROTO_TCP, RWF_NOWAIT};
@@ -105,6 +106,37 @@ pub(crate) fn transfer_one<const WRITE: bool>(
 ) -> i32 {
     let vector = iovec { iov_base: addr as *mut libc::c_void, iov_len: len as usize };
     transfer::<WRITE>(fd, &raw const vector as u64, 1, offset, flags)
+}
+
+/// A transfer of a pipe that does not sleep, of `len` bytes at `addr`, or of as many vectors; for
+/// pipes that do not understand RWF_NOWAIT: all before Linux 6.4, and those that splice(2) has used.
+/// It goes through a description of its own, so that the caller's stays as it is. None: no pipe, or
+/// none that can be opened.
+#[cold]
+pub(crate) fn transfer_on_pipe<const WRITE: bool>(
+    fd: i32, addr: u64, len: u32, vectors: Option<u32>,
+) -> Option<i32> {
+    if kind(fd) != libc::S_IFIFO {
+        return None;
+    }
+    let path = format!("/proc/thread-self/fd/{fd}\0");
+    let mode = if WRITE { libc::O_WRONLY } else { libc::O_RDONLY };
+    let flags = mode | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    let own = openat(libc::AT_FDCWD, path.as_ptr() as u64, flags, 0);
+    if own == -libc::ENXIO {
+        // Nobody reads.
+        thread::raise_sigpipe();
+        return Some(-libc::EPIPE);
+    }
+    if own < 0 {
+        return None;
+    }
+    let result = match vectors {
+        Some(count) => transfer::<WRITE>(own, addr, count, CURRENT, 0),
+        None => transfer_one::<WRITE>(own, addr, len, CURRENT, 0),
+    };
+    close(own);
+    Some(result)
 }
 
 /// A transfer of a socket that does not sleep: of `len` bytes at `addr`, or of as many vectors.
