@@ -135,9 +135,12 @@
 #define AIO_NOEXCEPT
 #endif
 
+struct epoll_event;
+struct futex_waitv;
 struct io_uring_sqe;
 struct iovec;
 struct msghdr;
+struct open_how;
 struct sockaddr;
 struct statx;
 
@@ -200,9 +203,10 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 #define AIO_LOG_INFO 3 /* A log message's level: a decision. */
 
 /*
- * The next operation submitted starts when this one has succeeded. Surprise: fsync, ftruncate,
- * statx, unlinkat, mkdirat, renameat, linkat and symlinkat do not break a chain when they fail:
- * the kernel (6.18) runs the next one all the same.
+ * The next operation submitted starts when this one has succeeded. Surprise: fsync,
+ * sync_file_range, fallocate, ftruncate, madvise, statx, unlinkat, mkdirat, renameat, linkat,
+ * symlinkat and those of extended attributes do not break a chain when they fail: the kernel
+ * (6.18) runs the next one all the same.
  */
 #define AIO_SUBMIT_LINK 1u
 /* The next operation submitted starts when this one has completed, whatever its result. */
@@ -234,6 +238,62 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 #define AIO_CQE_DEADLINE 65536u
 /* A callback's flag: destroy or a broken chain ended the operation, not the caller. */
 #define AIO_CQE_ABORTED 131072u
+
+/* A probe's answer: submitting gives -EOPNOTSUPP. */
+#define AIO_PROBE_NO 0u
+/* A probe's answer: the kernel's ring does it. */
+#define AIO_PROBE_YES 1u
+/* A probe's answer: the engine does it by other means. */
+#define AIO_PROBE_EMULATED 2u
+/* A probe's answer: something else serves better, and aio_submit_raw takes it on a ring. */
+#define AIO_PROBE_SUPERSEDED 3u
+
+/* A probe's reason: none is needed. */
+#define AIO_REASON_NONE 0u
+/* A probe's reason: the kernel is too old, or was built without it. */
+#define AIO_REASON_KERNEL 1u
+/* A probe's reason: a filter for system calls (containers). */
+#define AIO_REASON_SECCOMP 2u
+/* A probe's reason: the sysctl kernel.io_uring_disabled. */
+#define AIO_REASON_SYSCTL 3u
+/* A probe's reason: locked memory (RLIMIT_MEMLOCK), or memory. */
+#define AIO_REASON_MEMLOCK 4u
+/* A probe's reason: no descriptors are left. */
+#define AIO_REASON_LIMIT 5u
+/* A probe's reason: no device here can do it. */
+#define AIO_REASON_HARDWARE 6u
+/* A probe's reason: the epoll backend was asked for, by the context's options or AIO_RS_BACKEND. */
+#define AIO_REASON_ASKED 7u
+/* A probe's reason: this version of the library has no function for it. */
+#define AIO_REASON_LIBRARY 8u
+/* A probe's reason: a security module, or missing privileges. */
+#define AIO_REASON_PERMISSION 9u
+
+/* accept_multishot. Facilities are for aio_probe_facility. */
+#define AIO_FACILITY_MULTISHOT_ACCEPT 0u
+#define AIO_FACILITY_MULTISHOT_RECV 1u
+#define AIO_FACILITY_BUFFER_RINGS 2u
+#define AIO_FACILITY_INCREMENTAL_BUFFERS 3u
+#define AIO_FACILITY_BUNDLES 4u
+#define AIO_FACILITY_DIRECT_DESCRIPTORS 5u
+#define AIO_FACILITY_REGISTERED_BUFFERS 6u
+#define AIO_FACILITY_ZERO_COPY_SEND 7u
+#define AIO_FACILITY_ZERO_COPY_RECV 8u
+#define AIO_FACILITY_SQE128 9u
+#define AIO_FACILITY_CQE32 10u
+#define AIO_FACILITY_SQPOLL 11u
+#define AIO_FACILITY_SQPOLL_SHARE 12u
+#define AIO_FACILITY_IOPOLL 13u
+#define AIO_FACILITY_HYBRID_IOPOLL 14u
+#define AIO_FACILITY_NAPI 15u
+#define AIO_FACILITY_RESIZE 16u
+#define AIO_FACILITY_REGISTERED_WAIT 17u
+#define AIO_FACILITY_MIN_WAIT 18u
+#define AIO_FACILITY_WORKER_LIMITS 19u
+#define AIO_FACILITY_WORKER_AFFINITY 20u
+#define AIO_FACILITY_RESTRICTIONS 21u
+#define AIO_FACILITY_NO_IOWAIT 22u
+#define AIO_FACILITY_CLOCK 23u
 
 /* Stands for the file's own position where an offset is asked for. */
 #define AIO_OFFSET_CURRENT UINT64_MAX
@@ -317,6 +377,33 @@ typedef struct aio_stats {
     uint64_t deadlines; /* Deadlines that passed */
     uint64_t rearms; /* Multishot operations started again by the engine */
 } aio_stats;
+
+/* What aio_probe tells. */
+typedef struct aio_probe_info {
+    uint32_t size; /* sizeof(aio_probe_info) */
+    uint32_t backend; /* AIO_BACKEND_*, the one in use */
+    uint32_t reason; /* AIO_REASON_*, why it is not io_uring */
+    int32_t error; /* What the kernel refused a ring with; 0: it did not, or was not asked */
+    uint32_t kernel_version; /* The running kernel's, `major << 16 | minor` */
+    uint32_t operations; /* Opcodes are the numbers below this */
+    uint32_t facilities; /* Facilities are the numbers below this */
+    uint32_t reserved0; /* 0 */
+    char text[208]; /* The reason in words */
+} aio_probe_info;
+
+/* What aio_probe_op and aio_probe_facility tell. */
+typedef struct aio_probe_result {
+    uint32_t size; /* sizeof(aio_probe_result) */
+    uint32_t status; /* AIO_PROBE_* */
+    uint32_t reason; /* AIO_REASON_*, for anything but a plain yes */
+    int32_t error; /* What the kernel said to it; 0: nothing */
+    uint32_t since; /* The Linux that brought it, `major << 16 | minor` */
+    uint32_t reserved0; /* 0 */
+    char name[32]; /* As in aio_ctx_dump */
+    char functions[192]; /* The functions or options that stand for it */
+    /* The reason in words, and what is done instead; of a facility that works, what it is for */
+    char text[208];
+} aio_probe_result;
 
 /* Options of a submit call; NULL stands for all defaults. */
 typedef struct aio_submit_options {
@@ -627,6 +714,39 @@ int64_t aio_ctx_dump(const aio_ctx *ctx, char *buf, size_t len);
  */
 int32_t aio_ctx_in_flight(const aio_ctx *ctx);
 
+/* ---- probe ----------------------------------------------------------------------------------- */
+
+/*
+ * Which backend a context has, or would have, and why it is not io_uring.
+ *
+ * `ctx`: NULL for what AIO_BACKEND_AUTO gives now, AIO_RS_BACKEND in the environment included; a
+ * ring is made for the question and closed again. `out`: its `size` set by the caller; as much is
+ * written.
+ * Any thread.
+ * Errors: -EINVAL, `out` is NULL or its size below 4, or AIO_RS_BACKEND is none; AIO_EFORKED.
+ */
+int32_t aio_probe(const aio_ctx *ctx, aio_probe_info *out);
+
+/*
+ * Whether and how an operation works, and why not.
+ *
+ * `ctx`: as for aio_probe. `opcode`: IORING_OP_*, below `operations` of aio_probe_info. `out`: as
+ * for aio_probe.
+ * Any thread.
+ * Errors: -ENOENT, no such opcode; as aio_probe.
+ */
+int32_t aio_probe_op(const aio_ctx *ctx, uint32_t opcode, aio_probe_result *out);
+
+/*
+ * Whether something that a ring has beside its operations works, and why not. Rings are made for
+ * the question and closed again.
+ *
+ * `ctx`: as for aio_probe. `facility`: AIO_FACILITY_*. `out`: as for aio_probe.
+ * Any thread.
+ * Errors: -ENOENT, no such facility; as aio_probe.
+ */
+int32_t aio_probe_facility(const aio_ctx *ctx, uint32_t facility, aio_probe_result *out);
+
 /* ---- misc ------------------------------------------------------------------------------------ */
 
 /*
@@ -648,6 +768,115 @@ aio_op_id aio_submit_nop(aio_ctx *ctx, const aio_submit_options *options, aio_ca
  * Surprise: the callback's flags are AIO_CQE_* alone; a provided buffer's id does not get through.
  */
 aio_op_id aio_submit_raw(aio_ctx *ctx, const struct io_uring_sqe *sqe,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Adds, changes or removes a descriptor of an epoll set; completes with 0.
+ *
+ * `event`: copied; may be NULL for EPOLL_CTL_DEL.
+ * Context thread.
+ * Errors: -EINVAL, `event` is NULL and not for EPOLL_CTL_DEL; those of epoll_ctl(2).
+ * Kernel: 5.6.
+ */
+aio_op_id aio_submit_epoll_ctl(aio_ctx *ctx, int epfd, int op, int fd,
+        const struct epoll_event *event, const aio_submit_options *options, aio_callback callback,
+        void *user_data);
+
+/*
+ * Waits for events of an epoll set and takes them; the result is how many, at least 1.
+ *
+ * `events`: room for `maxevents` of them, at least 1; the engine's until the last callback.
+ * Context thread.
+ * Errors: -EINVAL, `events` is NULL or `maxevents` below 1; those of epoll_wait(2); -EOPNOTSUPP,
+ * see Kernel.
+ * Kernel: 6.15; a ring of an older one: -EOPNOTSUPP. There, poll the set's descriptor.
+ */
+aio_op_id aio_submit_epoll_wait(aio_ctx *ctx, int epfd, struct epoll_event *events, int maxevents,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Makes a pipe, close-on-exec unless AIO_SUBMIT_INHERIT; completes with 0.
+ *
+ * `pipefd`: room for two descriptors, written before the callback: first the end that is read;
+ * the engine's until the callback. `flags`: as for pipe2(2). AIO_SUBMIT_QUIET is -EINVAL.
+ * Context thread.
+ * Errors: -EINVAL, `pipefd` is NULL; those of pipe2(2).
+ * Kernel: 6.16; a ring of an older one: a plain call inside the submit, -EOPNOTSUPP in a chain or
+ * with a barrier.
+ */
+aio_op_id aio_submit_pipe(aio_ctx *ctx, int *pipefd, int flags, const aio_submit_options *options,
+        aio_callback callback, void *user_data);
+
+/*
+ * Waits for a child to change its state; completes with 0.
+ *
+ * `idtype`, `id`, `wait_options`: as for waitid(2). `info`: a siginfo_t, the engine's until the
+ * last callback; may be NULL.
+ * Context thread.
+ * Errors: those of waitid(2); -EOPNOTSUPP, see Kernel.
+ * Kernel: 6.7; a ring of an older one: -EOPNOTSUPP. There, poll a pidfd.
+ * Surprise: without a ring it keeps a thread of the pool while it waits, whose own children
+ * (__WNOTHREAD) are none.
+ */
+aio_op_id aio_submit_waitid(aio_ctx *ctx, int idtype, uint32_t id, void *info, int wait_options,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Sends a driver's command to a file: NVMe passthrough, ublk, sockets.
+ *
+ * `cmd`: copied; `cmd_len` bytes, at most 16, in a context with AIO_CTX_SQE128 at most 80; NULL
+ * for none. What it points to belongs to the engine until the last callback. The result and its
+ * meaning are the driver's; the second half of a 32-byte completion is `extra` of a record.
+ * Context thread.
+ * Errors: -EINVAL, `cmd` is NULL or `cmd_len` too large; -EOPNOTSUPP, the file takes no commands,
+ * or there is no ring and it is not SOCKET_URING_OP_SIOCINQ or _SIOCOUTQ (-ENOTSOCK of other files
+ * there); the driver's.
+ * Kernel: 5.19; sockets: 6.7.
+ */
+aio_op_id aio_submit_uring_cmd(aio_ctx *ctx, int fd, uint32_t cmd_op, const void *cmd,
+        size_t cmd_len, const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/* ---- futex ----------------------------------------------------------------------------------- */
+
+/*
+ * Waits while a word has a value; completes with 0 when it was woken.
+ *
+ * `futex`: must stay until the last callback. `mask`: a wake must share a bit of it; not 0.
+ * `flags`: FUTEX2_SIZE_U32, with FUTEX2_PRIVATE where only this process waits and wakes.
+ * Context thread.
+ * Errors: -EINVAL, `futex` is NULL or not aligned, another flag, an empty mask, a value of more
+ * than 32 bits; -EAGAIN, the word has another value; -EFAULT; -EOPNOTSUPP, see Kernel.
+ * Kernel: 6.7; a ring of an older one: -EOPNOTSUPP.
+ * Surprise: without a ring it keeps a thread of the pool (64 at most) while it waits. One that is
+ * cancelled, or meets its deadline, does not break its chain on a ring (6.18): the next one runs.
+ */
+aio_op_id aio_submit_futex_wait(aio_ctx *ctx, uint32_t *futex, uint64_t value, uint64_t mask,
+        uint32_t flags, const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Wakes those who wait on a word; the result is how many.
+ *
+ * `futex`: must stay until the last callback. `count`: at most so many. `mask`: of those waiters
+ * that share a bit of it; not 0. `flags`: as for aio_submit_futex_wait.
+ * Context thread.
+ * Errors: -EINVAL, `futex` is NULL or not aligned, another flag, an empty mask; -EFAULT.
+ * Kernel: 6.7; a ring of an older one: a plain call inside the submit, -EOPNOTSUPP in a chain or
+ * with a barrier.
+ */
+aio_op_id aio_submit_futex_wake(aio_ctx *ctx, uint32_t *futex, uint64_t count, uint64_t mask,
+        uint32_t flags, const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Waits on several words; the result is the index of one that was woken.
+ *
+ * `futexes`: copied; `count` of them, 1 to 128. The words must stay until the last callback.
+ * Context thread.
+ * Errors: -EINVAL, `futexes` is NULL or `count` out of range, another flag, a word that is not
+ * aligned; -EAGAIN, one of the words has another value; -EFAULT; -EOPNOTSUPP, see Kernel.
+ * Kernel: 6.7; a ring of an older one: -EOPNOTSUPP. Without a ring 5.16, and before -EOPNOTSUPP.
+ * Surprise: as for aio_submit_futex_wait.
+ */
+aio_op_id aio_submit_futex_waitv(aio_ctx *ctx, const struct futex_waitv *futexes, uint32_t count,
         const aio_submit_options *options, aio_callback callback, void *user_data);
 
 /* ---- time ------------------------------------------------------------------------------------ */
@@ -718,6 +947,19 @@ aio_op_id aio_submit_poll_multishot(aio_ctx *ctx, int fd, uint32_t events,
  */
 aio_op_id aio_submit_openat(aio_ctx *ctx, int dirfd, const char *path, int flags, uint32_t mode,
         const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Opens a file as `how` says, close-on-exec unless AIO_SUBMIT_INHERIT; the result is the
+ * descriptor.
+ *
+ * `path`, `how`: copied. `size`: sizeof(struct open_how), at least 24, at most 4,096.
+ * Context thread.
+ * Errors: -EINVAL, `path` or `how` is NULL or `size` too small; -E2BIG, `size` too large, or a
+ * field is set that the kernel does not know; -ENAMETOOLONG; those of openat2(2).
+ * Kernel: 5.6.
+ */
+aio_op_id aio_submit_openat2(aio_ctx *ctx, int dirfd, const char *path, const struct open_how *how,
+        size_t size, const aio_submit_options *options, aio_callback callback, void *user_data);
 
 /*
  * Closes a descriptor. Operations in flight on the number are cancelled first, their last
@@ -796,6 +1038,96 @@ aio_op_id aio_submit_fsync(aio_ctx *ctx, int fd, uint32_t flags, const aio_submi
         aio_callback callback, void *user_data);
 
 /*
+ * Moves data between two descriptors, one of which is a pipe; the result is the count.
+ *
+ * `off_in`, `off_out`: AIO_OFFSET_CURRENT for a pipe and for a file's own position. `len`: longer
+ * than 0x7ffff000 is cut. `flags`: SPLICE_F_*.
+ * Context thread.
+ * Errors: those of splice(2).
+ * Kernel: 5.7.
+ * Surprise: always runs on a kernel worker. From an idle socket it waits with the pipe locked, and
+ * an operation on that pipe then stops the context's thread until the socket has data (6.18): poll
+ * the socket first, or use SPLICE_F_NONBLOCK.
+ */
+aio_op_id aio_submit_splice(aio_ctx *ctx, int fd_in, uint64_t off_in, int fd_out, uint64_t off_out,
+        size_t len, uint32_t flags, const aio_submit_options *options, aio_callback callback,
+        void *user_data);
+
+/*
+ * Copies data from one pipe to another without consuming it; the result is the count.
+ *
+ * `len`: longer than 0x7ffff000 is cut. `flags`: SPLICE_F_*.
+ * Context thread.
+ * Errors: those of tee(2).
+ * Kernel: 5.8.
+ * Surprise: always runs on a kernel worker.
+ */
+aio_op_id aio_submit_tee(aio_ctx *ctx, int fd_in, int fd_out, size_t len, uint32_t flags,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/* ---- space ----------------------------------------------------------------------------------- */
+
+/*
+ * Sets a file's length; completes with 0.
+ *
+ * `length`: bytes, at most INT64_MAX.
+ * Context thread.
+ * Errors: -EINVAL, too long; those of ftruncate(2).
+ * Kernel: 6.9; a ring of an older one: a plain call inside the submit, -EOPNOTSUPP in a chain or
+ * with a barrier.
+ */
+aio_op_id aio_submit_ftruncate(aio_ctx *ctx, int fd, uint64_t length,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Allocates, frees or changes space of a file; completes with 0.
+ *
+ * `mode`: FALLOC_FL_* or 0. `offset`, `len`: bytes, at most INT64_MAX.
+ * Context thread.
+ * Errors: -EINVAL, too large; those of fallocate(2).
+ * Kernel: 5.6.
+ */
+aio_op_id aio_submit_fallocate(aio_ctx *ctx, int fd, int mode, uint64_t offset, uint64_t len,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Writes a range of a file's cached pages back; completes with 0.
+ *
+ * `nbytes`: at most 4,294,967,295; 0: to the end. `flags`: SYNC_FILE_RANGE_*.
+ * Context thread.
+ * Errors: -EINVAL, `offset` or `nbytes` too large; those of sync_file_range(2).
+ * Kernel: 5.2.
+ * Surprise: neither metadata nor the device's cache is flushed; see the man page.
+ */
+aio_op_id aio_submit_sync_file_range(aio_ctx *ctx, int fd, uint64_t offset, uint64_t nbytes,
+        uint32_t flags, const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Says how a range of a file will be used; completes with 0.
+ *
+ * `offset`, `len`: bytes, at most INT64_MAX; a `len` of 0: to the end. `advice`: POSIX_FADV_*.
+ * Context thread.
+ * Errors: -EINVAL, too large; those of posix_fadvise(2).
+ * Kernel: 5.6; a `len` above 4,294,967,295: 6.11; a ring of an older one: a plain call inside the
+ * submit, -EOPNOTSUPP in a chain or with a barrier.
+ */
+aio_op_id aio_submit_fadvise(aio_ctx *ctx, int fd, uint64_t offset, uint64_t len, int advice,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Says how a range of memory will be used; completes with 0.
+ *
+ * `addr`: a page's; the range must stay mapped until the last callback. `advice`: MADV_*.
+ * Context thread.
+ * Errors: those of madvise(2).
+ * Kernel: as for aio_submit_fadvise.
+ */
+aio_op_id aio_submit_madvise(aio_ctx *ctx, void *addr, size_t len, int advice,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/* ---- path ------------------------------------------------------------------------------------ */
+
+/*
  * Reads a file's attributes; completes with 0.
  *
  * `path`: copied; may be empty with AT_EMPTY_PATH. `statx_out`: the engine's until the last
@@ -808,17 +1140,6 @@ aio_op_id aio_submit_fsync(aio_ctx *ctx, int fd, uint32_t flags, const aio_submi
 aio_op_id aio_submit_statx(aio_ctx *ctx, int dirfd, const char *path, int flags, uint32_t mask,
         struct statx *statx_out, const aio_submit_options *options, aio_callback callback,
         void *user_data);
-
-/*
- * Sets a file's length; completes with 0.
- *
- * `length`: bytes, at most INT64_MAX.
- * Context thread.
- * Errors: -EINVAL, too long; those of ftruncate(2).
- * Kernel: 6.9; before, a plain call inside the submit.
- */
-aio_op_id aio_submit_ftruncate(aio_ctx *ctx, int fd, uint64_t length,
-        const aio_submit_options *options, aio_callback callback, void *user_data);
 
 /*
  * Removes a name; completes with 0.
@@ -879,19 +1200,56 @@ aio_op_id aio_submit_symlinkat(aio_ctx *ctx, const char *target, int new_dirfd,
         void *user_data);
 
 /*
- * Moves data between two descriptors, one of which is a pipe; the result is the count.
+ * Reads an extended attribute of a path; the result is the value's size.
  *
- * `off_in`, `off_out`: AIO_OFFSET_CURRENT for a pipe and for a file's own position. `len`: longer
- * than 0x7ffff000 is cut. `flags`: SPLICE_F_*.
+ * `path`, `name`: copied. `value`: `size` bytes, the engine's until the last callback; may be NULL
+ * with a size of 0, which asks for the value's size alone.
  * Context thread.
- * Errors: those of splice(2).
- * Kernel: 5.7.
- * Surprise: always runs on a kernel worker. From an idle socket it waits with the pipe locked, and
- * an operation on that pipe then stops the context's thread until the socket has data (6.18): poll
- * the socket first, or use SPLICE_F_NONBLOCK.
+ * Errors: -EINVAL, a NULL; -ENAMETOOLONG, the path's; -ERANGE, `name` empty or longer than 255;
+ * those of getxattr(2), of which -ERANGE also says that `size` is too small.
+ * Kernel: 5.19.
+ * Surprise: follows a symbolic link at the end of `path`, as does aio_submit_setxattr.
  */
-aio_op_id aio_submit_splice(aio_ctx *ctx, int fd_in, uint64_t off_in, int fd_out, uint64_t off_out,
-        size_t len, uint32_t flags, const aio_submit_options *options, aio_callback callback,
+aio_op_id aio_submit_getxattr(aio_ctx *ctx, const char *path, const char *name, void *value,
+        size_t size, const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Sets an extended attribute of a path; completes with 0.
+ *
+ * `path`, `name`: copied. `value`: `size` bytes, the engine's until the last callback; may be NULL
+ * with a size of 0. `flags`: XATTR_CREATE, XATTR_REPLACE or 0.
+ * Context thread.
+ * Errors: -EINVAL, a NULL; -E2BIG, `size` above 65,536; -ENAMETOOLONG, the path's; -ERANGE, `name`
+ * empty or longer than 255; those of setxattr(2).
+ * Kernel: 5.19.
+ */
+aio_op_id aio_submit_setxattr(aio_ctx *ctx, const char *path, const char *name, const void *value,
+        size_t size, int flags, const aio_submit_options *options, aio_callback callback,
+        void *user_data);
+
+/*
+ * Reads an extended attribute of a descriptor; the result is the value's size.
+ *
+ * `name`: copied. `value`: as for aio_submit_getxattr.
+ * Context thread.
+ * Errors: -EINVAL, a NULL; -ERANGE, `name` empty or longer than 255, or `size` too small; those of
+ * fgetxattr(2).
+ * Kernel: 5.19.
+ */
+aio_op_id aio_submit_fgetxattr(aio_ctx *ctx, int fd, const char *name, void *value, size_t size,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Sets an extended attribute of a descriptor; completes with 0.
+ *
+ * `name`: copied. `value`, `flags`: as for aio_submit_setxattr.
+ * Context thread.
+ * Errors: -EINVAL, a NULL; -E2BIG, `size` above 65,536; -ERANGE, `name` empty or longer than 255;
+ * those of fsetxattr(2).
+ * Kernel: 5.19.
+ */
+aio_op_id aio_submit_fsetxattr(aio_ctx *ctx, int fd, const char *name, const void *value,
+        size_t size, int flags, const aio_submit_options *options, aio_callback callback,
         void *user_data);
 
 /* ---- net ------------------------------------------------------------------------------------- */
@@ -1026,6 +1384,56 @@ aio_op_id aio_submit_recvmsg(aio_ctx *ctx, int fd, struct msghdr *msg, int flags
  * Kernel: 5.11.
  */
 aio_op_id aio_submit_shutdown(aio_ctx *ctx, int fd, int how, const aio_submit_options *options,
+        aio_callback callback, void *user_data);
+
+/* ---- options --------------------------------------------------------------------------------- */
+
+/*
+ * Sets a socket option; completes with 0.
+ *
+ * `optval`: copied; `optlen` bytes, at most 65,536; may be NULL with 0. What it points to belongs
+ * to the engine until the last callback.
+ * Context thread.
+ * Errors: -EINVAL, `optval` is NULL or `optlen` too large; those of setsockopt(2).
+ * Kernel: any: a plain call inside the submit, before what is submitted and not yet handed over;
+ * only the callback comes later. In a chain, behind a barrier or with AIO_SUBMIT_ASYNC the ring's
+ * form: 6.7 (before, -EOPNOTSUPP), which on many kernels refuses unix sockets with -EOPNOTSUPP.
+ */
+aio_op_id aio_submit_setsockopt(aio_ctx *ctx, int fd, int level, int optname, const void *optval,
+        socklen_t optlen, const aio_submit_options *options, aio_callback callback,
+        void *user_data);
+
+/*
+ * Reads a socket option; the result is the length of its value.
+ *
+ * `optval`: `optlen` bytes, the engine's until the last callback.
+ * Context thread.
+ * Errors: -EINVAL, `optval` is NULL; those of getsockopt(2).
+ * Kernel: as for aio_submit_setsockopt; the ring's form knows the level SOL_SOCKET alone, and says
+ * -EOPNOTSUPP to others.
+ */
+aio_op_id aio_submit_getsockopt(aio_ctx *ctx, int fd, int level, int optname, void *optval,
+        socklen_t optlen, const aio_submit_options *options, aio_callback callback,
+        void *user_data);
+
+/*
+ * Asks how many bytes of a socket wait to be received; the result is the number.
+ *
+ * Context thread.
+ * Errors: -EBADF; -ENOTSOCK; those of the ioctl SIOCINQ, such as -EINVAL of a listening socket.
+ * Kernel: as for aio_submit_setsockopt.
+ */
+aio_op_id aio_submit_socket_inq(aio_ctx *ctx, int fd, const aio_submit_options *options,
+        aio_callback callback, void *user_data);
+
+/*
+ * Asks how many bytes of a socket its peer has not taken; the result is the number.
+ *
+ * Context thread.
+ * Errors: as for aio_submit_socket_inq.
+ * Kernel: as for aio_submit_setsockopt.
+ */
+aio_op_id aio_submit_socket_outq(aio_ctx *ctx, int fd, const aio_submit_options *options,
         aio_callback callback, void *user_data);
 
 #ifdef __cplusplus

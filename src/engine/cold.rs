@@ -5,7 +5,7 @@ use crate::engine::arena::Block;
 use crate::engine::slots::Slot;
 use crate::op::NO_DESCRIPTOR;
 use crate::sys::entry::WideSqe;
-use crate::sys::message::HeaderOut;
+use crate::sys::message::Outputs;
 use slab::Slab;
 
 /// Not, or not any more, in a chain.
@@ -15,7 +15,7 @@ pub(crate) struct Cold {
     /// The entry, for an operation that is held or re-armed.
     pub entry: WideSqe,
     pub copy: Option<Block>,
-    pub header_out: Option<HeaderOut>,
+    pub outputs: Option<Outputs>,
     /// The second descriptor of an operation between two, and its list links.
     pub second_fd: i32,
     pub second_next: u32,
@@ -41,7 +41,7 @@ impl Cold {
         Cold {
             entry: WideSqe::default(),
             copy: None,
-            header_out: None,
+            outputs: None,
             second_fd: NO_DESCRIPTOR,
             second_next: 0,
             second_prev: 0,

@@ -5,12 +5,11 @@
 use crate::engine::Engine;
 use crate::engine::cancel::{INTERNAL, WAKE};
 use crate::engine::descriptors::Left;
-use crate::engine::slots::{index_of, phase, state};
+use crate::engine::slots::{Slot, index_of, phase, state};
 use crate::op::{self, traits};
 use crate::sys::descriptor;
 use crate::sys::entry::{Cqe, Opcode, Sqe, cqe_flags};
 use crate::sys::errno::Errno;
-use crate::sys::message;
 use crate::sys::poller::can_be_watched;
 use crate::sys::thread;
 
@@ -31,8 +30,25 @@ pub(crate) struct Delivery {
     pub result: i32,
     pub flags: u32,
     pub extra: u64,
-    /// The result is a new descriptor.
-    pub brings: bool,
+    pub brings: Brings,
+}
+
+/// Descriptors that come with a result. The engine's until the caller is told of it.
+#[derive(Clone, Copy)]
+pub(crate) enum Brings {
+    Nothing,
+    One(i32),
+    Two([i32; 2]),
+}
+
+impl Brings {
+    pub(crate) fn close(self) {
+        match self {
+            Brings::Nothing => {}
+            Brings::One(fd) => descriptor::close(fd),
+            Brings::Two(pair) => pair.into_iter().for_each(descriptor::close),
+        }
+    }
 }
 
 /// The same without what only a record needs.
@@ -76,8 +92,7 @@ pub(crate) struct Record {
     pub result: i32,
     pub flags: u32,
     pub extra: u64,
-    /// The result is a new descriptor, the engine's until the record is taken.
-    pub brings: bool,
+    pub brings: Brings,
 }
 
 impl Engine {
@@ -194,7 +209,7 @@ impl Engine {
             self.member_ended(index);
         }
         let slot = self.slots.at(index);
-        if slot.has(traits::HEADER_OUT) && result >= 0 {
+        if slot.has(traits::OUTPUTS) && result >= 0 {
             self.write_outputs(index);
         }
         if self.slots.at(index).has(state::SIGPIPE) && result == Errno::EPIPE.status() {
@@ -206,16 +221,16 @@ impl Engine {
         delivery
     }
 
-    /// Copies the outputs of a received message's header to the caller's.
+    /// Copies outputs from the engine's copy to the caller's.
     fn write_outputs(&mut self, index: u32) {
         let slot = self.slots.at(index);
-        let discarded = slot.has(state::DISCARD);
+        let discarded = self.is_unwanted(slot);
         let cold = self.cold.of(slot);
-        if let (Some(out), Some(copy)) = (cold.header_out, cold.copy.as_deref()) {
+        if let (Some(outputs), Some(copy)) = (cold.outputs, cold.copy.as_deref()) {
             if discarded {
-                message::close_passed_descriptors(copy);
+                outputs.discard(copy);
             } else {
-                out.write_back(copy);
+                outputs.write_back(copy);
             }
         }
     }
@@ -225,11 +240,8 @@ impl Engine {
         &mut self, index: u32, result: i32, flags: u32, extra: u64,
     ) -> Option<Delivery> {
         let slot = self.slots.at(index);
-        let brings = slot.has(traits::GIVES_DESCRIPTOR) && result >= 0;
-        // Nobody reaps while the context is being destroyed, and nobody is called after a panic.
-        let unwanted = self.mute || (self.destroying && slot.callback == REAP);
-        if slot.has(state::DISCARD) || unwanted {
-            if brings {
+        if self.is_unwanted(slot) {
+            if slot.has(traits::GIVES_DESCRIPTOR) && result >= 0 {
                 descriptor::close(result);
             }
             return None;
@@ -239,7 +251,24 @@ impl Engine {
         }
         let id = self.slots.id(index);
         let (callback, user_data) = (slot.callback, slot.user_data);
+        let brings = if result >= 0 { self.brought(slot, result) } else { Brings::Nothing };
         Some(Delivery { callback, user_data, id, result, flags, extra, brings })
+    }
+
+    /// Nobody waits for it; nobody reaps while the context is being destroyed, and nobody is called
+    /// after a panic.
+    fn is_unwanted(&self, slot: &Slot) -> bool {
+        slot.has(state::DISCARD) || self.mute || (self.destroying && slot.callback == REAP)
+    }
+
+    fn brought(&self, slot: &Slot, result: i32) -> Brings {
+        if slot.has(traits::GIVES_DESCRIPTOR) {
+            return Brings::One(result);
+        }
+        let outputs = if slot.has(traits::OUTPUTS) { self.cold.get(slot) } else { None };
+        outputs
+            .and_then(|cold| cold.outputs?.pair(cold.copy.as_deref()?))
+            .map_or(Brings::Nothing, Brings::Two)
     }
 
     fn free(&mut self, index: u32) {

@@ -31,6 +31,7 @@ pub(crate) mod handle;
 pub(crate) mod mailbox;
 mod pages;
 mod pool;
+pub(crate) mod probe;
 mod slots;
 mod stats;
 mod submission;
@@ -110,7 +111,7 @@ pub(crate) enum Choice {
 
 impl Choice {
     /// Lets the environment speak for Auto.
-    fn settled(self) -> Result<Choice, Errno> {
+    pub(crate) fn settled(self) -> Result<Choice, Errno> {
         match (self, std::env::var("AIO_RS_BACKEND").as_deref()) {
             (Choice::Auto, Ok("epoll")) => Ok(Choice::Epoll),
             (Choice::Auto, Ok("uring")) => Ok(Choice::Uring),

@@ -9,7 +9,7 @@ use crate::engine::{Engine, chain};
 use crate::op::{self, Fallback, NO_DESCRIPTOR, Operation, traits};
 use crate::sys::entry::{Opcode, Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
-use crate::sys::message::HeaderOut;
+use crate::sys::message::Outputs;
 
 /// Whom to tell. `callback` is a C function's address, or `AIO_CALLBACK_REAP`.
 #[derive(Clone, Copy)]
@@ -48,10 +48,14 @@ pub(crate) mod submit_flags {
 pub(crate) struct Prepared {
     pub entry: WideSqe,
     pub traits: u32,
+    /// The opcode by which a kernel is known that can do it.
+    pub needs: u8,
     pub fd: i32,
     pub second_fd: i32,
     pub copy: Option<crate::engine::arena::Block>,
-    pub header_out: Option<HeaderOut>,
+    pub outputs: Option<Outputs>,
+    /// A plain call does it at once.
+    pub prompt: bool,
 }
 
 /// Which way a careful submit goes.
@@ -153,10 +157,12 @@ impl Engine {
         let prepared = Prepared {
             entry: sqe.into(),
             traits: op.traits(),
+            needs: op.needs() as u8,
             fd: op.descriptor(),
             second_fd: op.second_descriptor(),
             copy,
-            header_out: op.header_out(),
+            outputs: op.outputs(),
+            prompt: op.is_prompt(),
         };
         self.submit_prepared(prepared, options, done)
     }
@@ -172,10 +178,12 @@ impl Engine {
         let prepared = Prepared {
             entry,
             traits: raw.traits(),
+            needs: entry.sqe.opcode,
             fd: raw.descriptor(),
             second_fd: NO_DESCRIPTOR,
             copy: None,
-            header_out: None,
+            outputs: None,
+            prompt: false,
         };
         self.submit_prepared(prepared, options, done)
     }
@@ -194,7 +202,7 @@ impl Engine {
     fn try_submit(
         &mut self, prepared: &mut Prepared, options: &SubmitOptions, done: Done,
     ) -> Result<u64, Errno> {
-        apply_options(&mut prepared.entry.sqe, prepared.traits, options)?;
+        apply_options(prepared, options)?;
         let route = self.route(prepared, options)?;
         let index = self.take_slot(prepared.entry.sqe.opcode, prepared.fd, done, options)?;
         let id = self.slots.id(index);
@@ -208,13 +216,13 @@ impl Engine {
         }
         let closes = prepared.traits & traits::CLOSES != 0;
         match route {
-            Route::Attempt(attempt) => {
-                self.make_ready(index, attempt(&prepared.entry.sqe), 0);
-            }
             Route::Chain { links, barrier } => self.join_chain(index, links, barrier),
             // The number is being closed: to the caller it is as good as closed.
             _ if !closes && !self.list(index) => {
                 self.make_ready(index, Errno::EBADF.status(), 0);
+            }
+            Route::Attempt(attempt) => {
+                self.make_ready(index, attempt(&prepared.entry.sqe), 0);
             }
             Route::Barrier if closes && !self.mark_closing(index) => {}
             Route::Barrier => self.hold_behind_barrier(index),
@@ -235,13 +243,16 @@ impl Engine {
             return Err(Errno::EINVAL);
         }
         let opcode = prepared.entry.sqe.opcode;
-        if !self.backend.supports(opcode) {
-            return match op::fallback(opcode) {
-                Some(Fallback::Prompt(call) | Fallback::Brief(call)) if !chained && !barrier => {
-                    Ok(Route::Attempt(call))
+        let free = !chained && !barrier;
+        let is_missing = !self.backend.supports(prepared.needs);
+        if is_missing || (prepared.prompt && free && options.flags & submit_flags::ASYNC == 0) {
+            match op::fallback(opcode) {
+                Some(Fallback::Prompt(call) | Fallback::Brief(call)) if free => {
+                    return Ok(Route::Attempt(call));
                 }
-                _ => Err(Errno::EOPNOTSUPP),
-            };
+                _ if is_missing => return Err(Errno::EOPNOTSUPP),
+                _ => {}
+            }
         }
         Ok(if chained {
             Route::Chain { links, barrier }
@@ -273,7 +284,7 @@ impl Engine {
         let cold = Cold {
             entry: prepared.entry,
             copy: prepared.copy.take(),
-            header_out: prepared.header_out,
+            outputs: prepared.outputs,
             second_fd: prepared.second_fd,
             group: options.group,
             correlation: options.correlation,
@@ -469,9 +480,10 @@ impl Engine {
 #[inline(always)]
 fn is_plain<O: Operation>(op: &O) -> bool {
     op.copied() == 0
-        && O::OPCODE as u8 <= NEWEST_OF_FLOOR
+        && op.needs() as u8 <= NEWEST_OF_FLOOR
         && op.traits() & traits::REARMS == 0
         && op.second_descriptor() == NO_DESCRIPTOR
+        && !op.is_prompt()
 }
 
 #[inline(always)]
@@ -485,7 +497,8 @@ fn fill_plain<O: Operation>(slot: &mut Slot, op: &O, done: Done, now_ms: u32) {
 }
 
 /// Writes what the options say about the entry itself; refuses what the operation cannot do.
-fn apply_options(sqe: &mut Sqe, traits: u32, options: &SubmitOptions) -> Result<(), Errno> {
+fn apply_options(prepared: &mut Prepared, options: &SubmitOptions) -> Result<(), Errno> {
+    let (sqe, traits) = (&mut prepared.entry.sqe, prepared.traits);
     let has = |flag: u32| options.flags & flag != 0;
     if has(submit_flags::ASYNC) {
         sqe.flags |= sqe_flags::ASYNC;
@@ -498,7 +511,9 @@ fn apply_options(sqe: &mut Sqe, traits: u32, options: &SubmitOptions) -> Result<
         sqe.ioprio = options.ioprio;
     }
     // Success would bring a descriptor that nobody is told of.
-    let quiet_misused = has(submit_flags::QUIET) && traits & traits::GIVES_DESCRIPTOR != 0;
+    let brings = traits & traits::GIVES_DESCRIPTOR != 0
+        || prepared.outputs.is_some_and(|outputs| outputs.are_descriptors());
+    let quiet_misused = has(submit_flags::QUIET) && brings;
     let idle_misused = has(submit_flags::TIMEOUT_IDLE)
         && (traits & traits::MULTISHOT == 0 || options.timeout_ns == 0);
     let links_both = options.flags & submit_flags::LINKS == submit_flags::LINKS;

@@ -9,7 +9,6 @@ use crate::engine::handle::Handle;
 use crate::engine::mailbox::{Mailbox, Message};
 use crate::engine::{Engine, Refusal};
 use crate::sys::clock;
-use crate::sys::descriptor;
 use crate::sys::ring::Wait;
 use std::ffi::c_void;
 
@@ -389,9 +388,7 @@ impl Engine {
 
     /// Drops what nobody has reaped.
     pub(crate) fn drop_records(&mut self) {
-        for record in self.records.drain(..).filter(|record| record.brings) {
-            descriptor::close(record.result);
-        }
+        self.records.drain(..).for_each(|record| record.brings.close());
     }
 
     pub(crate) fn has_records(&self) -> bool {

@@ -6,8 +6,8 @@ use crate::ffi::submit::aio_submit_options;
 use crate::op::net::Address;
 use crate::sys::entry::{Sqe, WideSqe};
 use crate::sys::errno::Errno;
-use crate::sys::message::{HeaderOut, Message, iovec, msghdr, sockaddr};
-use std::ffi::{CStr, c_char};
+use crate::sys::message::{Message, Outputs, iovec, msghdr, sockaddr};
+use std::ffi::{CStr, c_char, c_void};
 use std::ptr::NonNull;
 
 /// Longest path, with its terminator.
@@ -126,6 +126,34 @@ pub(super) unsafe fn path<'a>(path: *const c_char) -> Result<&'a CStr, Errno> {
     if path.to_bytes_with_nul().len() > PATH_MAX { Err(Errno::ENAMETOOLONG) } else { Ok(path) }
 }
 
+/// The bytes of a kernel structure that grows from version to version and whose size the caller
+/// says: `least` of them at least.
+///
+/// # Safety
+/// `pointer` is NULL or points to `size` bytes that stay as they are during the call.
+pub(super) unsafe fn extensible<'a>(
+    pointer: *const u8, size: usize, least: usize,
+) -> Result<&'a [u8], Errno> {
+    if pointer.is_null() || size < least {
+        return Err(Errno::EINVAL);
+    }
+    if size > SIZE_MAX {
+        return Err(Errno::E2BIG);
+    }
+    // SAFETY: the caller's promise.
+    Ok(unsafe { std::slice::from_raw_parts(pointer, size) })
+}
+
+/// # Safety
+/// `pointer` is NULL or points to `count` values that stay as they are during the call.
+pub(super) unsafe fn array<'a, T>(pointer: *const T, count: usize) -> Result<&'a [T], Errno> {
+    if pointer.is_null() {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: the caller's promise.
+    Ok(unsafe { std::slice::from_raw_parts(pointer, count) })
+}
+
 /// # Safety
 /// `vectors` points to `count` vectors, or is NULL.
 pub(super) unsafe fn vectors<'a>(
@@ -139,6 +167,24 @@ pub(super) unsafe fn vectors<'a>(
     }
     // SAFETY: not NULL, the caller's array.
     Ok(unsafe { std::slice::from_raw_parts(vectors, count) })
+}
+
+/// # Safety
+/// `pointer` is NULL or a valid value.
+pub(super) unsafe fn optional<T: Copy>(pointer: *const T) -> Option<T> {
+    // SAFETY: not NULL; C aligns what it likes.
+    if pointer.is_null() { None } else { Some(unsafe { pointer.read_unaligned() }) }
+}
+
+/// # Safety
+/// `pointer` points to `len` bytes that stay as they are during the call, or is NULL.
+pub(super) unsafe fn bytes<'a>(pointer: *const c_void, len: usize) -> Result<&'a [u8], Errno> {
+    buffer(pointer, len)?;
+    if len == 0 {
+        return Ok(&[]);
+    }
+    // SAFETY: the caller's promise.
+    Ok(unsafe { std::slice::from_raw_parts(pointer.cast(), len) })
 }
 
 /// A negative C count is an error.
@@ -192,10 +238,8 @@ pub(super) unsafe fn message<'a>(header: *const msghdr) -> Result<Message<'a>, E
 ///
 /// # Safety
 /// As `message`; the header stays valid until the last callback.
-pub(super) unsafe fn message_out<'a>(
-    header: *mut msghdr,
-) -> Result<(Message<'a>, HeaderOut), Errno> {
+pub(super) unsafe fn message_out<'a>(header: *mut msghdr) -> Result<(Message<'a>, Outputs), Errno> {
     let out = NonNull::new(header).ok_or(Errno::EINVAL)?;
     // SAFETY: passed on.
-    Ok((unsafe { message(header) }?, HeaderOut::new(out)))
+    Ok((unsafe { message(header) }?, Outputs::Header(out)))
 }

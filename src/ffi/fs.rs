@@ -1,11 +1,11 @@
-//! Files and names. Paths, vectors and other small arguments are copied; data buffers belong to the
-//! engine until the last callback.
+//! Files. Paths, vectors and other small arguments are copied; data buffers belong to the engine
+//! until the last callback.
 
 use crate::ffi::submit::{aio_submit_options, submit};
 use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments};
 use crate::op::fs;
 use crate::sys::errno::Errno;
-use crate::sys::message::{iovec, statx};
+use crate::sys::message::{iovec, open_how};
 use std::ffi::{c_char, c_int, c_void};
 
 /// For aio_submit_fsync: fdatasync(2).
@@ -27,6 +27,34 @@ pub unsafe extern "C" fn aio_submit_openat(
         submit(
             ctx,
             || Ok(fs::OpenAt { dirfd, path: arguments::path(path)?, flags, mode }),
+            options,
+            callback,
+            user_data,
+        )
+    }
+}
+
+/// Opens a file as `how` says, close-on-exec unless AIO_SUBMIT_INHERIT; the result is the
+/// descriptor.
+///
+/// `path`, `how`: copied. `size`: sizeof(struct open_how), at least 24, at most 4,096.
+/// Context thread.
+/// Errors: -EINVAL, `path` or `how` is NULL or `size` too small; -E2BIG, `size` too large, or a
+/// field is set that the kernel does not know; -ENAMETOOLONG; those of openat2(2).
+/// Kernel: 5.6.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_submit_openat2(
+    ctx: *mut aio_ctx, dirfd: c_int, path: *const c_char, how: *const open_how, size: usize,
+    options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
+) -> aio_op_id {
+    // SAFETY: the ABI's pointers.
+    unsafe {
+        submit(
+            ctx,
+            || {
+                let how = arguments::extensible(how.cast(), size, size_of::<open_how>())?;
+                Ok(fs::OpenAt2 { dirfd, path: arguments::path(path)?, how })
+            },
             options,
             callback,
             user_data,
@@ -189,189 +217,6 @@ pub unsafe extern "C" fn aio_submit_fsync(
     }
 }
 
-/// Reads a file's attributes; completes with 0.
-///
-/// `path`: copied; may be empty with AT_EMPTY_PATH. `statx_out`: the engine's until the last
-/// callback.
-/// Context thread.
-/// Errors: -EINVAL, `path` or `statx_out` is NULL; -ENAMETOOLONG; those of statx(2).
-/// Kernel: 5.6.
-/// Surprise: always runs on a kernel worker: for a name in the cache the plain call is faster.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn aio_submit_statx(
-    ctx: *mut aio_ctx, dirfd: c_int, path: *const c_char, flags: c_int, mask: u32,
-    statx_out: *mut statx, options: *const aio_submit_options, callback: aio_callback,
-    user_data: *mut c_void,
-) -> aio_op_id {
-    // SAFETY: the ABI's pointers.
-    unsafe {
-        submit(
-            ctx,
-            || {
-                let (path, out) = (arguments::path(path)?, arguments::output(statx_out)?.cast());
-                Ok(fs::Statx { dirfd, path, flags, mask, out })
-            },
-            options,
-            callback,
-            user_data,
-        )
-    }
-}
-
-/// Sets a file's length; completes with 0.
-///
-/// `length`: bytes, at most INT64_MAX.
-/// Context thread.
-/// Errors: -EINVAL, too long; those of ftruncate(2).
-/// Kernel: 6.9; before, a plain call inside the submit.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn aio_submit_ftruncate(
-    ctx: *mut aio_ctx, fd: c_int, length: u64, options: *const aio_submit_options,
-    callback: aio_callback, user_data: *mut c_void,
-) -> aio_op_id {
-    // SAFETY: the ABI's pointers.
-    unsafe {
-        submit(
-            ctx,
-            || {
-                if length > i64::MAX as u64 {
-                    return Err(Errno::EINVAL);
-                }
-                Ok(fs::Ftruncate { fd, length })
-            },
-            options,
-            callback,
-            user_data,
-        )
-    }
-}
-
-/// Removes a name; completes with 0.
-///
-/// `path`: copied. `flags`: 0 or AT_REMOVEDIR.
-/// Context thread.
-/// Errors: -EINVAL, `path` is NULL; -ENAMETOOLONG; those of unlinkat(2).
-/// Kernel: 5.11.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn aio_submit_unlinkat(
-    ctx: *mut aio_ctx, dirfd: c_int, path: *const c_char, flags: c_int,
-    options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
-) -> aio_op_id {
-    // SAFETY: the ABI's pointers.
-    unsafe {
-        submit(
-            ctx,
-            || Ok(fs::UnlinkAt { dirfd, path: arguments::path(path)?, flags }),
-            options,
-            callback,
-            user_data,
-        )
-    }
-}
-
-/// Makes a directory; completes with 0.
-///
-/// `path`: copied.
-/// Context thread.
-/// Errors: -EINVAL, `path` is NULL; -ENAMETOOLONG; those of mkdirat(2).
-/// Kernel: 5.15.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn aio_submit_mkdirat(
-    ctx: *mut aio_ctx, dirfd: c_int, path: *const c_char, mode: u32,
-    options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
-) -> aio_op_id {
-    // SAFETY: the ABI's pointers.
-    unsafe {
-        submit(
-            ctx,
-            || Ok(fs::MkdirAt { dirfd, path: arguments::path(path)?, mode }),
-            options,
-            callback,
-            user_data,
-        )
-    }
-}
-
-/// Renames a file; completes with 0.
-///
-/// `old_path`, `new_path`: copied. `flags`: RENAME_NOREPLACE and so on.
-/// Context thread.
-/// Errors: -EINVAL, a path is NULL; -ENAMETOOLONG; those of renameat2(2).
-/// Kernel: 5.11.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn aio_submit_renameat(
-    ctx: *mut aio_ctx, old_dirfd: c_int, old_path: *const c_char, new_dirfd: c_int,
-    new_path: *const c_char, flags: u32, options: *const aio_submit_options,
-    callback: aio_callback, user_data: *mut c_void,
-) -> aio_op_id {
-    // SAFETY: the ABI's pointers.
-    unsafe {
-        submit(
-            ctx,
-            || {
-                let (old_path, new_path) = (arguments::path(old_path)?, arguments::path(new_path)?);
-                Ok(fs::RenameAt { old_dirfd, old_path, new_dirfd, new_path, flags })
-            },
-            options,
-            callback,
-            user_data,
-        )
-    }
-}
-
-/// Gives a file another name; completes with 0.
-///
-/// `old_path`, `new_path`: copied. `flags`: 0, AT_SYMLINK_FOLLOW or AT_EMPTY_PATH.
-/// Context thread.
-/// Errors: -EINVAL, a path is NULL; -ENAMETOOLONG; those of linkat(2).
-/// Kernel: 5.15.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn aio_submit_linkat(
-    ctx: *mut aio_ctx, old_dirfd: c_int, old_path: *const c_char, new_dirfd: c_int,
-    new_path: *const c_char, flags: c_int, options: *const aio_submit_options,
-    callback: aio_callback, user_data: *mut c_void,
-) -> aio_op_id {
-    // SAFETY: the ABI's pointers.
-    unsafe {
-        submit(
-            ctx,
-            || {
-                let (old_path, new_path) = (arguments::path(old_path)?, arguments::path(new_path)?);
-                Ok(fs::LinkAt { old_dirfd, old_path, new_dirfd, new_path, flags: flags as u32 })
-            },
-            options,
-            callback,
-            user_data,
-        )
-    }
-}
-
-/// Makes a symbolic link; completes with 0.
-///
-/// `target`, `link_path`: copied.
-/// Context thread.
-/// Errors: -EINVAL, a path is NULL; -ENAMETOOLONG; those of symlinkat(2).
-/// Kernel: 5.15.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn aio_submit_symlinkat(
-    ctx: *mut aio_ctx, target: *const c_char, new_dirfd: c_int, link_path: *const c_char,
-    options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
-) -> aio_op_id {
-    // SAFETY: the ABI's pointers.
-    unsafe {
-        submit(
-            ctx,
-            || {
-                let (target, link_path) = (arguments::path(target)?, arguments::path(link_path)?);
-                Ok(fs::SymlinkAt { target, dirfd: new_dirfd, link_path })
-            },
-            options,
-            callback,
-            user_data,
-        )
-    }
-}
-
 /// Moves data between two descriptors, one of which is a pipe; the result is the count.
 ///
 /// `off_in`, `off_out`: AIO_OFFSET_CURRENT for a pipe and for a file's own position. `len`: longer
@@ -396,5 +241,23 @@ pub unsafe extern "C" fn aio_submit_splice(
             callback,
             user_data,
         )
+    }
+}
+
+/// Copies data from one pipe to another without consuming it; the result is the count.
+///
+/// `len`: longer than 0x7ffff000 is cut. `flags`: SPLICE_F_*.
+/// Context thread.
+/// Errors: those of tee(2).
+/// Kernel: 5.8.
+/// Surprise: always runs on a kernel worker.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_submit_tee(
+    ctx: *mut aio_ctx, fd_in: c_int, fd_out: c_int, len: usize, flags: u32,
+    options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
+) -> aio_op_id {
+    // SAFETY: the ABI's pointers.
+    unsafe {
+        submit(ctx, || Ok(fs::Tee { fd_in, fd_out, len, flags }), options, callback, user_data)
     }
 }

@@ -14,11 +14,16 @@ pub mod ctx;
 pub mod submit;
 pub mod cancel;
 pub mod stats;
+pub mod probe;
 pub mod misc;
+pub mod futex;
 pub mod time;
 pub mod poll;
 pub mod fs;
+pub mod space;
+pub mod path;
 pub mod net;
+pub mod options;
 
 use crate::engine::Refusal;
 use crate::engine::handle::Handle;

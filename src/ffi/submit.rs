@@ -7,9 +7,10 @@ use crate::op::Operation;
 use crate::sys::errno::Errno;
 use std::ffi::c_void;
 
-/// The next operation submitted starts when this one has succeeded. Surprise: fsync, ftruncate,
-/// statx, unlinkat, mkdirat, renameat, linkat and symlinkat do not break a chain when they fail:
-/// the kernel (6.18) runs the next one all the same.
+/// The next operation submitted starts when this one has succeeded. Surprise: fsync,
+/// sync_file_range, fallocate, ftruncate, madvise, statx, unlinkat, mkdirat, renameat, linkat,
+/// symlinkat and those of extended attributes do not break a chain when they fail: the kernel
+/// (6.18) runs the next one all the same.
 pub const AIO_SUBMIT_LINK: u32 = 1;
 /// The next operation submitted starts when this one has completed, whatever its result.
 pub const AIO_SUBMIT_HARDLINK: u32 = 2;

@@ -1,24 +1,14 @@
-//! Files and the name space: open, close, read, write, their vector forms, sync, metadata, names,
-//! splice. Offsets of all ones mean the file's own position.
+//! Files: open, close, read, write, their vector forms, space, advice, sync, splice. Offsets of all
+//! ones mean the file's own position.
 
+use crate::op::path::{copy_path, path_size};
 use crate::op::{Fallback, Operation, Outcome, STARTED, clamp_length, done, total, traits};
 use crate::sys::entry::{Opcode, Sqe};
 use crate::sys::errno::Errno;
-use crate::sys::message::{copy_into, flags, iovec, vector_bytes};
+use crate::sys::message::{self, copy_into, flags, iovec, vector_bytes};
 use crate::sys::plain::{self, RWF_NOWAIT};
 use crate::sys::poller::events;
 use std::ffi::{CStr, c_void};
-
-/// Copies a path with its terminator to byte `at`; returns the copy's address.
-fn copy_path(copy: &mut [u64], at: usize, path: &CStr) -> u64 {
-    let bytes = path.to_bytes_with_nul();
-    copy_into(copy, at, bytes.as_ptr().cast(), bytes.len()) as u64
-}
-
-/// Bytes of a path with its terminator.
-fn path_size(path: &CStr) -> usize {
-    path.to_bytes_with_nul().len()
-}
 
 #[derive(Clone, Copy)]
 pub(crate) struct OpenAt<'a> {
@@ -56,6 +46,48 @@ impl Operation for OpenAt<'_> {
         sqe.addr = copy_path(copy, 0, self.path);
         sqe.len = self.mode;
         sqe.op_flags = (self.flags | flags::O_CLOEXEC | flags::O_LARGEFILE) as u32;
+    }
+}
+
+/// openat2, with everything in the caller's `open_how`. Linux 5.6.
+#[derive(Clone, Copy)]
+pub(crate) struct OpenAt2<'a> {
+    pub dirfd: i32,
+    pub path: &'a CStr,
+    pub how: &'a [u8],
+}
+
+impl OpenAt2<'_> {
+    /// Where the flags are in the copy of `open_how`.
+    pub(crate) fn inherit(sqe: &mut Sqe) {
+        message::mask_word(sqe.off, !(flags::O_CLOEXEC as u64));
+    }
+}
+
+impl Operation for OpenAt2<'_> {
+    const OPCODE: Opcode = Opcode::IORING_OP_OPENAT2;
+    const FALLBACK: Fallback =
+        Fallback::Sleeping(|sqe| plain::openat2(sqe.fd, sqe.addr, sqe.off, sqe.len));
+
+    fn traits(&self) -> u32 {
+        traits::GIVES_DESCRIPTOR
+    }
+
+    fn descriptor(&self) -> i32 {
+        self.dirfd
+    }
+
+    fn copied(&self) -> usize {
+        self.how.len() + path_size(self.path)
+    }
+
+    fn prepare(&self, sqe: &mut Sqe, copy: &mut [u64]) {
+        sqe.fd = self.dirfd;
+        sqe.off = copy_into(copy, 0, self.how.as_ptr().cast(), self.how.len()) as u64;
+        sqe.addr = copy_path(copy, self.how.len(), self.path);
+        sqe.len = self.how.len() as u32;
+        // Large files are the kernel's own default here, which O_PATH must not be given.
+        copy[0] |= flags::O_CLOEXEC as u64;
     }
 }
 
@@ -344,184 +376,6 @@ impl Operation for Fsync {
 }
 
 #[derive(Clone, Copy)]
-pub(crate) struct Statx<'a> {
-    pub dirfd: i32,
-    pub path: &'a CStr,
-    pub flags: i32,
-    pub mask: u32,
-    pub out: *mut c_void,
-}
-
-impl Operation for Statx<'_> {
-    const OPCODE: Opcode = Opcode::IORING_OP_STATX;
-    const FALLBACK: Fallback = Fallback::Brief(|sqe| {
-        plain::statx(sqe.fd, sqe.addr, sqe.op_flags as i32, sqe.len, sqe.off)
-    });
-
-    fn traits(&self) -> u32 {
-        traits::CALLER_MEMORY
-    }
-
-    fn descriptor(&self) -> i32 {
-        self.dirfd
-    }
-
-    fn copied(&self) -> usize {
-        path_size(self.path)
-    }
-
-    fn prepare(&self, sqe: &mut Sqe, copy: &mut [u64]) {
-        sqe.fd = self.dirfd;
-        sqe.addr = copy_path(copy, 0, self.path);
-        sqe.len = self.mask;
-        sqe.off = self.out as u64;
-        sqe.op_flags = self.flags as u32;
-    }
-}
-
-/// Linux 6.9; before, a plain call at submit.
-#[derive(Clone, Copy)]
-pub(crate) struct Ftruncate {
-    pub fd: i32,
-    pub length: u64,
-}
-
-impl Operation for Ftruncate {
-    const OPCODE: Opcode = Opcode::IORING_OP_FTRUNCATE;
-    const FALLBACK: Fallback = Fallback::Brief(|sqe| plain::ftruncate(sqe.fd, sqe.off));
-
-    fn descriptor(&self) -> i32 {
-        self.fd
-    }
-
-    fn prepare(&self, sqe: &mut Sqe, _: &mut [u64]) {
-        sqe.fd = self.fd;
-        sqe.off = self.length;
-    }
-}
-
-#[derive(Clone, Copy)]
-pub(crate) struct UnlinkAt<'a> {
-    pub dirfd: i32,
-    pub path: &'a CStr,
-    pub flags: i32,
-}
-
-impl Operation for UnlinkAt<'_> {
-    const OPCODE: Opcode = Opcode::IORING_OP_UNLINKAT;
-    const FALLBACK: Fallback =
-        Fallback::Brief(|sqe| plain::unlinkat(sqe.fd, sqe.addr, sqe.op_flags as i32));
-
-    fn descriptor(&self) -> i32 {
-        self.dirfd
-    }
-
-    fn copied(&self) -> usize {
-        path_size(self.path)
-    }
-
-    fn prepare(&self, sqe: &mut Sqe, copy: &mut [u64]) {
-        sqe.fd = self.dirfd;
-        sqe.addr = copy_path(copy, 0, self.path);
-        sqe.op_flags = self.flags as u32;
-    }
-}
-
-#[derive(Clone, Copy)]
-pub(crate) struct MkdirAt<'a> {
-    pub dirfd: i32,
-    pub path: &'a CStr,
-    pub mode: u32,
-}
-
-impl Operation for MkdirAt<'_> {
-    const OPCODE: Opcode = Opcode::IORING_OP_MKDIRAT;
-    const FALLBACK: Fallback = Fallback::Brief(|sqe| plain::mkdirat(sqe.fd, sqe.addr, sqe.len));
-
-    fn descriptor(&self) -> i32 {
-        self.dirfd
-    }
-
-    fn copied(&self) -> usize {
-        path_size(self.path)
-    }
-
-    fn prepare(&self, sqe: &mut Sqe, copy: &mut [u64]) {
-        sqe.fd = self.dirfd;
-        sqe.addr = copy_path(copy, 0, self.path);
-        sqe.len = self.mode;
-    }
-}
-
-/// renameat2 and linkat: two directories, two paths, flags.
-#[derive(Clone, Copy)]
-pub(crate) struct TwoPaths<'a, const LINK: bool> {
-    pub old_dirfd: i32,
-    pub old_path: &'a CStr,
-    pub new_dirfd: i32,
-    pub new_path: &'a CStr,
-    pub flags: u32,
-}
-
-pub(crate) type RenameAt<'a> = TwoPaths<'a, false>;
-pub(crate) type LinkAt<'a> = TwoPaths<'a, true>;
-
-impl<const LINK: bool> Operation for TwoPaths<'_, LINK> {
-    const OPCODE: Opcode = if LINK { Opcode::IORING_OP_LINKAT } else { Opcode::IORING_OP_RENAMEAT };
-    const FALLBACK: Fallback = Fallback::Brief(|sqe| {
-        let (from, to) = ((sqe.fd, sqe.addr), (sqe.len as i32, sqe.off));
-        let call = if LINK { plain::linkat } else { plain::renameat };
-        call(from, to, sqe.op_flags)
-    });
-
-    fn descriptor(&self) -> i32 {
-        self.old_dirfd
-    }
-
-    fn second_descriptor(&self) -> i32 {
-        self.new_dirfd
-    }
-
-    fn copied(&self) -> usize {
-        path_size(self.old_path) + path_size(self.new_path)
-    }
-
-    fn prepare(&self, sqe: &mut Sqe, copy: &mut [u64]) {
-        sqe.fd = self.old_dirfd;
-        sqe.addr = copy_path(copy, 0, self.old_path);
-        sqe.off = copy_path(copy, path_size(self.old_path), self.new_path);
-        sqe.len = self.new_dirfd as u32;
-        sqe.op_flags = self.flags;
-    }
-}
-
-#[derive(Clone, Copy)]
-pub(crate) struct SymlinkAt<'a> {
-    pub target: &'a CStr,
-    pub dirfd: i32,
-    pub link_path: &'a CStr,
-}
-
-impl Operation for SymlinkAt<'_> {
-    const OPCODE: Opcode = Opcode::IORING_OP_SYMLINKAT;
-    const FALLBACK: Fallback = Fallback::Brief(|sqe| plain::symlinkat(sqe.addr, sqe.fd, sqe.off));
-
-    fn descriptor(&self) -> i32 {
-        self.dirfd
-    }
-
-    fn copied(&self) -> usize {
-        path_size(self.target) + path_size(self.link_path)
-    }
-
-    fn prepare(&self, sqe: &mut Sqe, copy: &mut [u64]) {
-        sqe.fd = self.dirfd;
-        sqe.addr = copy_path(copy, 0, self.target);
-        sqe.off = copy_path(copy, path_size(self.target), self.link_path);
-    }
-}
-
-#[derive(Clone, Copy)]
 pub(crate) struct Splice {
     pub fd_in: i32,
     pub off_in: u64,
@@ -550,6 +404,36 @@ impl Operation for Splice {
         sqe.fd = self.fd_out;
         sqe.off = self.off_out;
         sqe.addr = self.off_in;
+        sqe.len = clamp_length(self.len);
+        sqe.op_flags = self.flags;
+        sqe.splice_fd_in = self.fd_in;
+    }
+}
+
+/// tee(2): from pipe to pipe without consuming. Linux 5.8.
+#[derive(Clone, Copy)]
+pub(crate) struct Tee {
+    pub fd_in: i32,
+    pub fd_out: i32,
+    pub len: usize,
+    pub flags: u32,
+}
+
+impl Operation for Tee {
+    const OPCODE: Opcode = Opcode::IORING_OP_TEE;
+    const FALLBACK: Fallback =
+        Fallback::Sleeping(|sqe| plain::tee(sqe.splice_fd_in, sqe.fd, sqe.len, sqe.op_flags));
+
+    fn descriptor(&self) -> i32 {
+        self.fd_out
+    }
+
+    fn second_descriptor(&self) -> i32 {
+        self.fd_in
+    }
+
+    fn prepare(&self, sqe: &mut Sqe, _: &mut [u64]) {
+        sqe.fd = self.fd_out;
         sqe.len = clamp_length(self.len);
         sqe.op_flags = self.flags;
         sqe.splice_fd_in = self.fd_in;

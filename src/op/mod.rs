@@ -4,13 +4,18 @@
 //! operation waits, is re-armed or moves between backends. Knows nothing of slots or contexts.
 
 pub(crate) mod fs;
+pub(crate) mod futex;
 pub(crate) mod misc;
 pub(crate) mod net;
+pub(crate) mod options;
+pub(crate) mod path;
 pub(crate) mod poll;
+pub(crate) mod space;
+pub(crate) mod table;
 
 use crate::sys::entry::{Opcode, Sqe};
 use crate::sys::errno::Errno;
-use crate::sys::message::{HeaderOut, flags};
+use crate::sys::message::{Outputs, flags};
 use crate::sys::plain;
 use crate::sys::poller::events;
 
@@ -23,8 +28,8 @@ pub(crate) mod traits {
     pub(crate) const GIVES_DESCRIPTOR: u32 = 1 << 9;
     /// The kernel may use memory of the caller's until the last completion.
     pub(crate) const CALLER_MEMORY: u32 = 1 << 10;
-    /// The engine's copy begins with a message header that the kernel writes to.
-    pub(crate) const HEADER_OUT: u32 = 1 << 11;
+    /// The kernel writes to the engine's copy what the caller is to get.
+    pub(crate) const OUTPUTS: u32 = 1 << 11;
     /// Ends a descriptor number.
     pub(crate) const CLOSES: u32 = 1 << 13;
     /// May be ended by the kernel without an error and is then started again.
@@ -32,7 +37,7 @@ pub(crate) mod traits {
     /// Sends to a peer that may be gone. Of interest at submit alone, so not kept.
     pub(crate) const SENDS: u32 = 1;
     /// Those that make a completion more than a callback and a result.
-    pub(crate) const SPECIAL: u32 = MULTISHOT | HEADER_OUT;
+    pub(crate) const SPECIAL: u32 = MULTISHOT | OUTPUTS;
     /// What a slot keeps.
     pub(crate) const KEPT: u32 = 0x6f00;
 }
@@ -84,7 +89,9 @@ pub(crate) fn mark_started(sqe: &mut Sqe) {
 
 /// Whether an open waits for nobody: not one of a FIFO.
 pub(crate) fn is_brief_open(sqe: &Sqe) -> bool {
-    sqe.opcode == Opcode::IORING_OP_OPENAT as u8 && !plain::names_fifo(sqe.fd, sqe.addr)
+    let opens = sqe.opcode == Opcode::IORING_OP_OPENAT as u8
+        || sqe.opcode == Opcode::IORING_OP_OPENAT2 as u8;
+    opens && !plain::names_fifo(sqe.fd, sqe.addr)
 }
 
 /// Bytes transferred by earlier attempts.
@@ -106,6 +113,13 @@ pub(crate) trait Operation {
     /// How it is done without a ring.
     const FALLBACK: Fallback;
 
+    /// The opcode by which a kernel is known that takes these arguments; longer ones, or a command
+    /// of a shared opcode, may have come later than the opcode itself.
+    #[inline(always)]
+    fn needs(&self) -> Opcode {
+        Self::OPCODE
+    }
+
     /// Bits of [`traits`].
     fn traits(&self) -> u32 {
         0
@@ -126,9 +140,15 @@ pub(crate) trait Operation {
         0
     }
 
-    /// Where the outputs of a message header go at completion.
-    fn header_out(&self) -> Option<HeaderOut> {
+    /// Where what the kernel writes to the copy goes at completion.
+    fn outputs(&self) -> Option<Outputs> {
         None
+    }
+
+    /// Whether a plain call does it as well and never sleeps, so that it is made at once where
+    /// nothing speaks against it.
+    fn is_prompt(&self) -> bool {
+        false
     }
 
     /// Writes the entry, zeroed and with its opcode set, and fills `copy`, whose address is stable
@@ -156,9 +176,11 @@ pub(crate) fn has_priority(opcode: u8) -> bool {
 pub(crate) fn inherit(sqe: &mut Sqe) -> bool {
     match sqe.opcode {
         code if code == Opcode::IORING_OP_OPENAT as u8 => fs::OpenAt::inherit(sqe),
+        code if code == Opcode::IORING_OP_OPENAT2 as u8 => fs::OpenAt2::inherit(sqe),
         code if code == Opcode::IORING_OP_SOCKET as u8 => net::Socket::inherit(sqe),
         code if code == Opcode::IORING_OP_ACCEPT as u8 => net::Accept::inherit(sqe),
         code if code == Opcode::IORING_OP_RECVMSG as u8 => net::RecvMsg::inherit(sqe),
+        code if code == Opcode::IORING_OP_PIPE as u8 => misc::Pipe::inherit(sqe),
         _ => return false,
     }
     true
@@ -170,8 +192,8 @@ pub(crate) fn fallback(opcode: u8) -> Option<Fallback> {
 }
 
 /// By opcode.
-static FALLBACKS: [Option<Fallback>; NAMES.len()] = {
-    let mut table = [None; NAMES.len()];
+static FALLBACKS: [Option<Fallback>; table::OPERATIONS.len()] = {
+    let mut table = [None; table::OPERATIONS.len()];
     macro_rules! enter {
         ($($operation:ty),* $(,)?) => {
             $(table[<$operation>::OPCODE as usize] = Some(<$operation>::FALLBACK);)*
@@ -179,22 +201,40 @@ static FALLBACKS: [Option<Fallback>; NAMES.len()] = {
     }
     enter!(
         misc::Nop,
+        misc::EpollCtl,
+        misc::EpollWait,
+        misc::Pipe,
+        misc::WaitId,
+        futex::FutexWait,
+        futex::FutexWake,
+        futex::FutexWaitv,
+        options::SocketOption<true>,
         poll::Poll<false>,
         fs::OpenAt,
+        fs::OpenAt2,
         fs::Close,
         fs::Read,
         fs::Write,
         fs::Readv,
         fs::Writev,
         fs::Fsync,
-        fs::Statx,
-        fs::Ftruncate,
-        fs::UnlinkAt,
-        fs::MkdirAt,
-        fs::RenameAt,
-        fs::LinkAt,
-        fs::SymlinkAt,
+        path::Statx,
+        space::Ftruncate,
+        path::UnlinkAt,
+        path::MkdirAt,
+        path::RenameAt,
+        path::LinkAt,
+        path::SymlinkAt,
         fs::Splice,
+        fs::Tee,
+        space::SyncFileRange,
+        space::Fallocate,
+        space::Fadvise,
+        space::Madvise,
+        path::PathAttribute<true>,
+        path::PathAttribute<false>,
+        path::FileAttribute<true>,
+        path::FileAttribute<false>,
         net::Socket,
         net::Bind,
         net::Listen,
@@ -217,17 +257,21 @@ pub(crate) fn check_plain(sqe: &Sqe) -> Result<(), Errno> {
     const SOCKET: u8 = Opcode::IORING_OP_SOCKET as u8;
     const ACCEPT: u8 = Opcode::IORING_OP_ACCEPT as u8;
     const CLOSE: u8 = Opcode::IORING_OP_CLOSE as u8;
+    const PIPE: u8 = Opcode::IORING_OP_PIPE as u8;
     const SEND: u8 = Opcode::IORING_OP_SEND as u8;
     const FSYNC: u8 = Opcode::IORING_OP_FSYNC as u8;
     const SPLICE: u8 = Opcode::IORING_OP_SPLICE as u8;
+    const TEE: u8 = Opcode::IORING_OP_TEE as u8;
     /// SPLICE_F_*.
     const SPLICE_KNOWN: u32 = 0xf;
     const MADE: i32 = flags::SOCK_CLOEXEC | flags::SOCK_NONBLOCK;
     match sqe.opcode {
         ACCEPT if sqe.op_flags as i32 & !MADE != 0 => Err(Errno::EINVAL),
-        SPLICE if sqe.op_flags & !SPLICE_KNOWN != 0 => Err(Errno::EINVAL),
+        SPLICE | TEE if sqe.op_flags & !SPLICE_KNOWN != 0 => Err(Errno::EINVAL),
         FSYNC if sqe.op_flags & !fs::DATA_ONLY != 0 => Err(Errno::EINVAL),
-        OPENAT | OPENAT2 | SOCKET | ACCEPT | CLOSE if sqe.splice_fd_in != 0 => Err(Errno::ENXIO),
+        OPENAT | OPENAT2 | SOCKET | ACCEPT | CLOSE | PIPE if sqe.splice_fd_in != 0 => {
+            Err(Errno::ENXIO)
+        }
         SEND if sqe.off != 0 || sqe.splice_fd_in != 0 => Err(Errno::EOPNOTSUPP),
         _ if sqe.buf_index != 0 || sqe.personality != 0 => Err(Errno::EINVAL),
         _ => Ok(()),
@@ -325,35 +369,46 @@ pub(crate) fn breaks_chain(sqe: &Sqe, result: i32) -> bool {
     const READV: u8 = Opcode::IORING_OP_READV as u8;
     const WRITEV: u8 = Opcode::IORING_OP_WRITEV as u8;
     const SPLICE: u8 = Opcode::IORING_OP_SPLICE as u8;
+    const TEE: u8 = Opcode::IORING_OP_TEE as u8;
     // Their failures are not marked as such (Linux 6.0 and later).
-    const UNMARKED: [Opcode; 9] = [
-        Opcode::IORING_OP_FSYNC,
-        Opcode::IORING_OP_FTRUNCATE,
-        Opcode::IORING_OP_STATX,
-        Opcode::IORING_OP_UNLINKAT,
-        Opcode::IORING_OP_MKDIRAT,
-        Opcode::IORING_OP_RENAMEAT,
-        Opcode::IORING_OP_LINKAT,
-        Opcode::IORING_OP_SYMLINKAT,
-        Opcode::IORING_OP_SHUTDOWN,
-    ];
-    const NEED_FILE: [Opcode; 3] =
-        [Opcode::IORING_OP_FSYNC, Opcode::IORING_OP_FTRUNCATE, Opcode::IORING_OP_SHUTDOWN];
+    const UNMARKED: u64 = 1 << Opcode::IORING_OP_FSYNC as u8
+        | 1 << Opcode::IORING_OP_SYNC_FILE_RANGE as u8
+        | 1 << Opcode::IORING_OP_FALLOCATE as u8
+        | 1 << Opcode::IORING_OP_FTRUNCATE as u8
+        | 1 << Opcode::IORING_OP_MADVISE as u8
+        | 1 << Opcode::IORING_OP_STATX as u8
+        | 1 << Opcode::IORING_OP_UNLINKAT as u8
+        | 1 << Opcode::IORING_OP_MKDIRAT as u8
+        | 1 << Opcode::IORING_OP_RENAMEAT as u8
+        | 1 << Opcode::IORING_OP_LINKAT as u8
+        | 1 << Opcode::IORING_OP_SYMLINKAT as u8
+        | 1 << Opcode::IORING_OP_GETXATTR as u8
+        | 1 << Opcode::IORING_OP_SETXATTR as u8
+        | 1 << Opcode::IORING_OP_FGETXATTR as u8
+        | 1 << Opcode::IORING_OP_FSETXATTR as u8
+        | 1 << Opcode::IORING_OP_SHUTDOWN as u8;
+    // Those of them that need a file, and have failed when they get none.
+    const NEED_FILE: u64 = 1 << Opcode::IORING_OP_FSYNC as u8
+        | 1 << Opcode::IORING_OP_SYNC_FILE_RANGE as u8
+        | 1 << Opcode::IORING_OP_FALLOCATE as u8
+        | 1 << Opcode::IORING_OP_FTRUNCATE as u8
+        | 1 << Opcode::IORING_OP_FGETXATTR as u8
+        | 1 << Opcode::IORING_OP_FSETXATTR as u8
+        | 1 << Opcode::IORING_OP_SHUTDOWN as u8;
     if result < 0 {
-        let among = |set: &[Opcode]| set.iter().any(|&opcode| opcode as u8 == sqe.opcode);
+        let among = |set: u64| sqe.opcode < 64 && set >> sqe.opcode & 1 != 0;
         return match Errno(-result) {
-            _ if !among(&UNMARKED) => true,
+            _ if !among(UNMARKED) => true,
             // Cancelled before it began.
             Errno::ECANCELED => true,
-            // A file could not be had, or was no socket.
-            Errno::EBADF => among(&NEED_FILE) && !plain::is_open(sqe.fd),
+            Errno::EBADF => among(NEED_FILE) && !plain::is_open(sqe.fd),
             Errno::ENOTSOCK => true,
             _ => false,
         };
     }
     let moved = result as u64;
     match sqe.opcode {
-        READ | WRITE | SPLICE => moved != u64::from(sqe.len),
+        READ | WRITE | SPLICE | TEE => moved != u64::from(sqe.len),
         READV | WRITEV => moved != plain::vectors_len(sqe.addr, sqe.len),
         _ => net::falls_short(sqe, moved),
     }
@@ -361,94 +416,88 @@ pub(crate) fn breaks_chain(sqe: &Sqe, result: i32) -> bool {
 
 /// The name in dumps.
 pub(crate) fn name(opcode: u8) -> &'static str {
-    NAMES.get(usize::from(opcode)).copied().unwrap_or(match opcode {
+    match opcode {
         TIMER => "timer",
         INTERVAL => "interval",
-        _ => "raw",
-    })
+        _ => table::OPERATIONS.get(usize::from(opcode)).map_or("raw", |row| row.name),
+    }
 }
 
 /// Operations of the engine itself, outside the kernel's numbers.
 pub(crate) const TIMER: u8 = 254;
 pub(crate) const INTERVAL: u8 = 255;
 
-/// By opcode, as of Linux 6.16.
-const NAMES: [&str; 63] = [
-    "nop",
-    "readv",
-    "writev",
-    "fsync",
-    "read_fixed",
-    "write_fixed",
-    "poll",
-    "poll_remove",
-    "sync_file_range",
-    "sendmsg",
-    "recvmsg",
-    "timeout",
-    "timeout_remove",
-    "accept",
-    "async_cancel",
-    "link_timeout",
-    "connect",
-    "fallocate",
-    "openat",
-    "close",
-    "files_update",
-    "statx",
-    "read",
-    "write",
-    "fadvise",
-    "madvise",
-    "send",
-    "recv",
-    "openat2",
-    "epoll_ctl",
-    "splice",
-    "provide_buffers",
-    "remove_buffers",
-    "tee",
-    "shutdown",
-    "renameat",
-    "unlinkat",
-    "mkdirat",
-    "symlinkat",
-    "linkat",
-    "msg_ring",
-    "fsetxattr",
-    "setxattr",
-    "fgetxattr",
-    "getxattr",
-    "socket",
-    "uring_cmd",
-    "send_zc",
-    "sendmsg_zc",
-    "read_multishot",
-    "waitid",
-    "futex_wait",
-    "futex_wake",
-    "futex_waitv",
-    "fixed_fd_install",
-    "ftruncate",
-    "bind",
-    "listen",
-    "recv_zc",
-    "epoll_wait",
-    "readv_fixed",
-    "writev_fixed",
-    "pipe",
-];
-
 #[cfg(test)]
 mod tests {
+    use super::table::{FACILITIES, OPERATIONS, Without};
     use super::*;
 
+    /// Submit functions that no opcode stands behind: the engine does what they ask for, or the
+    /// caller says which opcode.
+    const WITHOUT_OPCODE: [&str; 11] = [
+        "aio_submit_raw",
+        "aio_submit_timer",
+        "aio_submit_timer_at",
+        "aio_submit_interval",
+        "aio_submit_work",
+        "aio_submit_poll_until",
+        "aio_submit_getaddrinfo",
+        "aio_submit_getnameinfo",
+        "aio_submit_signal",
+        "aio_submit_spawn",
+        "aio_submit_watch",
+    ];
+
+    const EXPORTED: &str = include_str!("../../tests/abi/aio.syms");
+
     #[test]
-    fn every_opcode_has_its_name() {
+    fn every_opcode_has_its_row() {
         assert_eq!(name(Opcode::IORING_OP_LISTEN as u8), "listen");
         assert_eq!(name(Opcode::IORING_OP_SPLICE as u8), "splice");
         assert_eq!(name(Opcode::IORING_OP_LINKAT as u8), "linkat");
+        assert_eq!(name(Opcode::IORING_OP_PIPE as u8), "pipe");
         assert_eq!(name(TIMER), "timer");
         assert_eq!(name(200), "raw");
+    }
+
+    #[test]
+    fn rows_say_what_the_fallbacks_do() {
+        for (opcode, row) in (0u8..).zip(&OPERATIONS) {
+            let without = match fallback(opcode) {
+                None if opcode == Opcode::IORING_OP_ASYNC_CANCEL as u8 => Without::Engine,
+                None => Without::Nothing,
+                Some(Fallback::Prompt(_)) => Without::Prompt,
+                Some(Fallback::Brief(_)) => Without::Brief,
+                Some(Fallback::Sleeping(_)) => Without::Sleeping,
+                Some(Fallback::Trying(_)) => Without::Trying,
+                Some(Fallback::Either { .. }) => Without::Either,
+                Some(Fallback::Readiness) => Without::Readiness,
+            };
+            assert_eq!(row.without, without, "{} without a ring", row.name);
+        }
+    }
+
+    #[test]
+    fn every_submit_function_is_in_a_row() {
+        for function in EXPORTED.lines().filter(|name| name.starts_with("aio_submit_")) {
+            let has_row = OPERATIONS.iter().any(|row| row.functions.contains(&function));
+            let has_none = WITHOUT_OPCODE.contains(&function);
+            assert!(has_row != has_none, "{function}: src/op/table.rs does not know it");
+        }
+    }
+
+    #[test]
+    fn facilities_stand_in_the_order_of_their_numbers() {
+        for (number, row) in FACILITIES.iter().enumerate() {
+            assert_eq!(row.facility as usize, number, "{}", row.name);
+            assert!(row.functions.is_empty() != row.option.is_empty(), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn a_row_is_typed_or_superseded_and_not_both() {
+        for row in &OPERATIONS {
+            assert!(row.is_superseded() == row.functions.is_empty(), "{}", row.name);
+        }
     }
 }

@@ -4,7 +4,7 @@
 use crate::op::{Fallback, Operation, Outcome, STARTED, clamp_length, done, total, traits};
 use crate::sys::entry::{Opcode, Sqe};
 use crate::sys::errno::Errno;
-use crate::sys::message::{HeaderOut, Message, copy_into, flags};
+use crate::sys::message::{Message, Outputs, copy_into, flags};
 use crate::sys::plain;
 use crate::sys::poller::events;
 use std::ffi::c_void;
@@ -487,7 +487,7 @@ impl Operation for SendMsg<'_> {
 pub(crate) struct RecvMsg<'a> {
     pub fd: i32,
     pub message: Message<'a>,
-    pub out: HeaderOut,
+    pub out: Outputs,
     pub flags: i32,
 }
 
@@ -502,7 +502,7 @@ impl Operation for RecvMsg<'_> {
     const FALLBACK: Fallback = Fallback::Trying(attempt_transfer::<false, true>);
 
     fn traits(&self) -> u32 {
-        traits::CALLER_MEMORY | traits::HEADER_OUT
+        traits::CALLER_MEMORY | traits::OUTPUTS
     }
 
     fn descriptor(&self) -> i32 {
@@ -513,7 +513,7 @@ impl Operation for RecvMsg<'_> {
         self.message.copied()
     }
 
-    fn header_out(&self) -> Option<HeaderOut> {
+    fn outputs(&self) -> Option<Outputs> {
         Some(self.out)
     }
 

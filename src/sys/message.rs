@@ -4,11 +4,19 @@
 use std::ffi::c_void;
 use std::ptr::NonNull;
 
-pub(crate) use libc::{iovec, msghdr, sockaddr, socklen_t, statx};
+pub(crate) use libc::{
+    EPOLL_CTL_DEL, P_PIDFD, epoll_event, futex_waitv, iovec, msghdr, open_how, sockaddr, socklen_t,
+    statx,
+};
 
-/// A caller's message header whose lengths and flags are written when a receive completes.
+/// Where the outputs of an operation go that the kernel has written to the engine's copy.
 #[derive(Clone, Copy)]
-pub(crate) struct HeaderOut(NonNull<msghdr>);
+pub(crate) enum Outputs {
+    /// A message header's lengths and flags; the copy begins with a header.
+    Header(NonNull<msghdr>),
+    /// Two descriptors; the copy is theirs.
+    Pair(NonNull<i32>),
+}
 
 /// The parts of a message header, its arrays as slices.
 #[derive(Clone, Copy)]
@@ -20,24 +28,59 @@ pub(crate) struct Message<'a> {
     pub control_len: usize,
 }
 
-impl HeaderOut {
-    pub(crate) fn new(header: NonNull<msghdr>) -> HeaderOut {
-        HeaderOut(header)
-    }
-
-    /// Copies what the kernel left in the engine's header back to the caller's.
+impl Outputs {
+    /// Copies what the kernel left in the engine's copy to the caller's.
     pub(crate) fn write_back(self, copy: &[u64]) {
-        assert!(std::mem::size_of_val(copy) >= size_of::<msghdr>());
-        // SAFETY: the copy begins with the header that `Message::write_header` made; the caller's
-        // header belongs to the engine until the last callback (contract, line 4).
-        unsafe {
-            let from = &*copy.as_ptr().cast::<msghdr>();
-            let to = self.0.as_ptr();
-            (*to).msg_namelen = from.msg_namelen;
-            (*to).msg_controllen = from.msg_controllen;
-            (*to).msg_flags = from.msg_flags;
+        match self {
+            Outputs::Header(header) => {
+                let from = header_of(copy);
+                // SAFETY: the caller's header belongs to the engine until the last callback
+                // (contract, line 4).
+                let to = unsafe { &mut *header.as_ptr() };
+                to.msg_namelen = from.msg_namelen;
+                to.msg_controllen = from.msg_controllen;
+                to.msg_flags = from.msg_flags;
+            }
+            Outputs::Pair(pair) => {
+                let [first, second] = pair_of(copy);
+                // SAFETY: two numbers of the caller's, as above.
+                unsafe {
+                    pair.as_ptr().write_unaligned(first);
+                    pair.as_ptr().add(1).write_unaligned(second);
+                }
+            }
         }
     }
+
+    /// Whether they are nothing but descriptors.
+    pub(crate) fn are_descriptors(self) -> bool {
+        matches!(self, Outputs::Pair(_))
+    }
+
+    /// The descriptors of which the caller has not been told.
+    pub(crate) fn pair(self, copy: &[u64]) -> Option<[i32; 2]> {
+        self.are_descriptors().then(|| pair_of(copy))
+    }
+
+    /// Closes every descriptor among the outputs of an operation whose owner does not want it any
+    /// more.
+    pub(crate) fn discard(self, copy: &[u64]) {
+        match self {
+            Outputs::Header(_) => close_passed_descriptors(copy),
+            Outputs::Pair(_) => pair_of(copy).into_iter().for_each(crate::sys::descriptor::close),
+        }
+    }
+}
+
+fn header_of(copy: &[u64]) -> &msghdr {
+    assert!(std::mem::size_of_val(copy) >= size_of::<msghdr>());
+    // SAFETY: the copy begins with the header that `Message::write` made.
+    unsafe { &*copy.as_ptr().cast::<msghdr>() }
+}
+
+fn pair_of(copy: &[u64]) -> [i32; 2] {
+    // SAFETY: the first word of the copy, as two halves.
+    unsafe { std::mem::transmute::<u64, [i32; 2]>(copy[0]) }
 }
 
 impl Message<'_> {
@@ -81,6 +124,13 @@ pub(crate) fn copy_into(
     }
 }
 
+/// Keeps of the first word of an argument's copy at `addr` the bits of `mask`.
+pub(crate) fn mask_word(addr: u64, mask: u64) {
+    // SAFETY: `addr` is that of a copy in a block of the engine's, of eight bytes at least, which
+    // nothing else refers to before the entry is staged.
+    unsafe { *(addr as *mut u64) &= mask };
+}
+
 /// The bytes of a vector array.
 pub(crate) fn vector_bytes(vectors: &[iovec]) -> (*const c_void, usize) {
     (vectors.as_ptr().cast(), std::mem::size_of_val(vectors))
@@ -88,12 +138,11 @@ pub(crate) fn vector_bytes(vectors: &[iovec]) -> (*const c_void, usize) {
 
 /// Closes every descriptor that a completed receive put into the control data of a message whose
 /// owner does not want it any more.
-pub(crate) fn close_passed_descriptors(copy: &[u64]) {
-    assert!(std::mem::size_of_val(copy) >= size_of::<msghdr>());
-    // SAFETY: the copy begins with a header that the kernel filled; its control data belongs to the
-    // engine until the last callback, and the CMSG macros stay inside msg_controllen.
+fn close_passed_descriptors(copy: &[u64]) {
+    let header: *const msghdr = header_of(copy);
+    // SAFETY: the header is one that the kernel filled; its control data belongs to the engine
+    // until the last callback, and the CMSG macros stay inside msg_controllen.
     unsafe {
-        let header = copy.as_ptr().cast::<msghdr>();
         let mut item = libc::CMSG_FIRSTHDR(header);
         while let Some(entry) = item.as_ref() {
             if entry.cmsg_level == libc::SOL_SOCKET && entry.cmsg_type == libc::SCM_RIGHTS {

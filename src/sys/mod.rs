@@ -13,6 +13,7 @@ pub(crate) mod memory;
 pub(crate) mod message;
 pub(crate) mod plain;
 pub(crate) mod poller;
+pub(crate) mod probe;
 pub(crate) mod queues;
 pub(crate) mod ring;
 pub(crate) mod signal;

@@ -191,6 +191,129 @@ pub(crate) fn linkat(from: (i32, u64), to: (i32, u64), flags: u32) -> i32 {
     plain(libc::SYS_linkat, [number(from.0), from.1, number(to.0), to.1, flags.into(), 0])
 }
 
+pub(crate) fn openat2(dirfd: i32, path: u64, how: u64, size: u32) -> i32 {
+    plain(libc::SYS_openat2, [number(dirfd), path, how, size.into(), 0, 0])
+}
+
+pub(crate) fn sync_file_range(fd: i32, offset: u64, len: u64, flags: u32) -> i32 {
+    plain(libc::SYS_sync_file_range, [number(fd), offset, len, flags.into(), 0, 0])
+}
+
+pub(crate) fn fallocate(fd: i32, mode: i32, offset: u64, len: u64) -> i32 {
+    plain(libc::SYS_fallocate, [number(fd), mode as u64, offset, len, 0, 0])
+}
+
+pub(crate) fn fadvise(fd: i32, offset: u64, len: u64, advice: u32) -> i32 {
+    plain(libc::SYS_fadvise64, [number(fd), offset, len, advice.into(), 0, 0])
+}
+
+pub(crate) fn madvise(addr: u64, len: u64, advice: u32) -> i32 {
+    plain(libc::SYS_madvise, [addr, len, advice.into(), 0, 0, 0])
+}
+
+pub(crate) fn setxattr(path: u64, name: u64, value: u64, size: u32, flags: u32) -> i32 {
+    plain(libc::SYS_setxattr, [path, name, value, size.into(), flags.into(), 0])
+}
+
+pub(crate) fn getxattr(path: u64, name: u64, value: u64, size: u32) -> i32 {
+    plain(libc::SYS_getxattr, [path, name, value, size.into(), 0, 0])
+}
+
+pub(crate) fn fsetxattr(fd: i32, name: u64, value: u64, size: u32, flags: u32) -> i32 {
+    plain(libc::SYS_fsetxattr, [number(fd), name, value, size.into(), flags.into(), 0])
+}
+
+pub(crate) fn fgetxattr(fd: i32, name: u64, value: u64, size: u32) -> i32 {
+    plain(libc::SYS_fgetxattr, [number(fd), name, value, size.into(), 0, 0])
+}
+
+pub(crate) fn tee(from: i32, to: i32, len: u32, flags: u32) -> i32 {
+    plain(libc::SYS_tee, [number(from), number(to), len.into(), flags.into(), 0, 0])
+}
+
+pub(crate) fn epoll_ctl(epoll_fd: i32, what: i32, fd: i32, event: u64) -> i32 {
+    plain(libc::SYS_epoll_ctl, [number(epoll_fd), what as u64, number(fd), event, 0, 0])
+}
+
+/// epoll_wait(2) that does not wait.
+pub(crate) fn epoll_take(epoll_fd: i32, events: u64, count: u32) -> i32 {
+    plain(libc::SYS_epoll_pwait, [number(epoll_fd), events, count.into(), 0, 0, 8])
+}
+
+pub(crate) fn pipe(pair: u64, flags: i32) -> i32 {
+    plain(libc::SYS_pipe2, [pair, flags as u64, 0, 0, 0, 0])
+}
+
+pub(crate) fn waitid(id_type: i32, id: u32, info: u64, options: i32) -> i32 {
+    plain(libc::SYS_waitid, [id_type as u64, id.into(), info, options as u64, 0, 0])
+}
+
+/// What futex(2) calls an operation, for flags of futex2; None: it has no words of that size.
+fn futex_operation(operation: i32, flags: u32) -> Option<u64> {
+    const SIZE_U32: u32 = 2;
+    const PRIVATE: u32 = 128;
+    let private = if flags & PRIVATE != 0 { libc::FUTEX_PRIVATE_FLAG } else { 0 };
+    (flags & !PRIVATE == SIZE_U32).then_some((operation | private) as u64)
+}
+
+pub(crate) fn futex_wait(word: u64, value: u64, mask: u64, flags: u32) -> i32 {
+    match futex_operation(libc::FUTEX_WAIT_BITSET, flags) {
+        Some(operation) if value.max(mask) <= u64::from(u32::MAX) => {
+            plain(libc::SYS_futex, [word, operation, value, 0, 0, mask])
+        }
+        _ => Errno::EINVAL.status(),
+    }
+}
+
+pub(crate) fn futex_wake(word: u64, count: u64, mask: u64, flags: u32) -> i32 {
+    match futex_operation(libc::FUTEX_WAKE_BITSET, flags) {
+        // The old call wakes one where it is asked for none.
+        Some(_) if count == 0 && mask != 0 && word.is_multiple_of(4) => 0,
+        Some(operation) if mask <= u64::from(u32::MAX) => {
+            plain(libc::SYS_futex, [word, operation, count, 0, 0, mask])
+        }
+        _ => Errno::EINVAL.status(),
+    }
+}
+
+pub(crate) fn futex_waitv(futexes: u64, count: u32) -> i32 {
+    let clock = libc::CLOCK_MONOTONIC as u64;
+    match plain(libc::SYS_futex_waitv, [futexes, count.into(), 0, 0, clock, 0]) {
+        // Before Linux 5.16.
+        result if result == Errno::ENOSYS.status() => Errno::EOPNOTSUPP.status(),
+        result => result,
+    }
+}
+
+pub(crate) fn setsockopt(fd: i32, level: i32, name: i32, value: u64, len: u32) -> i32 {
+    let args = [number(fd), level as u64, name as u64, value, len.into(), 0];
+    plain(libc::SYS_setsockopt, args)
+}
+
+/// getsockopt(2); its value's length.
+pub(crate) fn getsockopt(fd: i32, level: i32, name: i32, value: u64, mut len: u32) -> i32 {
+    let args = [number(fd), level as u64, name as u64, value, &raw mut len as u64, 0];
+    match plain(libc::SYS_getsockopt, args) {
+        0 => len as i32,
+        failed => failed,
+    }
+}
+
+/// How many bytes wait in a socket. Other files know the same request, a ring's command does not.
+pub(crate) fn socket_queue(fd: i32, outgoing: bool) -> i32 {
+    let mut kind = 0i32;
+    let refused = getsockopt(fd, libc::SOL_SOCKET, libc::SO_TYPE, &raw mut kind as u64, 4);
+    if refused < 0 {
+        return refused;
+    }
+    let mut count = 0i32;
+    let request = if outgoing { libc::TIOCOUTQ } else { libc::FIONREAD };
+    match plain(libc::SYS_ioctl, [number(fd), request, &raw mut count as u64, 0, 0, 0]) {
+        0 => count,
+        failed => failed,
+    }
+}
+
 /// splice(2); `CURRENT` for the position of a descriptor.
 pub(crate) fn splice(from: (i32, u64), to: (i32, u64), len: u32, flags: u32) -> i32 {
     let (from_at, to_at) = (from.1, to.1);

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -327,6 +328,24 @@ bool has_ring(const aio_ctx *ctx) {
     aio_info info = {.size = sizeof info};
     CHECK_EQ(aio_ctx_info(ctx, &info), 0);
     return info.backend == AIO_BACKEND_URING;
+}
+
+static bool kernel_is_before(int major, int minor) {
+    struct utsname name;
+    int running[2] = {0};
+    SYS(uname(&name));
+    CHECK_EQ(sscanf(name.release, "%d.%d", &running[0], &running[1]), 2);
+    return running[0] < major || (running[0] == major && running[1] < minor);
+}
+
+void needs_linux(int major, int minor) {
+    if (kernel_is_before(major, minor))
+        test_skip("needs Linux %d.%d", major, minor);
+}
+
+void needs_ring_of(const aio_ctx *ctx, int major, int minor) {
+    if (has_ring(ctx) && kernel_is_before(major, minor))
+        test_skip("rings have it since Linux %d.%d", major, minor);
 }
 
 void needs_ring(const aio_ctx *ctx, const char *reason) {

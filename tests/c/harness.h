@@ -125,6 +125,10 @@ aio_ctx *make_ctx(void);
 aio_ctx *make_ctx_with(const aio_ctx_options *options);
 void end_ctx(aio_ctx *ctx); /* destroy, which must return 0 */
 bool has_ring(const aio_ctx *ctx);
+/* Skips a test of what the kernel has since a version: everywhere, or where the context is a ring.
+ */
+void needs_linux(int major, int minor);
+void needs_ring_of(const aio_ctx *ctx, int major, int minor);
 /* Skips a test that means nothing without a ring. On epoll a line of differs.txt must say so, with
  * the same reason; a line that no longer holds is a failure too. */
 void needs_ring(const aio_ctx *ctx, const char *reason);

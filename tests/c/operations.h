@@ -5,10 +5,13 @@
 #pragma once
 #include "harness.h"
 
+#include <linux/futex.h>
 #include <linux/io_uring.h>
+#include <sys/epoll.h>
 #include <sys/uio.h>
 
 #define HOUR (3600 * 1000 * MS)
+#define BAD_ADDRESS ((void *)(uintptr_t)8)
 
 /* Everything that one operation of any kind may need; fresh for each attempt. */
 struct env {
@@ -24,7 +27,16 @@ struct env {
     struct sockaddr_in addr, peer;
     socklen_t peer_len;
     struct io_uring_sqe sqe;
+    struct epoll_event events[4];
+    siginfo_t info;
+    uint32_t words[2];
+    struct futex_waitv waits[2];
+    int pair[2];
+    int value;
     uint64_t start_ns;
+    pid_t child; /* ended and reaped at the end */
+    bool has_helper, helper_stops;
+    pthread_t helper;
 };
 
 /* Has the descriptor closed at the end; gives it back. */
@@ -32,6 +44,11 @@ int env_keep(struct env *e, int fd);
 void env_keep_both(struct env *e, const int fds[2]);
 /* A name of this attempt's own in the temporary folder. */
 void env_path(const struct env *e, char path[512], const char *name);
+
+/* A file of this attempt's own that says "hello", open as `flags` say; its name goes to `path`. */
+int env_file(struct env *e, char path[512], const char *name, int flags);
+/* A thread beside the test, which ends by itself when it sees helper_stops; `body` gets the env. */
+void env_start_helper(struct env *e, void *(*body)(void *env));
 
 /* From now on a new descriptor is -EMFILE; for the rest of this process. */
 void env_no_descriptor_left(void);
@@ -51,6 +68,7 @@ struct row {
     env_fn unblock;           /* lets one that waits succeed; NULL: not shown */
     bool multishot;
     bool makes_descriptor; /* a result of 0 or more is one, to be closed */
+    bool makes_pair;       /* a result of 0 or more says that the env's pair is two of them */
     bool timer;            /* engine's own: no async, no links */
 };
 
@@ -58,6 +76,9 @@ struct failure {
     submit_fn submit;
     int32_t status;
 };
+
+/* A check for operations whose success is 0 and leaves nothing to be seen. */
+void check_is_zero(struct env *e, int32_t result);
 
 void operation_succeeds(const void *row);
 void operation_meets_its_deadline(const void *row);

@@ -1,27 +1,16 @@
 /* Rows of the section fs. */
 #include "operations.h"
 
-#include <linux/fs.h>
-#include <linux/stat.h>
+#include <linux/openat2.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
-#define BAD_ADDRESS ((void *)(uintptr_t)8)
 #define CUR AIO_OFFSET_CURRENT
 
-static int make_file(struct env *e, char path[512], const char *name, int flags) {
-    env_path(e, path, name);
-    const int fd = env_keep(e, open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    write_all_or_fail(fd, "hello", 5);
-    if (flags == O_RDWR)
-        return fd;
-    return env_keep(e, SYS(open(path, flags | O_CLOEXEC)));
-}
-
-static void with_file(struct env *e) { e->fd = make_file(e, e->path, "file", O_RDWR); }
+static void with_file(struct env *e) { e->fd = env_file(e, e->path, "file", O_RDWR); }
 
 static void with_path(struct env *e) {
-    make_file(e, e->path, "file", O_RDWR);
+    env_file(e, e->path, "file", O_RDWR);
     env_path(e, e->path2, "new");
 }
 
@@ -42,11 +31,6 @@ static void with_pipe_to_write(struct env *e) {
 static void feed(struct env *e) { write_all_or_fail(e->other, "hello", 5); }
 
 static void drain(struct env *e) { drain_until_empty(e->other); }
-
-static void check_zero(struct env *e, int32_t result) {
-    (void)e;
-    CHECK_EQ(result, 0);
-}
 
 /* --- openat ---------------------------------------------------------------------------------- */
 
@@ -133,6 +117,118 @@ FAILS(openat, EMFILE, -EMFILE) {
     return submit_openat(e, o, cb, u);
 }
 
+/* --- openat2 --------------------------------------------------------------------------------- */
+
+static aio_op_id open2(struct env *e, int dirfd, const char *path, struct open_how how,
+                       const aio_submit_options *o, aio_callback cb, void *u) {
+    return aio_submit_openat2(e->ctx, dirfd, path, &how, sizeof how, o, cb, u);
+}
+
+SUBMIT(submit_openat2) {
+    const struct open_how how = {.flags = O_RDONLY, .resolve = RESOLVE_NO_MAGICLINKS};
+    return open2(e, AT_FDCWD, e->path, how, o, cb, u);
+}
+
+SUBMIT(submit_openat2_of_a_fifo) {
+    aio_submit_options options = {.size = sizeof options};
+    if (o)
+        options = *o;
+    options.flags |= AIO_SUBMIT_ASYNC;
+    return submit_openat2(e, &options, cb, u);
+}
+
+ROW(openat2, .setup = with_path, .check = check_opened, .block = with_fifo,
+    .submit_blocked = submit_openat2_of_a_fifo, .unblock = open_other_end,
+    .makes_descriptor = true);
+
+FAILS(openat2, ENOENT, -ENOENT) {
+    env_path(e, e->path, "none");
+    return submit_openat2(e, o, cb, u);
+}
+
+FAILS(openat2, EEXIST, -EEXIST) {
+    with_path(e);
+    const struct open_how how = {.flags = O_CREAT | O_EXCL | O_WRONLY, .mode = 0600};
+    return open2(e, AT_FDCWD, e->path, how, o, cb, u);
+}
+
+FAILS(openat2, EISDIR, -EISDIR) {
+    return open2(e, AT_FDCWD, temp_dir(), (struct open_how){.flags = O_WRONLY}, o, cb, u);
+}
+
+FAILS(openat2, ELOOP_of_a_link, -ELOOP) {
+    with_path(e);
+    SYS(symlink(e->path, e->path2));
+    const struct open_how how = {.flags = O_RDONLY, .resolve = RESOLVE_NO_SYMLINKS};
+    return open2(e, AT_FDCWD, e->path2, how, o, cb, u);
+}
+
+FAILS(openat2, EXDEV_beneath, -EXDEV) {
+    const int folder = env_keep(e, SYS(open(temp_dir(), O_PATH | O_DIRECTORY | O_CLOEXEC)));
+    const struct open_how how = {.flags = O_RDONLY, .resolve = RESOLVE_BENEATH};
+    return open2(e, folder, "..", how, o, cb, u);
+}
+
+FAILS(openat2, EXDEV_of_another_mount, -EXDEV) {
+    const struct open_how how = {.flags = O_RDONLY, .resolve = RESOLVE_NO_XDEV};
+    const int root = env_keep(e, SYS(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)));
+    return open2(e, root, "proc/self", how, o, cb, u);
+}
+
+FAILS(openat2, EINVAL_of_unknown_flags, -EINVAL) {
+    with_path(e);
+    return open2(e, AT_FDCWD, e->path, (struct open_how){.flags = 1ull << 40}, o, cb, u);
+}
+
+FAILS(openat2, EINVAL_of_a_mode_without_creation, -EINVAL) {
+    with_path(e);
+    return open2(e, AT_FDCWD, e->path, (struct open_how){.mode = 0600}, o, cb, u);
+}
+
+FAILS(openat2, EINVAL_of_unknown_resolve_flags, -EINVAL) {
+    with_path(e);
+    return open2(e, AT_FDCWD, e->path, (struct open_how){.resolve = 1ull << 40}, o, cb, u);
+}
+
+FAILS(openat2, EINVAL_of_the_size, -EINVAL) {
+    with_path(e);
+    const struct open_how how = {0};
+    return aio_submit_openat2(e->ctx, AT_FDCWD, e->path, &how, sizeof how - 1, o, cb, u);
+}
+
+FAILS(openat2, EINVAL_without_how, -EINVAL) {
+    with_path(e);
+    return aio_submit_openat2(e->ctx, AT_FDCWD, e->path, NULL, 24, o, cb, u);
+}
+
+FAILS(openat2, E2BIG_of_what_the_kernel_does_not_know, -E2BIG) {
+    const struct {
+        struct open_how how;
+        uint64_t later;
+    } larger = {.later = 1};
+    with_path(e);
+    return aio_submit_openat2(e->ctx, AT_FDCWD, e->path, &larger.how, sizeof larger, o, cb, u);
+}
+
+FAILS(openat2, E2BIG_of_the_size, -E2BIG) {
+    with_path(e);
+    const struct open_how how = {0};
+    return aio_submit_openat2(e->ctx, AT_FDCWD, e->path, &how, 4097, o, cb, u);
+}
+
+FAILS(openat2, ENAMETOOLONG, -ENAMETOOLONG) {
+    memset(e->path, 'n', 300);
+    return submit_openat2(e, o, cb, u);
+}
+
+FAILS(openat2, EBADF, -EBADF) { return open2(e, 9999, "relative", (struct open_how){0}, o, cb, u); }
+
+FAILS(openat2, EMFILE, -EMFILE) {
+    with_path(e);
+    env_no_descriptor_left();
+    return submit_openat2(e, o, cb, u);
+}
+
 /* --- close ----------------------------------------------------------------------------------- */
 
 SUBMIT(submit_close) { return aio_submit_close(e->ctx, e->fd, o, cb, u); }
@@ -171,7 +267,7 @@ FAILS(read, EBADF_below_zero, -EBADF) {
 }
 
 FAILS(read, EBADF_of_a_file_open_for_writing, -EBADF) {
-    e->fd = make_file(e, e->path, "file", O_WRONLY);
+    e->fd = env_file(e, e->path, "file", O_WRONLY);
     return submit_read(e, o, cb, u);
 }
 
@@ -250,7 +346,7 @@ FAILS(write, EBADF, -EBADF) {
 }
 
 FAILS(write, EBADF_of_a_file_open_for_reading, -EBADF) {
-    e->fd = make_file(e, e->path, "file", O_RDONLY);
+    e->fd = env_file(e, e->path, "file", O_RDONLY);
     return submit_write(e, o, cb, u);
 }
 
@@ -317,11 +413,11 @@ FAILS(writev, EINVAL_of_the_count, -EINVAL) {
     return aio_submit_writev(e->ctx, e->fd, e->iov, -1, 0, 0, o, cb, u);
 }
 
-/* --- fsync, statx, ftruncate ----------------------------------------------------------------- */
+/* --- fsync ----------------------------------------------------------------------------------- */
 
 SUBMIT(submit_fsync) { return aio_submit_fsync(e->ctx, e->fd, AIO_FSYNC_DATASYNC, o, cb, u); }
 
-ROW(fsync, .setup = with_file, .check = check_zero);
+ROW(fsync, .setup = with_file, .check = check_is_zero);
 
 FAILS(fsync, EBADF, -EBADF) {
     e->fd = 9999;
@@ -338,296 +434,6 @@ FAILS(fsync, EINVAL_of_unknown_flags, -EINVAL) {
     return aio_submit_fsync(e->ctx, e->fd, 2, o, cb, u);
 }
 
-SUBMIT(submit_statx) {
-    return aio_submit_statx(e->ctx, AT_FDCWD, e->path, 0, STATX_BASIC_STATS, &e->statx, o, cb, u);
-}
-
-static void check_statx(struct env *e, int32_t result) {
-    CHECK_EQ(result, 0);
-    CHECK_EQ(e->statx.stx_size, 5);
-}
-
-ROW(statx, .setup = with_path, .check = check_statx);
-
-FAILS(statx, ENOENT, -ENOENT) {
-    env_path(e, e->path, "none");
-    return submit_statx(e, o, cb, u);
-}
-
-FAILS(statx, EBADF, -EBADF) {
-    return aio_submit_statx(e->ctx, 9999, "relative", 0, STATX_SIZE, &e->statx, o, cb, u);
-}
-
-FAILS(statx, ENOTDIR, -ENOTDIR) {
-    with_path(e);
-    strcat(e->path, "/below");
-    return submit_statx(e, o, cb, u);
-}
-
-FAILS(statx, ELOOP, -ELOOP) {
-    env_path(e, e->path, "loop");
-    SYS(symlink(e->path, e->path));
-    return submit_statx(e, o, cb, u);
-}
-
-FAILS(statx, EINVAL_of_a_reserved_mask, -EINVAL) {
-    with_path(e);
-    return aio_submit_statx(e->ctx, AT_FDCWD, e->path, 0, 0x80000000u, &e->statx, o, cb, u);
-}
-
-FAILS(statx, ENAMETOOLONG, -ENAMETOOLONG) {
-    memset(e->path, 'n', 300);
-    return submit_statx(e, o, cb, u);
-}
-
-SUBMIT(submit_ftruncate) { return aio_submit_ftruncate(e->ctx, e->fd, 3, o, cb, u); }
-
-static void check_truncated(struct env *e, int32_t result) {
-    struct stat st;
-    CHECK_EQ(result, 0);
-    SYS(fstat(e->fd, &st));
-    CHECK_EQ(st.st_size, 3);
-}
-
-ROW(ftruncate, .setup = with_file, .check = check_truncated);
-
-FAILS(ftruncate, EBADF, -EBADF) {
-    e->fd = 9999;
-    return submit_ftruncate(e, o, cb, u);
-}
-
-FAILS(ftruncate, EINVAL_of_a_file_open_for_reading, -EINVAL) {
-    e->fd = make_file(e, e->path, "file", O_RDONLY);
-    return submit_ftruncate(e, o, cb, u);
-}
-
-FAILS(ftruncate, EINVAL_of_a_pipe, -EINVAL) {
-    with_pipe_to_read(e);
-    return submit_ftruncate(e, o, cb, u);
-}
-
-FAILS(ftruncate, EINVAL_of_the_length, -EINVAL) {
-    with_file(e);
-    return aio_submit_ftruncate(e->ctx, e->fd, 1ull << 63, o, cb, u);
-}
-
-/* --- names ----------------------------------------------------------------------------------- */
-
-SUBMIT(submit_unlinkat) { return aio_submit_unlinkat(e->ctx, AT_FDCWD, e->path, 0, o, cb, u); }
-
-static void check_unlinked(struct env *e, int32_t result) {
-    CHECK_EQ(result, 0);
-    CHECK_NE(access(e->path, F_OK), 0);
-}
-
-ROW(unlinkat, .setup = with_path, .check = check_unlinked);
-
-static void with_folder(struct env *e) {
-    env_path(e, e->path, "folder");
-    SYS(mkdir(e->path, 0700));
-}
-
-static void with_full_folder(struct env *e) {
-    with_folder(e);
-    snprintf(e->path2, sizeof e->path2, "%.500s/file", e->path);
-    close(SYS(open(e->path2, O_CREAT | O_WRONLY | O_CLOEXEC, 0600)));
-}
-
-FAILS(unlinkat, ENOENT, -ENOENT) {
-    env_path(e, e->path, "none");
-    return submit_unlinkat(e, o, cb, u);
-}
-
-FAILS(unlinkat, EISDIR, -EISDIR) {
-    with_folder(e);
-    return submit_unlinkat(e, o, cb, u);
-}
-
-FAILS(unlinkat, ENOTDIR, -ENOTDIR) {
-    with_path(e);
-    return aio_submit_unlinkat(e->ctx, AT_FDCWD, e->path, AT_REMOVEDIR, o, cb, u);
-}
-
-FAILS(unlinkat, ENOTEMPTY, -ENOTEMPTY) {
-    with_full_folder(e);
-    return aio_submit_unlinkat(e->ctx, AT_FDCWD, e->path, AT_REMOVEDIR, o, cb, u);
-}
-
-FAILS(unlinkat, EBADF, -EBADF) {
-    return aio_submit_unlinkat(e->ctx, 9999, "relative", 0, o, cb, u);
-}
-
-FAILS(unlinkat, EINVAL_of_unknown_flags, -EINVAL) {
-    with_path(e);
-    return aio_submit_unlinkat(e->ctx, AT_FDCWD, e->path, AT_SYMLINK_FOLLOW, o, cb, u);
-}
-
-SUBMIT(submit_mkdirat) { return aio_submit_mkdirat(e->ctx, AT_FDCWD, e->path2, 0700, o, cb, u); }
-
-static void check_made_folder(struct env *e, int32_t result) {
-    struct stat st;
-    CHECK_EQ(result, 0);
-    SYS(stat(e->path2, &st));
-    CHECK_EQ(st.st_mode, S_IFDIR | 0700);
-}
-
-ROW(mkdirat, .setup = with_path, .check = check_made_folder);
-
-FAILS(mkdirat, EEXIST, -EEXIST) {
-    with_path(e);
-    return aio_submit_mkdirat(e->ctx, AT_FDCWD, e->path, 0700, o, cb, u);
-}
-
-FAILS(mkdirat, ENOENT, -ENOENT) {
-    env_path(e, e->path2, "none/below");
-    return submit_mkdirat(e, o, cb, u);
-}
-
-FAILS(mkdirat, ENOTDIR, -ENOTDIR) {
-    with_path(e);
-    strcat(e->path, "/below");
-    return aio_submit_mkdirat(e->ctx, AT_FDCWD, e->path, 0700, o, cb, u);
-}
-
-FAILS(mkdirat, EBADF, -EBADF) {
-    return aio_submit_mkdirat(e->ctx, 9999, "relative", 0700, o, cb, u);
-}
-
-SUBMIT(submit_renameat) {
-    return aio_submit_renameat(e->ctx, AT_FDCWD, e->path, AT_FDCWD, e->path2, 0, o, cb, u);
-}
-
-static void check_renamed(struct env *e, int32_t result) {
-    CHECK_EQ(result, 0);
-    CHECK_NE(access(e->path, F_OK), 0);
-    CHECK_EQ(access(e->path2, F_OK), 0);
-}
-
-ROW(renameat, .setup = with_path, .check = check_renamed);
-
-FAILS(renameat, ENOENT, -ENOENT) {
-    env_path(e, e->path, "none");
-    env_path(e, e->path2, "new");
-    return submit_renameat(e, o, cb, u);
-}
-
-FAILS(renameat, EEXIST, -EEXIST) {
-    with_path(e);
-    SYS(symlink("x", e->path2));
-    return aio_submit_renameat(e->ctx, AT_FDCWD, e->path, AT_FDCWD, e->path2, RENAME_NOREPLACE, o,
-                               cb, u);
-}
-
-FAILS(renameat, EISDIR, -EISDIR) {
-    with_path(e);
-    SYS(mkdir(e->path2, 0700));
-    return submit_renameat(e, o, cb, u);
-}
-
-FAILS(renameat, ENOTDIR, -ENOTDIR) {
-    with_path(e);
-    char file[512];
-    memcpy(file, e->path, sizeof file);
-    with_folder(e);
-    return aio_submit_renameat(e->ctx, AT_FDCWD, e->path, AT_FDCWD, file, 0, o, cb, u);
-}
-
-FAILS(renameat, EINVAL_into_itself, -EINVAL) {
-    with_folder(e);
-    snprintf(e->path2, sizeof e->path2, "%.500s/below", e->path);
-    return submit_renameat(e, o, cb, u);
-}
-
-FAILS(renameat, EXDEV, -EXDEV) {
-    with_path(e);
-    struct stat here, there;
-    SYS(stat(temp_dir(), &here));
-    if (stat("/dev/shm", &there) != 0 || here.st_dev == there.st_dev)
-        SKIP("no second file system");
-    snprintf(e->path2, sizeof e->path2, "/dev/shm/aio-test-%d", getpid());
-    return submit_renameat(e, o, cb, u);
-}
-
-FAILS(renameat, EBADF, -EBADF) {
-    with_path(e);
-    return aio_submit_renameat(e->ctx, AT_FDCWD, e->path, 9999, "relative", 0, o, cb, u);
-}
-
-SUBMIT(submit_symlinkat) {
-    return aio_submit_symlinkat(e->ctx, "the target", AT_FDCWD, e->path2, o, cb, u);
-}
-
-static void check_symlinked(struct env *e, int32_t result) {
-    char target[32] = {0};
-    CHECK_EQ(result, 0);
-    CHECK_EQ(readlink(e->path2, target, sizeof target - 1), 10);
-    CHECK_STR(target, "the target");
-}
-
-ROW(symlinkat, .setup = with_path, .check = check_symlinked);
-
-FAILS(symlinkat, EEXIST, -EEXIST) {
-    with_path(e);
-    return aio_submit_symlinkat(e->ctx, "x", AT_FDCWD, e->path, o, cb, u);
-}
-
-FAILS(symlinkat, ENOENT_for_an_empty_target, -ENOENT) {
-    env_path(e, e->path2, "new");
-    return aio_submit_symlinkat(e->ctx, "", AT_FDCWD, e->path2, o, cb, u);
-}
-
-FAILS(symlinkat, ENOTDIR, -ENOTDIR) {
-    with_path(e);
-    strcat(e->path, "/below");
-    return aio_submit_symlinkat(e->ctx, "x", AT_FDCWD, e->path, o, cb, u);
-}
-
-FAILS(symlinkat, EBADF, -EBADF) {
-    return aio_submit_symlinkat(e->ctx, "x", 9999, "relative", o, cb, u);
-}
-
-SUBMIT(submit_linkat) {
-    return aio_submit_linkat(e->ctx, AT_FDCWD, e->path, AT_FDCWD, e->path2, 0, o, cb, u);
-}
-
-static void check_linked(struct env *e, int32_t result) {
-    struct stat a, b;
-    CHECK_EQ(result, 0);
-    SYS(stat(e->path, &a));
-    SYS(stat(e->path2, &b));
-    CHECK_EQ(a.st_ino, b.st_ino);
-}
-
-ROW(linkat, .setup = with_path, .check = check_linked);
-
-FAILS(linkat, ENOENT, -ENOENT) {
-    env_path(e, e->path, "none");
-    env_path(e, e->path2, "new");
-    return submit_linkat(e, o, cb, u);
-}
-
-FAILS(linkat, EEXIST, -EEXIST) {
-    with_path(e);
-    SYS(symlink("x", e->path2));
-    return submit_linkat(e, o, cb, u);
-}
-
-FAILS(linkat, EPERM_of_a_folder, -EPERM) {
-    with_folder(e);
-    env_path(e, e->path2, "new");
-    return submit_linkat(e, o, cb, u);
-}
-
-FAILS(linkat, EINVAL_of_unknown_flags, -EINVAL) {
-    with_path(e);
-    return aio_submit_linkat(e->ctx, AT_FDCWD, e->path, AT_FDCWD, e->path2, AT_REMOVEDIR, o, cb, u);
-}
-
-FAILS(linkat, EBADF, -EBADF) {
-    with_path(e);
-    return aio_submit_linkat(e->ctx, 9999, "relative", AT_FDCWD, e->path2, 0, o, cb, u);
-}
-
 /* --- splice ---------------------------------------------------------------------------------- */
 
 /* From a file into a pipe. */
@@ -636,7 +442,7 @@ static void with_file_and_pipe(struct env *e) {
     make_pipe(fds);
     e->other = env_keep(e, fds[1]);
     e->peer.sin_port = (in_port_t)env_keep(e, fds[0]);
-    e->fd = make_file(e, e->path, "file", O_RDWR);
+    e->fd = env_file(e, e->path, "file", O_RDWR);
 }
 
 static void check_spliced(struct env *e, int32_t result) {
@@ -685,8 +491,8 @@ FAILS(splice, EBADF_out, -EBADF) {
 }
 
 FAILS(splice, EINVAL_without_a_pipe, -EINVAL) {
-    e->fd = make_file(e, e->path, "file", O_RDWR);
-    e->other = make_file(e, e->path2, "other", O_RDWR);
+    e->fd = env_file(e, e->path, "file", O_RDWR);
+    e->other = env_file(e, e->path2, "other", O_RDWR);
     return aio_submit_splice(e->ctx, e->fd, 0, e->other, 0, 32, 0, o, cb, u);
 }
 
@@ -698,4 +504,57 @@ FAILS(splice, ESPIPE, -ESPIPE) {
 FAILS(splice, EAGAIN, -EAGAIN) {
     with_two_pipes(e);
     return aio_submit_splice(e->ctx, e->fd, CUR, e->other, CUR, 32, SPLICE_F_NONBLOCK, o, cb, u);
+}
+
+/* --- tee ------------------------------------------------------------------------------------- */
+
+/* From a pipe with "hello" in it into an empty one. */
+static void with_full_and_empty_pipe(struct env *e) {
+    with_two_pipes(e);
+    feed_first_pipe(e);
+}
+
+SUBMIT(submit_tee) { return aio_submit_tee(e->ctx, e->fd, e->other, 32, 0, o, cb, u); }
+
+static void check_teed(struct env *e, int32_t result) {
+    char back[8] = {0};
+    check_spliced(e, result);
+    CHECK_EQ(read(e->fd, back, sizeof back), 5); /* it is still there */
+    CHECK_MEM(back, "hello", 5);
+}
+
+ROW(tee, .setup = with_full_and_empty_pipe, .check = check_teed, .block = with_two_pipes,
+    .unblock = feed_first_pipe);
+
+FAILS(tee, EBADF_in, -EBADF) {
+    with_two_pipes(e);
+    e->fd = 9999;
+    return submit_tee(e, o, cb, u);
+}
+
+FAILS(tee, EBADF_out, -EBADF) {
+    with_two_pipes(e);
+    e->other = 9999;
+    return submit_tee(e, o, cb, u);
+}
+
+FAILS(tee, EINVAL_of_a_file, -EINVAL) {
+    with_file_and_pipe(e);
+    return submit_tee(e, o, cb, u);
+}
+
+FAILS(tee, EINVAL_of_one_pipe, -EINVAL) {
+    with_two_pipes(e);
+    e->other = (int)e->iov[0].iov_len;
+    return submit_tee(e, o, cb, u);
+}
+
+FAILS(tee, EINVAL_of_unknown_flags, -EINVAL) {
+    with_full_and_empty_pipe(e);
+    return aio_submit_tee(e->ctx, e->fd, e->other, 32, 1 << 20, o, cb, u);
+}
+
+FAILS(tee, EAGAIN, -EAGAIN) {
+    with_two_pipes(e);
+    return aio_submit_tee(e->ctx, e->fd, e->other, 32, SPLICE_F_NONBLOCK, o, cb, u);
 }

@@ -4,13 +4,7 @@
 #include <netinet/tcp.h>
 #include <sys/un.h>
 
-#define BAD_ADDRESS ((void *)(uintptr_t)8)
 #define ADDR(e_) ((const struct sockaddr *)&(e_)->addr)
-
-static void check_zero(struct env *e, int32_t result) {
-    (void)e;
-    CHECK_EQ(result, 0);
-}
 
 static int keep_socket(struct env *e, int domain, int type) {
     return env_keep(e, SYS(socket(domain, type | SOCK_CLOEXEC, 0)));
@@ -568,7 +562,7 @@ FAILS(recvmsg, EFAULT, -EFAULT) {
 SUBMIT(submit_shutdown) { return aio_submit_shutdown(e->ctx, e->fd, SHUT_WR, o, cb, u); }
 
 static void check_shut(struct env *e, int32_t result) {
-    check_zero(e, result);
+    check_is_zero(e, result);
     CHECK(peer_sees_fin(e->other, 5000));
 }
 
@@ -592,4 +586,146 @@ FAILS(shutdown, ENOTCONN, -ENOTCONN) {
 FAILS(shutdown, EINVAL, -EINVAL) {
     with_pair(e);
     return aio_submit_shutdown(e->ctx, e->fd, 9, o, cb, u);
+}
+
+/* --- options and queues ---------------------------------------------------------------------- */
+
+/* With AIO_SUBMIT_ASYNC, which rows use, it is the ring's form; test_net has the plain one. */
+static void with_fed_tcp(struct env *e) {
+    needs_ring_of(e->ctx, 6, 7);
+    with_fed_pair(e);
+    CHECK(is_readable(e->fd, 5000));
+}
+
+SUBMIT(submit_setsockopt) {
+    e->value = 1;
+    return aio_submit_setsockopt(e->ctx, e->fd, SOL_SOCKET, SO_KEEPALIVE, &e->value,
+                                 sizeof e->value, o, cb, u);
+}
+
+static void check_set(struct env *e, int32_t result) {
+    socklen_t len = sizeof e->value;
+    CHECK_EQ(result, 0);
+    e->value = 0;
+    SYS(getsockopt(e->fd, SOL_SOCKET, SO_KEEPALIVE, &e->value, &len));
+    CHECK_EQ(e->value, 1);
+}
+
+ROW(setsockopt, .shown = "uring_cmd", .setup = with_fed_tcp, .check = check_set);
+
+FAILS(setsockopt, EBADF, -EBADF) {
+    e->fd = 9999;
+    return submit_setsockopt(e, o, cb, u);
+}
+
+FAILS(setsockopt, ENOTSOCK, -ENOTSOCK) {
+    with_file(e);
+    return submit_setsockopt(e, o, cb, u);
+}
+
+FAILS(setsockopt, ENOPROTOOPT, -ENOPROTOOPT) {
+    with_pair(e);
+    return aio_submit_setsockopt(e->ctx, e->fd, SOL_SOCKET, 9999, &e->value, 4, o, cb, u);
+}
+
+FAILS(setsockopt, EINVAL_of_the_length, -EINVAL) {
+    with_pair(e);
+    return aio_submit_setsockopt(e->ctx, e->fd, SOL_SOCKET, SO_KEEPALIVE, &e->value, 1, o, cb, u);
+}
+
+FAILS(setsockopt, EINVAL_without_a_value, -EINVAL) {
+    with_pair(e);
+    return aio_submit_setsockopt(e->ctx, e->fd, SOL_SOCKET, SO_KEEPALIVE, NULL, 4, o, cb, u);
+}
+
+FAILS(setsockopt, EINVAL_of_a_long_value, -EINVAL) {
+    with_pair(e);
+    return aio_submit_setsockopt(e->ctx, e->fd, SOL_SOCKET, SO_KEEPALIVE, &e->value, 65537, o, cb,
+                                 u);
+}
+
+SUBMIT(submit_getsockopt) {
+    return aio_submit_getsockopt(e->ctx, e->fd, SOL_SOCKET, SO_TYPE, &e->value, sizeof e->value, o,
+                                 cb, u);
+}
+
+static void check_type(struct env *e, int32_t result) {
+    CHECK_EQ(result, sizeof e->value);
+    CHECK_EQ(e->value, SOCK_STREAM);
+}
+
+ROW(getsockopt, .shown = "uring_cmd", .setup = with_fed_tcp, .check = check_type);
+
+FAILS(getsockopt, EBADF, -EBADF) {
+    e->fd = 9999;
+    return submit_getsockopt(e, o, cb, u);
+}
+
+FAILS(getsockopt, ENOTSOCK, -ENOTSOCK) {
+    with_file(e);
+    return submit_getsockopt(e, o, cb, u);
+}
+
+FAILS(getsockopt, ENOPROTOOPT, -ENOPROTOOPT) {
+    with_pair(e);
+    return aio_submit_getsockopt(e->ctx, e->fd, SOL_SOCKET, 9999, &e->value, 4, o, cb, u);
+}
+
+FAILS(getsockopt, EFAULT, -EFAULT) {
+    with_pair(e);
+    return aio_submit_getsockopt(e->ctx, e->fd, SOL_SOCKET, SO_TYPE, BAD_ADDRESS, 4, o, cb, u);
+}
+
+FAILS(getsockopt, EINVAL_without_a_value, -EINVAL) {
+    with_pair(e);
+    return aio_submit_getsockopt(e->ctx, e->fd, SOL_SOCKET, SO_TYPE, NULL, 4, o, cb, u);
+}
+
+static void check_five(struct env *e, int32_t result) {
+    (void)e;
+    CHECK_EQ(result, 5);
+}
+
+SUBMIT(submit_socket_inq) { return aio_submit_socket_inq(e->ctx, e->fd, o, cb, u); }
+
+ROW(socket_inq, .shown = "uring_cmd", .setup = with_fed_tcp, .check = check_five);
+
+FAILS(socket_inq, EBADF, -EBADF) {
+    e->fd = 9999;
+    return submit_socket_inq(e, o, cb, u);
+}
+
+FAILS(socket_inq, ENOTSOCK, -ENOTSOCK) {
+    with_file(e);
+    return submit_socket_inq(e, o, cb, u);
+}
+
+FAILS(socket_inq, EINVAL_of_a_listener, -EINVAL) {
+    with_listener(e);
+    return submit_socket_inq(e, o, cb, u);
+}
+
+/* Nothing of what the loopback carries is left to be taken. */
+static void with_tcp(struct env *e) {
+    needs_ring_of(e->ctx, 6, 7);
+    with_pair(e);
+}
+
+SUBMIT(submit_socket_outq) { return aio_submit_socket_outq(e->ctx, e->fd, o, cb, u); }
+
+ROW(socket_outq, .shown = "uring_cmd", .setup = with_tcp, .check = check_is_zero);
+
+FAILS(socket_outq, EBADF, -EBADF) {
+    e->fd = 9999;
+    return submit_socket_outq(e, o, cb, u);
+}
+
+FAILS(socket_outq, ENOTSOCK, -ENOTSOCK) {
+    with_file(e);
+    return submit_socket_outq(e, o, cb, u);
+}
+
+FAILS(socket_outq, EINVAL_of_a_listener, -EINVAL) {
+    with_listener(e);
+    return submit_socket_outq(e, o, cb, u);
 }

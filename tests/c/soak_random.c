@@ -8,410 +8,19 @@
  * waits for; memory given back stays as it is; and no descriptor is left over.
  *
  *   soak_random [rounds] */
-#include "harness.h"
+#include "soak_random.h"
 
 #include <inttypes.h>
-#include <linux/io_uring.h>
-#include <linux/stat.h>
-#include <poll.h>
-#include <sys/uio.h>
-#include <sys/un.h>
+#include <sys/xattr.h>
 
-enum {
-    OPS = 400,
-    PAIRS = 6,
-    GROUPS = 4,
-    NAMES = 4,
-    FILE_BYTES = 4096,
-    BYTES = 16,
-    FIRST_NUMBER = 512, /* of the descriptors that are closed; each is used once in a round */
-    GIVEN_BACK = 0x7e
-};
-
-#define FROM_HERE AIO_OFFSET_CURRENT
-
-/* What the model has to know about a kind of operation. */
-enum {
-    ALONE = 1,      /* a timer: no links, no barrier, no worker */
-    REPEATS = 2,    /* has results with AIO_CQE_MORE, is no member of a chain */
-    BRINGS = 4,     /* its result is a descriptor */
-    HAS_MEMORY = 8, /* uses memory of the caller's: cannot be detached */
-    CLOSES = 16,    /* ends its number */
-    WEAK = 32       /* the kernel lets its link hold although it has failed */
-};
-
-struct op {
-    aio_op_id id;
-    const struct kind *kind;
-    aio_submit_options options;
-    aio_callback callback;
-    enum { UNUSED, LIVE, ENDED, GIVEN_UP } state;
-    bool asked;   /* its end: -ECANCELED is explained */
-    int chain;    /* number of its chain; 0: none */
-    bool adopted; /* perhaps in a chain that the model has lost sight of */
-    int32_t result;
-    int calls;
-    int pair, fd, other_fd;
-    uint64_t due_ns;      /* of a timer */
-    uint64_t deadline_ns; /* 0: none, or it moves */
-    uint64_t offset;
-    /* Memory that the engine has until the last callback. */
-    unsigned char bytes[BYTES];
-    struct iovec iov[2];
-    struct msghdr header;
-    struct sockaddr_un peer;
-    socklen_t peer_len;
-    struct statx attributes;
-};
-
-struct kind {
-    const char *name;
-    unsigned traits;
-    aio_op_id (*submit)(struct op *op, const aio_submit_options *options);
-    bool (*can_give)(const struct op *op, int32_t result);
-};
-
-/* A round: one context and everything around it. */
-struct world {
-    aio_ctx *ctx;
-    uint64_t random;
-    struct op ops[OPS];
-    int count;
-    int pairs[PAIRS][2], pipe_fds[2], listener, file, scratch;
-    struct sockaddr_un addr; /* the listener's: TCP would run out of ports */
-    socklen_t addr_len;
-    char names[NAMES][64];
-    int next_number;
-    uint32_t max_ops;
-    int chain, last_chain; /* the open one, or 0 */
-    bool lost_sight;       /* of a chain: what is submitted may belong to it, until a run returns */
-    int depth;             /* inside how many callbacks, or 1 to make them only look */
-    int64_t posted, ran;
-    bool destroyed;
-};
-
-static struct world w;
+struct world w;
 
 static int64_t outcomes[4]; /* results: a success, cancelled, a deadline, another error */
 
-static uint64_t dice(uint64_t bound) { return random_below(&w.random, bound); }
+uint64_t dice(uint64_t bound) { return random_below(&w.random, bound); }
 
 static void on_op(void *user_data, int32_t result, uint32_t flags);
 static void act(void);
-
-/* --- kinds ----------------------------------------------------------------------------------- */
-
-#define SUBMITS(name_) static aio_op_id name_(struct op *op, const aio_submit_options *options)
-#define GIVES(name_) static bool name_(const struct op *op, int32_t result)
-#define TAIL options, op->callback, op
-
-GIVES(zero) {
-    (void)op;
-    return result == 0;
-}
-
-GIVES(descriptor) {
-    (void)op;
-    return result >= 0;
-}
-
-GIVES(file_name_result) {
-    (void)op;
-    return result == 0 || result == -ENOENT || result == -EEXIST || result == -ENOTDIR ||
-           result == -EISDIR || result == -ENOTEMPTY || result == -EPERM;
-}
-
-GIVES(received) { /* what was sent into this pair, and no more than that */
-    if (result == -EAGAIN)
-        return true;
-    if (result < 1 || result > BYTES)
-        return false;
-    for (int i = 0; i < BYTES; i++)
-        if (op->bytes[i] != (i < result ? 'A' + op->pair : 0))
-            return false;
-    return true;
-}
-
-GIVES(sent) {
-    (void)op;
-    return result == -EAGAIN || (result >= 1 && result <= BYTES);
-}
-
-GIVES(whole_read) { return result == BYTES && pattern_holds(op->bytes, BYTES, op->offset); }
-
-GIVES(whole_write) {
-    (void)op;
-    return result == BYTES;
-}
-
-GIVES(readable) {
-    (void)op;
-    return result == POLLIN;
-}
-
-GIVES(periods) {
-    (void)op;
-    return result >= 1;
-}
-
-SUBMITS(submit_nop) { return aio_submit_nop(w.ctx, TAIL); }
-
-SUBMITS(submit_raw) {
-    const struct io_uring_sqe entry = {.opcode = IORING_OP_NOP, .user_data = 1};
-    return aio_submit_raw(w.ctx, &entry, TAIL);
-}
-
-SUBMITS(submit_timer) {
-    const uint64_t after_ns = dice(4) ? dice(2 * MS) : 0;
-    op->due_ns = now_ns() + after_ns;
-    return aio_submit_timer(w.ctx, after_ns, TAIL);
-}
-
-SUBMITS(submit_timer_at) {
-    op->due_ns = now_ns() + dice(2 * MS);
-    return aio_submit_timer_at(w.ctx, op->due_ns, TAIL);
-}
-
-SUBMITS(submit_interval) { return aio_submit_interval(w.ctx, 200000 + dice(MS), TAIL); }
-
-SUBMITS(submit_recv) {
-    op->fd = w.pairs[op->pair][0];
-    return aio_submit_recv(w.ctx, op->fd, op->bytes, 1 + dice(BYTES), dice(8) ? 0 : MSG_DONTWAIT,
-                           TAIL);
-}
-
-SUBMITS(submit_recvmsg) {
-    op->fd = w.pairs[op->pair][0];
-    op->iov[0] = (struct iovec){op->bytes, BYTES / 2};
-    op->iov[1] = (struct iovec){op->bytes + BYTES / 2, BYTES / 2};
-    op->header = (struct msghdr){.msg_iov = op->iov, .msg_iovlen = 2};
-    return aio_submit_recvmsg(w.ctx, op->fd, &op->header, 0, TAIL);
-}
-
-SUBMITS(submit_send) {
-    op->fd = w.pairs[op->pair][1];
-    memset(op->bytes, 'A' + op->pair, BYTES);
-    return aio_submit_send(w.ctx, op->fd, op->bytes, 1 + dice(3), MSG_DONTWAIT, TAIL);
-}
-
-SUBMITS(submit_sendmsg) {
-    op->fd = w.pairs[op->pair][1];
-    memset(op->bytes, 'A' + op->pair, BYTES);
-    struct iovec iov = {op->bytes, 1 + dice(3)}; /* copied */
-    const struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
-    return aio_submit_sendmsg(w.ctx, op->fd, &header, MSG_DONTWAIT, TAIL);
-}
-
-SUBMITS(submit_poll) {
-    op->fd = w.pairs[op->pair][0];
-    return aio_submit_poll(w.ctx, op->fd, POLLIN, TAIL);
-}
-
-SUBMITS(submit_poll_multishot) {
-    op->fd = w.pairs[op->pair][0];
-    return aio_submit_poll_multishot(w.ctx, op->fd, POLLIN, TAIL);
-}
-
-SUBMITS(submit_read) {
-    op->fd = w.file;
-    op->offset = dice(FILE_BYTES - BYTES);
-    return aio_submit_read(w.ctx, op->fd, op->bytes, BYTES, op->offset, TAIL);
-}
-
-SUBMITS(submit_readv) {
-    op->fd = w.file;
-    op->offset = dice(FILE_BYTES - BYTES);
-    const struct iovec iov[2] = {{op->bytes, 5}, {op->bytes + 5, BYTES - 5}}; /* copied */
-    return aio_submit_readv(w.ctx, op->fd, iov, 2, op->offset, 0, TAIL);
-}
-
-SUBMITS(submit_write) {
-    op->fd = w.scratch;
-    return aio_submit_write(w.ctx, op->fd, op->bytes, BYTES, dice(FILE_BYTES), TAIL);
-}
-
-SUBMITS(submit_writev) {
-    op->fd = w.scratch;
-    const struct iovec iov[2] = {{op->bytes, 5}, {op->bytes + 5, BYTES - 5}};
-    return aio_submit_writev(w.ctx, op->fd, iov, 2, dice(FILE_BYTES), 0, TAIL);
-}
-
-SUBMITS(submit_fsync) {
-    op->fd = w.scratch;
-    return aio_submit_fsync(w.ctx, op->fd, AIO_FSYNC_DATASYNC, TAIL);
-}
-
-SUBMITS(submit_ftruncate) {
-    op->fd = w.scratch;
-    return aio_submit_ftruncate(w.ctx, op->fd, dice(FILE_BYTES), TAIL);
-}
-
-SUBMITS(submit_statx) {
-    op->fd = w.file;
-    return aio_submit_statx(w.ctx, w.file, "", AT_EMPTY_PATH, STATX_SIZE, &op->attributes, TAIL);
-}
-
-GIVES(the_size) { return result == 0 && op->attributes.stx_size == FILE_BYTES; }
-
-static const char *some_name(void) { return w.names[dice(NAMES)]; }
-
-SUBMITS(submit_openat) {
-    return aio_submit_openat(w.ctx, AT_FDCWD, "/dev/null", O_RDONLY, 0, TAIL);
-}
-
-SUBMITS(submit_openat_missing) {
-    return aio_submit_openat(w.ctx, AT_FDCWD, "/nowhere/at all", O_RDONLY, 0, TAIL);
-}
-
-GIVES(enoent) {
-    (void)op;
-    return result == -ENOENT;
-}
-
-SUBMITS(submit_mkdirat) { return aio_submit_mkdirat(w.ctx, AT_FDCWD, some_name(), 0700, TAIL); }
-
-SUBMITS(submit_unlinkat) {
-    return aio_submit_unlinkat(w.ctx, AT_FDCWD, some_name(), dice(2) ? AT_REMOVEDIR : 0, TAIL);
-}
-
-SUBMITS(submit_renameat) {
-    return aio_submit_renameat(w.ctx, AT_FDCWD, some_name(), AT_FDCWD, some_name(), 0, TAIL);
-}
-
-SUBMITS(submit_symlinkat) {
-    return aio_submit_symlinkat(w.ctx, "target", AT_FDCWD, some_name(), TAIL);
-}
-
-/* Relative to two descriptors that are no folders, so that it is in two lists and fails. */
-SUBMITS(submit_linkat) {
-    op->fd = w.pairs[op->pair][0];
-    op->other_fd = w.pairs[dice(PAIRS)][0];
-    return aio_submit_linkat(w.ctx, op->fd, "a", op->other_fd, "b", 0, TAIL);
-}
-
-GIVES(enotdir) {
-    (void)op;
-    return result == -ENOTDIR;
-}
-
-SUBMITS(submit_splice) { /* waits for a pipe into which nothing is ever written */
-    op->fd = w.pipe_fds[0];
-    op->other_fd = w.pairs[op->pair][1];
-    return aio_submit_splice(w.ctx, op->fd, FROM_HERE, op->other_fd, FROM_HERE, 1, 0, TAIL);
-}
-
-GIVES(nothing) {
-    (void)op, (void)result;
-    return false;
-}
-
-/* A number of its own, so that nothing else in the round can be hit by what happens to it. */
-static int own_number(int fd) {
-    const int number = SYS(dup2(fd, w.next_number++));
-    SYS(close(fd));
-    return number;
-}
-
-static int unix_socket(void) { return SYS(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)); }
-
-static int own_socket(void) { return own_number(unix_socket()); }
-
-/* The kernel chooses a name. */
-static void name_socket(int fd) {
-    const struct sockaddr_un any = {.sun_family = AF_UNIX};
-    SYS(bind(fd, (const struct sockaddr *)&any, sizeof any.sun_family));
-}
-
-SUBMITS(submit_socket) { return aio_submit_socket(w.ctx, AF_UNIX, SOCK_STREAM, 0, TAIL); }
-
-SUBMITS(submit_bind) {
-    const struct sockaddr_un any = {.sun_family = AF_UNIX};
-    op->fd = own_socket();
-    return aio_submit_bind(w.ctx, op->fd, (const struct sockaddr *)&any, sizeof any.sun_family,
-                           TAIL);
-}
-
-SUBMITS(submit_listen) {
-    op->fd = own_socket();
-    name_socket(op->fd);
-    return aio_submit_listen(w.ctx, op->fd, 4, TAIL);
-}
-
-SUBMITS(submit_connect) {
-    op->fd = own_socket();
-    const struct sockaddr *to = (const struct sockaddr *)&w.addr;
-    return aio_submit_connect(w.ctx, op->fd, to, w.addr_len, TAIL);
-}
-
-SUBMITS(submit_shutdown) {
-    op->fd = own_socket();
-    return aio_submit_shutdown(w.ctx, op->fd, SHUT_RDWR, TAIL);
-}
-
-GIVES(shut_down) {
-    (void)op;
-    return result == 0 || result == -ENOTCONN;
-}
-
-SUBMITS(submit_accept) {
-    op->fd = w.listener;
-    return aio_submit_accept(w.ctx, op->fd, NULL, NULL, 0, TAIL);
-}
-
-SUBMITS(submit_accept_with_address) {
-    op->fd = w.listener;
-    op->peer_len = sizeof op->peer;
-    return aio_submit_accept(w.ctx, op->fd, (struct sockaddr *)&op->peer, &op->peer_len, 0, TAIL);
-}
-
-SUBMITS(submit_accept_multishot) {
-    op->fd = w.listener;
-    return aio_submit_accept_multishot(w.ctx, op->fd, 0, TAIL);
-}
-
-SUBMITS(submit_close) { return aio_submit_close(w.ctx, op->fd, TAIL); }
-
-static const struct kind closing = {"close", CLOSES, submit_close, zero};
-static const struct kind receiving = {"recv", HAS_MEMORY, submit_recv, received};
-static const struct kind polling = {"poll", 0, submit_poll, readable};
-static const struct kind doing_nothing = {"nop", 0, submit_nop, zero};
-
-static const struct kind kinds[] = {
-    {"nop", 0, submit_nop, zero},
-    {"raw", HAS_MEMORY, submit_raw, zero},
-    {"timer", ALONE, submit_timer, zero},
-    {"timer_at", ALONE, submit_timer_at, zero},
-    {"interval", ALONE | REPEATS, submit_interval, periods},
-    {"recv", HAS_MEMORY, submit_recv, received},
-    {"recvmsg", HAS_MEMORY, submit_recvmsg, received},
-    {"send", HAS_MEMORY, submit_send, sent},
-    {"sendmsg", HAS_MEMORY, submit_sendmsg, sent},
-    {"poll", 0, submit_poll, readable},
-    {"poll_multishot", REPEATS, submit_poll_multishot, readable},
-    {"read", HAS_MEMORY, submit_read, whole_read},
-    {"readv", HAS_MEMORY, submit_readv, whole_read},
-    {"write", HAS_MEMORY, submit_write, whole_write},
-    {"writev", HAS_MEMORY, submit_writev, whole_write},
-    {"fsync", WEAK, submit_fsync, zero},
-    {"ftruncate", WEAK, submit_ftruncate, zero},
-    {"statx", HAS_MEMORY | WEAK, submit_statx, the_size},
-    {"openat", BRINGS, submit_openat, descriptor},
-    {"openat, missing", BRINGS, submit_openat_missing, enoent},
-    {"mkdirat", WEAK, submit_mkdirat, file_name_result},
-    {"unlinkat", WEAK, submit_unlinkat, file_name_result},
-    {"renameat", WEAK, submit_renameat, file_name_result},
-    {"symlinkat", WEAK, submit_symlinkat, file_name_result},
-    {"linkat", WEAK, submit_linkat, enotdir},
-    {"splice", 0, submit_splice, nothing},
-    {"socket", BRINGS, submit_socket, descriptor},
-    {"bind", 0, submit_bind, zero},
-    {"listen", 0, submit_listen, zero},
-    {"connect", 0, submit_connect, zero},
-    {"shutdown", 0, submit_shutdown, shut_down},
-    {"accept", BRINGS, submit_accept, descriptor},
-    {"accept, address", BRINGS | HAS_MEMORY, submit_accept_with_address, descriptor},
-    {"accept_multishot", BRINGS | REPEATS, submit_accept_multishot, descriptor},
-};
 
 /* --- the model ------------------------------------------------------------------------------- */
 
@@ -500,6 +109,8 @@ static void take_result(struct op *op, int32_t result, uint32_t flags) {
         blame(op, result, flags, "was to succeed in silence");
     if (result >= 0 && is(op, BRINGS))
         SYS(close(result));
+    for (int i = 0; result >= 0 && is(op, PIPES) && i < 2; i++)
+        SYS(close(op->pair_made[i]));
     op->calls++;
     op->result = result;
     outcomes[result >= 0 ? 0 : result == -ECANCELED ? 1 : result == -ETIMEDOUT ? 2 : 3]++;
@@ -533,7 +144,7 @@ static struct op *submit(const struct kind *kind, const struct op *like) {
         op->options.flags &= ~(AIO_SUBMIT_LINK | AIO_SUBMIT_HARDLINK);
     if (is(op, ALONE))
         op->options.flags &= ~(AIO_SUBMIT_BARRIER | AIO_SUBMIT_ASYNC);
-    if (is(op, BRINGS | CLOSES))
+    if (is(op, BRINGS | CLOSES | PIPES))
         op->options.flags &= ~AIO_SUBMIT_QUIET;
     if (!is(op, REPEATS) || is(op, ALONE) || !op->options.timeout_ns)
         op->options.flags &= ~AIO_SUBMIT_TIMEOUT_IDLE;
@@ -606,7 +217,7 @@ static void submit_close_of_number(void) {
 static void submit_something(void) {
     struct op like = {.pair = (int)dice(PAIRS)};
     random_options(&like);
-    submit(&kinds[dice(COUNT_OF(kinds))], &like);
+    submit(&kinds[dice((uint64_t)kind_count)], &like);
 }
 
 /* --- everything else ------------------------------------------------------------------------- */
@@ -795,6 +406,9 @@ static void begin(void) {
     for (int i = 0; i < PAIRS; i++)
         make_socket_pair(w.pairs[i]);
     make_pipe(w.pipe_fds);
+    make_pipe(w.tee_fds);
+    w.set = SYS(epoll_create1(EPOLL_CLOEXEC));
+    w.quiet_set = SYS(epoll_create1(EPOLL_CLOEXEC));
     w.listener = unix_socket();
     name_socket(w.listener);
     SYS(listen(w.listener, 256));
@@ -803,6 +417,9 @@ static void begin(void) {
     unsigned char pattern[FILE_BYTES];
     pattern_fill(pattern, sizeof pattern, 0);
     w.file = temp_file("file", pattern, sizeof pattern);
+    pattern_fill(pattern, BYTES, 3);
+    if (fsetxattr(w.file, ATTRIBUTE, pattern, BYTES, 0) < 0)
+        CHECK_EQ(errno, EOPNOTSUPP);
     w.scratch = temp_file("scratch", NULL, 0);
     for (int i = 0; i < NAMES; i++) {
         char name[32];
@@ -893,8 +510,12 @@ static void end(void) {
     for (int number = FIRST_NUMBER; number < w.next_number; number++)
         if (is_open(number))
             SYS(close(number));
-    SYS(close(w.pipe_fds[0]));
-    SYS(close(w.pipe_fds[1]));
+    for (int i = 0; i < 2; i++) {
+        SYS(close(w.pipe_fds[i]));
+        SYS(close(w.tee_fds[i]));
+    }
+    SYS(close(w.set));
+    SYS(close(w.quiet_set));
     SYS(close(w.listener));
     SYS(close(w.file));
     SYS(close(w.scratch));
@@ -902,9 +523,11 @@ static void end(void) {
 
 static int one_round(void) {
     const uint64_t seed = w.random;
+    const pid_t child = w.child;
     const int before = open_descriptors();
     memset(&w, 0, sizeof w);
     w.random = seed;
+    w.child = child;
     begin();
     bool alive = true;
     for (uint64_t turns = 20 + dice(60); alive && turns > 0; turns--) {
@@ -922,11 +545,18 @@ static int one_round(void) {
     return w.count;
 }
 
+static void live_on(void *arg) {
+    (void)arg;
+    for (;;)
+        pause();
+}
+
 int main(int argc, char **argv) {
     const int rounds = argc > 1 ? atoi(argv[1]) : scaled(200);
     harness_start("soak_random", 60 + (unsigned)rounds / 5);
     int64_t operations = 0;
     uint64_t random = test_seed();
+    w.child = start_child(live_on, NULL); /* it ends with this process */
     for (int i = 0; i < rounds; i++) {
         const uint64_t seed = random; /* a failed round is repeated by this seed and 1 round */
         random_next(&random);

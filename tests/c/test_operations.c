@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 static void env_open(struct env *e) {
     memset(e, 0, sizeof *e);
@@ -13,9 +14,23 @@ static void env_open(struct env *e) {
 }
 
 static void env_close(struct env *e) {
+    if (e->has_helper) {
+        __atomic_store_n(&e->helper_stops, true, __ATOMIC_RELEASE);
+        CHECK_EQ(pthread_join(e->helper, NULL), 0);
+    }
+    if (e->child) {
+        kill(e->child, SIGKILL);
+        waitpid(e->child, NULL, 0);
+    }
     for (int i = 0; i < e->fd_count; i++)
         if (is_open(e->fds[i]))
             close(e->fds[i]);
+}
+
+void env_start_helper(struct env *e, void *(*body)(void *env)) {
+    needs_threads_side_by_side();
+    CHECK_EQ(pthread_create(&e->helper, NULL, body, e), 0);
+    e->has_helper = true;
 }
 
 int env_keep(struct env *e, int fd) {
@@ -32,6 +47,20 @@ void env_keep_both(struct env *e, const int fds[2]) {
 
 void env_path(const struct env *e, char path[512], const char *name) {
     snprintf(path, 512, "%s/%s-%p-%" PRIu64, temp_dir(), name, (const void *)e, now_ns());
+}
+
+int env_file(struct env *e, char path[512], const char *name, int flags) {
+    env_path(e, path, name);
+    const int fd = env_keep(e, open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    write_all_or_fail(fd, "hello", 5);
+    if (flags == O_RDWR)
+        return fd;
+    return env_keep(e, SYS(open(path, flags | O_CLOEXEC)));
+}
+
+void check_is_zero(struct env *e, int32_t result) {
+    (void)e;
+    CHECK_EQ(result, 0);
 }
 
 void env_no_descriptor_left(void) {
@@ -71,11 +100,17 @@ static void check_once(const struct call *call, const struct row *row) {
         CHECK_EQ(call->calls, 1);
 }
 
-/* A result that is a success: its value is checked, and a descriptor is closed. */
-static void take_success(struct attempt *a, const struct row *row, int32_t result) {
-    row->check(&a->env, result);
+static void close_made(struct attempt *a, const struct row *row, int32_t result) {
     if (row->makes_descriptor && is_open(result))
         close(result);
+    for (int i = 0; row->makes_pair && i < 2; i++)
+        SYS(close(a->env.pair[i]));
+}
+
+/* A result that is a success: its value is checked, and what was made is closed. */
+static void take_success(struct attempt *a, const struct row *row, int32_t result) {
+    row->check(&a->env, result);
+    close_made(a, row, result);
 }
 
 /* --- success --------------------------------------------------------------------------------- */
@@ -145,8 +180,8 @@ static void attempt_dump(const struct row *row) {
     CHECK(strstr(text, "987654321") || strstr(text, "3ade68b1"));
     aio_ctx_cancel(a.env.ctx, id);
     await_call(a.env.ctx, &a.call);
-    if (row->makes_descriptor && a.call.result >= 0)
-        close(a.call.result);
+    if (a.call.result >= 0)
+        close_made(&a, row, a.call.result);
     attempt_close(&a);
 }
 
@@ -161,7 +196,7 @@ void operation_succeeds(const void *arg) {
         if (row->unblock)
             attempt_success(row, WITH(.flags = AIO_SUBMIT_ASYNC), true);
     }
-    if (!row->multishot && !row->makes_descriptor)
+    if (!row->multishot && !row->makes_descriptor && !row->makes_pair)
         attempt_quiet(row);
     attempt_record(row);
     attempt_dump(row);

@@ -2,7 +2,16 @@
 //! that tells what the compiler makes of it, and a check in Rust that calls it.
 
 /// System structs whose C name needs the keyword, and that the header only points to.
-const SYSTEM_STRUCTS: [&str; 5] = ["io_uring_sqe", "iovec", "msghdr", "sockaddr", "statx"];
+const SYSTEM_STRUCTS: [&str; 8] = [
+    "epoll_event",
+    "futex_waitv",
+    "io_uring_sqe",
+    "iovec",
+    "msghdr",
+    "open_how",
+    "sockaddr",
+    "statx",
+];
 
 /// The modules of the C ABI, whose items the checks name without a path.
 fn sections() -> String {

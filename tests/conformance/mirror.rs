@@ -16,6 +16,44 @@ pub const AIO_LOG_WARN: i32 = 2;
 pub const AIO_LOG_INFO: i32 = 3;
 pub const AIO_FSYNC_DATASYNC: u32 = 1;
 pub const AIO_OFFSET_CURRENT: u64 = u64 :: MAX;
+pub const AIO_PROBE_NO: u32 = 0;
+pub const AIO_PROBE_YES: u32 = 1;
+pub const AIO_PROBE_EMULATED: u32 = 2;
+pub const AIO_PROBE_SUPERSEDED: u32 = 3;
+pub const AIO_REASON_NONE: u32 = 0;
+pub const AIO_REASON_KERNEL: u32 = 1;
+pub const AIO_REASON_SECCOMP: u32 = 2;
+pub const AIO_REASON_SYSCTL: u32 = 3;
+pub const AIO_REASON_MEMLOCK: u32 = 4;
+pub const AIO_REASON_LIMIT: u32 = 5;
+pub const AIO_REASON_HARDWARE: u32 = 6;
+pub const AIO_REASON_ASKED: u32 = 7;
+pub const AIO_REASON_LIBRARY: u32 = 8;
+pub const AIO_REASON_PERMISSION: u32 = 9;
+pub const AIO_FACILITY_MULTISHOT_ACCEPT: u32 = 0;
+pub const AIO_FACILITY_MULTISHOT_RECV: u32 = 1;
+pub const AIO_FACILITY_BUFFER_RINGS: u32 = 2;
+pub const AIO_FACILITY_INCREMENTAL_BUFFERS: u32 = 3;
+pub const AIO_FACILITY_BUNDLES: u32 = 4;
+pub const AIO_FACILITY_DIRECT_DESCRIPTORS: u32 = 5;
+pub const AIO_FACILITY_REGISTERED_BUFFERS: u32 = 6;
+pub const AIO_FACILITY_ZERO_COPY_SEND: u32 = 7;
+pub const AIO_FACILITY_ZERO_COPY_RECV: u32 = 8;
+pub const AIO_FACILITY_SQE128: u32 = 9;
+pub const AIO_FACILITY_CQE32: u32 = 10;
+pub const AIO_FACILITY_SQPOLL: u32 = 11;
+pub const AIO_FACILITY_SQPOLL_SHARE: u32 = 12;
+pub const AIO_FACILITY_IOPOLL: u32 = 13;
+pub const AIO_FACILITY_HYBRID_IOPOLL: u32 = 14;
+pub const AIO_FACILITY_NAPI: u32 = 15;
+pub const AIO_FACILITY_RESIZE: u32 = 16;
+pub const AIO_FACILITY_REGISTERED_WAIT: u32 = 17;
+pub const AIO_FACILITY_MIN_WAIT: u32 = 18;
+pub const AIO_FACILITY_WORKER_LIMITS: u32 = 19;
+pub const AIO_FACILITY_WORKER_AFFINITY: u32 = 20;
+pub const AIO_FACILITY_RESTRICTIONS: u32 = 21;
+pub const AIO_FACILITY_NO_IOWAIT: u32 = 22;
+pub const AIO_FACILITY_CLOCK: u32 = 23;
 pub const AIO_EWRONGTHREAD: i32 = - 5001;
 pub const AIO_EREENTRANT: i32 = - 5002;
 pub const AIO_EPENDING: i32 = - 5003;
@@ -66,6 +104,30 @@ pub struct aio_completion {
     pub lease: i64,
 }
 pub enum aio_ctx {}
+#[repr(C)]
+pub struct aio_probe_info {
+    pub size: u32,
+    pub backend: u32,
+    pub reason: u32,
+    pub error: i32,
+    pub kernel_version: u32,
+    pub operations: u32,
+    pub facilities: u32,
+    pub reserved0: u32,
+    pub text: [c_char; 208],
+}
+#[repr(C)]
+pub struct aio_probe_result {
+    pub size: u32,
+    pub status: u32,
+    pub reason: u32,
+    pub error: i32,
+    pub since: u32,
+    pub reserved0: u32,
+    pub name: [c_char; 32],
+    pub functions: [c_char; 192],
+    pub text: [c_char; 208],
+}
 #[repr(C)]
 pub struct aio_info {
     pub size: u32,
@@ -138,22 +200,25 @@ extern "C" {
     pub fn aio_ctx_user_data(a0: *const aio_ctx) -> *mut c_void;
     pub fn aio_ctx_set_user_data(a0: *mut aio_ctx, a1: *mut c_void);
     pub fn aio_submit_openat(a0: *mut aio_ctx, a1: c_int, a2: *const c_char, a3: c_int, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_openat2(a0: *mut aio_ctx, a1: c_int, a2: *const c_char, a3: *const open_how, a4: usize, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_close(a0: *mut aio_ctx, a1: c_int, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
     pub fn aio_submit_read(a0: *mut aio_ctx, a1: c_int, a2: *mut c_void, a3: usize, a4: u64, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_write(a0: *mut aio_ctx, a1: c_int, a2: *const c_void, a3: usize, a4: u64, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_readv(a0: *mut aio_ctx, a1: c_int, a2: *const iovec, a3: c_int, a4: u64, a5: c_int, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
     pub fn aio_submit_writev(a0: *mut aio_ctx, a1: c_int, a2: *const iovec, a3: c_int, a4: u64, a5: c_int, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
     pub fn aio_submit_fsync(a0: *mut aio_ctx, a1: c_int, a2: u32, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
-    pub fn aio_submit_statx(a0: *mut aio_ctx, a1: c_int, a2: *const c_char, a3: c_int, a4: u32, a5: *mut statx, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
-    pub fn aio_submit_ftruncate(a0: *mut aio_ctx, a1: c_int, a2: u64, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
-    pub fn aio_submit_unlinkat(a0: *mut aio_ctx, a1: c_int, a2: *const c_char, a3: c_int, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
-    pub fn aio_submit_mkdirat(a0: *mut aio_ctx, a1: c_int, a2: *const c_char, a3: u32, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
-    pub fn aio_submit_renameat(a0: *mut aio_ctx, a1: c_int, a2: *const c_char, a3: c_int, a4: *const c_char, a5: u32, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
-    pub fn aio_submit_linkat(a0: *mut aio_ctx, a1: c_int, a2: *const c_char, a3: c_int, a4: *const c_char, a5: c_int, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
-    pub fn aio_submit_symlinkat(a0: *mut aio_ctx, a1: *const c_char, a2: c_int, a3: *const c_char, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
     pub fn aio_submit_splice(a0: *mut aio_ctx, a1: c_int, a2: u64, a3: c_int, a4: u64, a5: usize, a6: u32, a7: *const aio_submit_options, a8: Option<extern "C" fn(*mut c_void, i32, u32)>, a9: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_tee(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: usize, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_futex_wait(a0: *mut aio_ctx, a1: *mut u32, a2: u64, a3: u64, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_futex_wake(a0: *mut aio_ctx, a1: *mut u32, a2: u64, a3: u64, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_futex_waitv(a0: *mut aio_ctx, a1: *const futex_waitv, a2: u32, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
     pub fn aio_submit_nop(a0: *mut aio_ctx, a1: *const aio_submit_options, a2: Option<extern "C" fn(*mut c_void, i32, u32)>, a3: *mut c_void) -> aio_op_id;
     pub fn aio_submit_raw(a0: *mut aio_ctx, a1: *const io_uring_sqe, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_epoll_ctl(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: c_int, a4: *const epoll_event, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_epoll_wait(a0: *mut aio_ctx, a1: c_int, a2: *mut epoll_event, a3: c_int, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_pipe(a0: *mut aio_ctx, a1: *mut c_int, a2: c_int, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_waitid(a0: *mut aio_ctx, a1: c_int, a2: u32, a3: *mut c_void, a4: c_int, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_uring_cmd(a0: *mut aio_ctx, a1: c_int, a2: u32, a3: *const c_void, a4: usize, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_socket(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: c_int, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
     pub fn aio_submit_bind(a0: *mut aio_ctx, a1: c_int, a2: *const sockaddr, a3: socklen_t, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
     pub fn aio_submit_listen(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
@@ -165,8 +230,30 @@ extern "C" {
     pub fn aio_submit_sendmsg(a0: *mut aio_ctx, a1: c_int, a2: *const msghdr, a3: c_int, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
     pub fn aio_submit_recvmsg(a0: *mut aio_ctx, a1: c_int, a2: *mut msghdr, a3: c_int, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
     pub fn aio_submit_shutdown(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_setsockopt(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: c_int, a4: *const c_void, a5: socklen_t, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_getsockopt(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: c_int, a4: *mut c_void, a5: socklen_t, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_socket_inq(a0: *mut aio_ctx, a1: c_int, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_socket_outq(a0: *mut aio_ctx, a1: c_int, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_statx(a0: *mut aio_ctx, a1: c_int, a2: *const c_char, a3: c_int, a4: u32, a5: *mut statx, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_unlinkat(a0: *mut aio_ctx, a1: c_int, a2: *const c_char, a3: c_int, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_mkdirat(a0: *mut aio_ctx, a1: c_int, a2: *const c_char, a3: u32, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_renameat(a0: *mut aio_ctx, a1: c_int, a2: *const c_char, a3: c_int, a4: *const c_char, a5: u32, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_linkat(a0: *mut aio_ctx, a1: c_int, a2: *const c_char, a3: c_int, a4: *const c_char, a5: c_int, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_symlinkat(a0: *mut aio_ctx, a1: *const c_char, a2: c_int, a3: *const c_char, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_getxattr(a0: *mut aio_ctx, a1: *const c_char, a2: *const c_char, a3: *mut c_void, a4: usize, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_setxattr(a0: *mut aio_ctx, a1: *const c_char, a2: *const c_char, a3: *const c_void, a4: usize, a5: c_int, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_fgetxattr(a0: *mut aio_ctx, a1: c_int, a2: *const c_char, a3: *mut c_void, a4: usize, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_fsetxattr(a0: *mut aio_ctx, a1: c_int, a2: *const c_char, a3: *const c_void, a4: usize, a5: c_int, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
     pub fn aio_submit_poll(a0: *mut aio_ctx, a1: c_int, a2: u32, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
     pub fn aio_submit_poll_multishot(a0: *mut aio_ctx, a1: c_int, a2: u32, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
+    pub fn aio_probe(a0: *const aio_ctx, a1: *mut aio_probe_info) -> i32;
+    pub fn aio_probe_op(a0: *const aio_ctx, a1: u32, a2: *mut aio_probe_result) -> i32;
+    pub fn aio_probe_facility(a0: *const aio_ctx, a1: u32, a2: *mut aio_probe_result) -> i32;
+    pub fn aio_submit_ftruncate(a0: *mut aio_ctx, a1: c_int, a2: u64, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_fallocate(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: u64, a4: u64, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_sync_file_range(a0: *mut aio_ctx, a1: c_int, a2: u64, a3: u64, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_fadvise(a0: *mut aio_ctx, a1: c_int, a2: u64, a3: u64, a4: c_int, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_madvise(a0: *mut aio_ctx, a1: *mut c_void, a2: usize, a3: c_int, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
     pub fn aio_ctx_current_op(a0: *const aio_ctx) -> aio_op_id;
     pub fn aio_ctx_current_bytes(a0: *const aio_ctx) -> u64;
     pub fn aio_ctx_info(a0: *const aio_ctx, a1: *mut aio_info) -> i32;

@@ -30,6 +30,27 @@ function kernel_is(range,    bound) {
     return number(kernel) == number(bound)
 }
 
+# The reason of one test, or of all that a pattern (*, [...]) names; false: it names none.
+function give_reason(backend, pattern, why,    key, at, count, whole) {
+    if ((backend, pattern) in known) {
+        reason[backend, pattern] = why
+        return 1
+    }
+    if (pattern !~ /[*]/)
+        return 0
+    whole = pattern
+    gsub(/[.]/, "[.]", whole)
+    gsub(/[*]/, ".*", whole)
+    for (key in known) {
+        split(key, at, SUBSEP)
+        if (at[1] == backend && at[2] ~ ("^" whole "$")) {
+            reason[backend, at[2]] = why
+            count++
+        }
+    }
+    return count
+}
+
 function words_from(first,    i, text) {
     text = $first
     for (i = first + 1; i <= NF; i++)
@@ -77,9 +98,8 @@ file == 2 {
         backend = backends[i]
         if (!($2 == "*" || $2 == backend) || !((backend, program) in planned))
             continue
-        if (!((backend, $3) in known))
+        if (!give_reason(backend, $3, words_from(4)))
             fail(backend, "differs.txt: there is no test " $3)
-        reason[backend, $3] = words_from(4)
     }
     program = ""
     next

@@ -29,6 +29,8 @@ pub(crate) struct Granted {
     pub cq_entries: u32,
     pub sqe_size: u32,
     pub cqe_size: u32,
+    /// The kernel's opcodes, a bit each.
+    pub opcodes: [u64; 4],
     /// The signal that ends a pool thread's call.
     pub interrupt_signal: u32,
 }
@@ -64,14 +66,14 @@ impl Backend {
         let mut fallback = None;
         let made = match choice {
             Choice::Epoll => Epoll::create(config, wake_fd),
-            Choice::Uring => Uring::create(config),
+            Choice::Uring => Uring::create(config).map(with_ring),
             Choice::Auto => match Uring::create_of_the_floor(config) {
                 // No descriptors, no fallback: it needs more of them.
                 Err(errno) if !matches!(errno, Errno::EMFILE | Errno::ENFILE) => {
                     fallback = Some(errno);
                     Epoll::create(config, wake_fd)
                 }
-                made => made,
+                made => made.map(with_ring),
             },
         };
         let (driver, queues) = made?;
@@ -104,7 +106,8 @@ impl Backend {
         };
         match &self.driver {
             Driver::Uring(uring) => {
-                Granted { setup_flags: uring.setup_flags(), features: uring.features(), ..granted }
+                let (setup_flags, features) = (uring.setup_flags(), uring.features());
+                Granted { setup_flags, features, opcodes: uring.opcodes, ..granted }
             }
             Driver::Epoll(epoll) => {
                 Granted { emulated: true, interrupt_signal: epoll.interrupt_signal(), ..granted }
@@ -354,4 +357,8 @@ impl Backend {
             epoll.abandon();
         }
     }
+}
+
+fn with_ring((uring, queues): (Uring, Queues)) -> (Driver, Queues) {
+    (Driver::Uring(uring), queues)
 }

@@ -1,6 +1,5 @@
 //! The io_uring driver: which rings are asked for, and how long memory for one is waited for.
 
-use crate::engine::backend::Driver;
 use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::sys::clock;
 use crate::sys::errno::Errno;
@@ -23,25 +22,25 @@ const ENTRIES_MIN: u32 = 8;
 static CLOSED_NS: AtomicU64 = AtomicU64::new(0);
 static IN_VAIN_NS: AtomicU64 = AtomicU64::new(0);
 
-pub(super) struct Uring {
+pub(crate) struct Uring {
     ring: Ring,
-    opcodes: [u64; 4],
+    pub(crate) opcodes: [u64; 4],
     pub(super) system_calls: u64,
 }
 
 impl Uring {
     /// A disabled ring; see `enable`.
-    pub(super) fn create(config: Config) -> Result<(Driver, Queues), Errno> {
+    pub(crate) fn create(config: Config) -> Result<(Uring, Queues), Errno> {
         let (mut ring, queues) = Self::create_ring(config)?;
         let opcodes = ring.probe()?;
         ring.check_enter()?;
-        Ok((Driver::Uring(Uring { ring, opcodes, system_calls: 0 }), queues))
+        Ok((Uring { ring, opcodes, system_calls: 0 }, queues))
     }
 
     /// A ring as Linux 6.1 has it; on older kernels the epoll backend serves better. None is made
     /// there to be looked at: the kernel interrupts the thread that had a ring in one of its later
     /// calls (EINTR in the host's own epoll_wait), some milliseconds after the ring was closed.
-    pub(super) fn create_of_the_floor(config: Config) -> Result<(Driver, Queues), Errno> {
+    pub(crate) fn create_of_the_floor(config: Config) -> Result<(Uring, Queues), Errno> {
         let floor = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
         match Self::create(Config { required: config.required | floor, ..config }) {
             Err(Errno::EINVAL) => Err(Errno::ENOSYS),
