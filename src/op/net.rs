@@ -321,6 +321,11 @@ pub(crate) fn is_quick(sqe: &Sqe) -> bool {
     sqe.opcode == Opcode::IORING_OP_SEND as u8 || sqe.opcode == Opcode::IORING_OP_RECV as u8
 }
 
+/// A shutdown after which nothing can be sent.
+pub(crate) fn ends_sending(sqe: &Sqe) -> bool {
+    sqe.opcode == Opcode::IORING_OP_SHUTDOWN as u8 && sqe.len as i32 != flags::SHUT_RD
+}
+
 /// A send or receive.
 #[inline(always)]
 pub(crate) fn is_transfer(opcode: u8) -> bool {

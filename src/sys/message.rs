@@ -168,6 +168,7 @@ pub(crate) mod flags {
     pub(crate) const MSG_WAITALL: i32 = libc::MSG_WAITALL;
     pub(crate) const O_CLOEXEC: i32 = libc::O_CLOEXEC;
     pub(crate) const O_LARGEFILE: i32 = libc::O_LARGEFILE;
+    pub(crate) const SHUT_RD: i32 = libc::SHUT_RD;
     pub(crate) const SOCK_CLOEXEC: i32 = libc::SOCK_CLOEXEC;
     pub(crate) const SOCK_NONBLOCK: i32 = libc::SOCK_NONBLOCK;
     pub(crate) const EPOLLET: u32 = libc::EPOLLET as u32;

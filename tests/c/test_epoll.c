@@ -1092,6 +1092,26 @@ TEST(a_read_of_a_number_that_is_now_the_other_end_of_a_pipe_is_ebadf) {
     end_ctx(ctx);
 }
 
+/* The receive is about to be tried anew, because the number was found to be another file's. */
+TEST(a_receive_of_a_number_that_is_now_another_socket_can_be_cancelled_when_that_is_found_out) {
+    aio_ctx *ctx = make_epoll();
+    int pair[2], stale;
+    char byte;
+    struct call recv = {0}, poll = {0};
+    make_socket_pair(pair);
+    make_stale(ctx, pair[0], &stale);
+    const aio_op_id id = ID(aio_submit_recv(ctx, stale, &byte, 1, 0, NULL, on_call, &recv));
+    CHECK_EQ(aio_ctx_run_once(ctx, 0), 0);
+    ID(aio_submit_poll(ctx, stale, 0, NULL, on_call, &poll)); /* finds out */
+    CHECK_EQ(aio_ctx_cancel(ctx, id), 0);
+    CHECK_EQ(await_call(ctx, &recv), -ECANCELED);
+    SYS(close(pair[1]));
+    CHECK_EQ(await_call(ctx, &poll) & POLLHUP, POLLHUP);
+    SYS(close(pair[0]));
+    SYS(close(stale));
+    end_ctx(ctx);
+}
+
 /* At once, not when those who wait are checked. */
 TEST(a_poll_for_nothing_of_a_number_that_is_now_a_file_is_refused_by_the_next_turn) {
     aio_ctx *ctx = make_epoll();

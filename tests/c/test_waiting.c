@@ -81,6 +81,16 @@ TEST(a_receive_at_a_listener_fails_although_an_accept_waits_there) {
     end_ctx(ctx);
 }
 
+static void drain_a_quarter(int fd) {
+    int queued, left;
+    char bytes[4096];
+    SYS(ioctl(fd, FIONREAD, &queued));
+    for (left = queued; left > queued * 3 / 4;) {
+        CHECK_GT(read(fd, bytes, sizeof bytes), 0);
+        SYS(ioctl(fd, FIONREAD, &left));
+    }
+}
+
 /* A socket reports room when there is plenty of it, and takes bytes before. */
 TEST(a_send_is_tried_although_an_earlier_one_found_no_room) {
     aio_ctx *ctx = make_ctx();
@@ -95,12 +105,7 @@ TEST(a_send_is_tried_although_an_earlier_one_found_no_room) {
     run_for_ms(ctx, 30);
     CHECK_EQ(aio_ctx_cancel(ctx, id), 0);
     CHECK_EQ(await_call(ctx, &waits), -ECANCELED);
-    int queued, left;
-    SYS(ioctl(pair[1], FIONREAD, &queued));
-    for (left = queued; left > queued * 3 / 4;) {
-        CHECK_GT(read(pair[1], bytes, sizeof bytes), 0);
-        SYS(ioctl(pair[1], FIONREAD, &left));
-    }
+    drain_a_quarter(pair[1]);
     CHECK_EQ(DO(ctx, send, aio_submit_send(ctx, pair[0], "x", 1, 0, NULL, on_call, &send)), 1);
     close(pair[0]);
     close(pair[1]);
@@ -117,6 +122,25 @@ TEST(a_send_that_waits_ends_with_epipe_when_its_own_socket_is_shut_down) {
     check_blocked(ctx, &send);
     CHECK_EQ(DO(ctx, shut, aio_submit_shutdown(ctx, pair[0], SHUT_WR, NULL, on_call, &shut)), 0);
     CHECK_EQ(await_call(ctx, &send), -EPIPE);
+    close(pair[0]);
+    close(pair[1]);
+    end_ctx(ctx);
+}
+
+TEST(a_send_that_waits_is_not_tried_by_a_shutdown_that_leaves_it_alone) {
+    aio_ctx *ctx = make_ctx();
+    int pair[2];
+    make_socket_pair(pair);
+    fill_until_full(pair[0]);
+    struct call send = {0};
+    ID(aio_submit_send(ctx, pair[0], "x", 1, 0, NULL, on_call, &send));
+    check_blocked(ctx, &send);
+    drain_a_quarter(pair[1]);
+    struct call shut = {0};
+    CHECK_EQ(DO(ctx, shut, aio_submit_shutdown(ctx, pair[0], 7, NULL, on_call, &shut)), -EINVAL);
+    check_blocked(ctx, &send);
+    drain_until_empty(pair[1]);
+    CHECK_EQ(await_call(ctx, &send), 1);
     close(pair[0]);
     close(pair[1]);
     end_ctx(ctx);

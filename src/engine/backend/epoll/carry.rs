@@ -172,7 +172,7 @@ impl Epoll {
                 }
                 self.system_calls += 1;
                 let result = call(entry);
-                if entry.opcode == Opcode::IORING_OP_SHUTDOWN as u8 {
+                if result == 0 && op::net::ends_sending(entry) {
                     // No event tells those who wait to send.
                     self.serve(queues, entry.fd, Side::Writers);
                 }
