@@ -4,7 +4,7 @@
 use crate::op::{Fallback, Operation, Outcome, STARTED, clamp_length, done, total, traits};
 use crate::sys::entry::{Opcode, Sqe};
 use crate::sys::errno::Errno;
-use crate::sys::message::{Message, Outputs, copy_into, flags};
+use crate::sys::message::{Message, NAME_MAX, Outputs, copy_into, flags};
 use crate::sys::plain;
 use crate::sys::poller::events;
 use std::ffi::c_void;
@@ -497,6 +497,13 @@ pub(crate) struct RecvMsg<'a> {
 }
 
 impl RecvMsg<'_> {
+    /// With MSG_WAITALL a ring writes the name once per piece, and takes the length of the first for
+    /// the room that there is (Linux 6.18): the name goes to the copy, which has room for any.
+    fn name_room(&self) -> usize {
+        let many = self.flags & flags::MSG_WAITALL != 0 && !self.message.name.is_null();
+        if many { NAME_MAX } else { 0 }
+    }
+
     pub(crate) fn inherit(sqe: &mut Sqe) {
         sqe.op_flags &= !(flags::MSG_CMSG_CLOEXEC as u32);
     }
@@ -515,7 +522,7 @@ impl Operation for RecvMsg<'_> {
     }
 
     fn copied(&self) -> usize {
-        self.message.copied()
+        self.message.copied() + self.name_room()
     }
 
     fn outputs(&self) -> Option<Outputs> {
@@ -523,7 +530,12 @@ impl Operation for RecvMsg<'_> {
     }
 
     fn prepare(&self, sqe: &mut Sqe, copy: &mut [u64]) {
-        self.message.write(copy, self.message.name, self.message.control);
+        let mut name = self.message.name;
+        if self.name_room() != 0 {
+            let nothing = [0u8; NAME_MAX];
+            name = copy_into(copy, self.message.copied(), nothing.as_ptr().cast(), NAME_MAX);
+        }
+        self.message.write(copy, name, self.message.control);
         sqe.fd = self.fd;
         sqe.addr = copy.as_ptr() as u64;
         sqe.len = 1;

@@ -209,6 +209,38 @@ TEST(the_name_of_a_message_in_pieces_is_that_of_the_last) {
     end_ctx(ctx);
 }
 
+TEST(the_name_of_a_message_in_pieces_stays_in_its_buffer) {
+    aio_ctx *ctx = make_ctx();
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    unsigned char from[128];
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", temp_path("longer than four bytes"));
+    const int listener = SYS(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const int client = SYS(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    SYS(bind(listener, (struct sockaddr *)&address, sizeof address));
+    SYS(listen(listener, 1));
+    SYS(connect(client, (struct sockaddr *)&address, sizeof address));
+    const int server = SYS(accept4(listener, NULL, NULL, SOCK_CLOEXEC));
+    char bytes[10];
+    struct iovec iov = {bytes, sizeof bytes};
+    struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1, .msg_name = from, .msg_namelen = 4};
+    struct call call = {0};
+    memset(from, 0xEE, sizeof from);
+    ID(aio_submit_recvmsg(ctx, client, &header, MSG_WAITALL, NULL, on_call, &call));
+    write_all_or_fail(server, "four", 4);
+    check_blocked(ctx, &call);
+    write_all_or_fail(server, "and six", 7);
+    CHECK_EQ(await_call(ctx, &call), 10);
+    CHECK_MEM(from, &address, 4);
+    for (int i = 4; i < COUNT_OF(from); i++)
+        CHECK_EQ(from[i], 0xEE);
+    CHECK_GT(header.msg_namelen, 4); /* what there would have been */
+    CHECK(header.msg_name == from);
+    close(server);
+    close(client);
+    close(listener);
+    end_ctx(ctx);
+}
+
 /* With all the bytes that it asked for, and yet not with all that there was. */
 TEST(a_receive_for_all_that_is_cut_breaks_its_chain) {
     aio_ctx *ctx = make_ctx();
