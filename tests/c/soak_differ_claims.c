@@ -12,6 +12,8 @@ static uint64_t bits_around(int slot) {
     return bits;
 }
 
+static uint64_t bits_of(int first, int end) { return BIT(end) - BIT(first); }
+
 /* Files are told apart by their inodes, numbered as they are met: the same in each run. */
 static uint64_t file_bit(int slot) {
     static ino_t met[256];
@@ -34,6 +36,8 @@ void make_claim(struct op *op) {
     uint64_t whole = op->place >= 0 ? BIT(op->place) : 0;
     *claim = (struct claim){0};
     claim->touches = bits_around(op->slot) | bits_around(op->other) | whole;
+    if (op->slot == DGRAM_OPEN) /* what is taken out there makes room where it came from */
+        claim->touches |= bits_of(DGRAMS, SEQUENCES) | bits_of(FRESH, ARRIVED);
     for (int i = 0; i < op->passed; i++)
         claim->touches |= BIT(op->pass[i]);
     if (has(op, READS | ACCEPTS | CONNECTS))
@@ -101,6 +105,15 @@ static bool makes_doubtful(const struct op *op, const struct op *writer) {
            slots[op->slot].peer == writer->slot;
 }
 
+/* A writer that waits is told of its own shutdown by nobody but the engine that does it, and of its
+ * peer's, for reading, by nobody: neither epoll nor poll(2) shows it (but of a stream's, for both).
+ */
+static bool shuts_unseen(const struct op *op, int writer) {
+    const bool datagrams = socket_type(number_of(0, op->slot)) == SOCK_DGRAM;
+    return (has(op, PLAIN) && op->slot == writer) ||
+           (slots[writer].peer == op->slot && (op->flags == SHUT_RD || datagrams));
+}
+
 /* Whether it can be added to what is in flight, and to what this step has
  * touched so far. */
 bool is_free(const struct op *op, const struct claim *batch) {
@@ -121,8 +134,8 @@ bool is_free(const struct op *op, const struct claim *batch) {
             return false;
         if (has(op, SHUTS) && has(other, ACCEPTS) && has(other, REPEATS) && op->slot == other->slot)
             return false; /* see choose_accept_multishot */
-        if (has(op, SHUTS) && has(op, PLAIN) && has(other, WRITES) && op->slot == other->slot)
-            return false; /* epoll does not tell a writer that waits of it, poll(2) neither */
+        if (has(op, SHUTS) && has(other, WRITES) && shuts_unseen(op, other->slot))
+            return false;
         if ((op->chain || (other->chain && would_wait(op, 0))) &&
             op->claim.touches & other->claim.touches)
             return false; /* between two of its members it would be a race */

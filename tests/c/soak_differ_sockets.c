@@ -48,6 +48,8 @@ CHOOSES(choose_accept) {
     op->flags = some_flags(op, 1, ONE_OF(0, 0, SOCK_NONBLOCK));
     op->name_len = (socklen_t)ONE_OF(0, 0, 4, 128); /* 0: not wanted */
     op->memory = dice(24) || !op->name_len ? GOOD : UNMAPPED;
+    if (is_ready(number_of(0, op->slot), POLLIN)) /* it would be dropped under its client's hands */
+        op->memory = GOOD;
     op->place = free_place(ARRIVED, SLOTS);
     return true;
 }

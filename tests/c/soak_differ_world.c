@@ -99,21 +99,22 @@ bool is_closing(int slot) {
     return false;
 }
 
-static int slot_at(int world, const struct sockaddr_in *address, int type) {
+static int slot_at(int world, const struct sockaddr_in *address) {
     struct sockaddr_storage any;
     const struct sockaddr_in *own = (struct sockaddr_in *)&any;
     for (int s = STREAMS; s < SLOTS; s++)
-        if (slots[s].fd[world] >= 0 && !is_closing(s) && socket_type(slots[s].fd[world]) == type &&
-            address_of_slot(world, s, &any) && any.ss_family == AF_INET &&
-            own->sin_port == address->sin_port &&
+        if (slots[s].fd[world] >= 0 && !is_closing(s) &&
+            socket_type(slots[s].fd[world]) == SOCK_DGRAM && address_of_slot(world, s, &any) &&
+            any.ss_family == AF_INET && own->sin_port == address->sin_port &&
             (own->sin_addr.s_addr == address->sin_addr.s_addr ||
              own->sin_addr.s_addr == INADDR_ANY))
             return s;
     return -1;
 }
 
-/* The same text in both worlds for what stands for the same thing. `type`: of the socket, to find
- * the slot that has the address; -1: it may have been closed by now, in one world. */
+/* The same text in both worlds for what stands for the same thing. `type`: of the socket; the slot
+ * of a datagram socket is told by its address (two streams may have the same port); -1: it may have
+ * been closed by now, in one world. */
 void print_address(char *text, size_t size, int world, int type, const void *address,
                    socklen_t len) {
     const struct sockaddr *any = address;
@@ -124,7 +125,7 @@ void print_address(char *text, size_t size, int world, int type, const void *add
         snprintf(text, size, "(%u bytes)", len);
     } else if (any->sa_family == AF_INET && len >= sizeof *in) {
         const int net = (int)(ntohl(in->sin_addr.s_addr) >> 24);
-        const int slot = in->sin_port == 0 ? -2 : type < 0 ? -3 : slot_at(world, in, type);
+        const int slot = in->sin_port == 0 ? -2 : type != SOCK_DGRAM ? -3 : slot_at(world, in);
         snprintf(text, size, "of net %d, slot %d (%u bytes)", net, slot, len);
     } else if (any->sa_family == AF_UNIX && (int)len > header && local->sun_path[0]) {
         const int path = (int)len - header, own = (int)strlen(worlds[world].folder);
@@ -206,17 +207,17 @@ static int unix_socket_at(int world, int type, const char *name) {
     return fd;
 }
 
-/* At an address that no socket had before: a port that was given back is soon somebody else's, and
- * what is sent there arrives. */
+/* At an address that no socket had before, and a port that the kernel gives to nobody: else what is
+ * sent to an address that was given back may arrive at another socket. */
 static int udp_socket(struct sockaddr_in *address) {
     static uint32_t count;
-    const uint32_t host = ((uint32_t)getpid() << 12) + count++;
-    *address = (struct sockaddr_in){.sin_family = AF_INET};
-    address->sin_addr.s_addr = htonl(0x7f010001 + host % 0xfe0000);
-    socklen_t len = sizeof *address;
     const int fd = SYS(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    SYS(bind(fd, (struct sockaddr *)address, len));
-    SYS(getsockname(fd, (struct sockaddr *)address, &len));
+    do {
+        const uint32_t host = ((uint32_t)getpid() << 12) + count++;
+        *address = (struct sockaddr_in){.sin_family = AF_INET};
+        address->sin_addr.s_addr = htonl(0x7f010001 + host % 0xfe0000);
+        address->sin_port = htons((uint16_t)(20000 + host % 10000));
+    } while (bind(fd, (struct sockaddr *)address, sizeof *address) != 0 && errno == EADDRINUSE);
     return fd;
 }
 
