@@ -9,6 +9,9 @@ static uint64_t bits_around(int slot) {
     for (int i = 0; slot >= 0 && i < slots[slot].pending; i++)
         if (slots[slot].clients[i] >= 0)
             bits |= BIT(slots[slot].clients[i]);
+    for (int i = 0; slot >= 0 && i < OPS; i++) /* and who waits to connect to it */
+        if (ops[i].kind && is_live(&ops[i]) && has(&ops[i], CONNECTS) && ops[i].other == slot)
+            bits |= BIT(ops[i].slot);
     return bits;
 }
 
