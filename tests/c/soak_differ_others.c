@@ -17,11 +17,6 @@ CHOOSES(choose_poll) {
     return true;
 }
 
-/* What has no queue to wait in is always ready: a ring tells of that without end. */
-CHOOSES(choose_poll_multishot) {
-    return choose_poll(op) && !(slots[op->slot].is & (IS_FILE | IS_FOLDER | IS_ODD));
-}
-
 CHOOSES(choose_close) {
     op->slot = some_slot(IS_FILE | IS_SOCKET | IS_EVENT | IS_PIPE);
     return op->slot != ROOT;
@@ -127,7 +122,7 @@ ACTS(act_ghost) {
 static const struct kind kinds[] = {
     {"nop", IDLES, 4, choose_nothing, submit_nop, NULL},
     {"poll", POLLS, 8, choose_poll, submit_poll, NULL},
-    {"poll_multishot", POLLS | REPEATS, 3, choose_poll_multishot, submit_poll_multishot, NULL},
+    {"poll_multishot", POLLS | REPEATS, 3, choose_poll, submit_poll_multishot, NULL},
     {"close", CLOSES, 4, choose_close, submit_close, NULL},
     {"timer", TIMES, 2, choose_timer, submit_timer, NULL},
     {"timer_at", TIMES, 1, choose_timer, submit_timer_at, NULL},
