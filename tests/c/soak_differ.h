@@ -263,6 +263,7 @@ void was_accepted(int listener, int place);
 void was_shut(int slot, int how);
 
 /* soak_differ_compare.c */
+bool is_ending(int slot);
 const char *find_missing(int world, uint64_t stirred);
 const char *compare_worlds(void); /* what differs, or NULL */
 ssize_t take(int fd, void *bytes, size_t len);

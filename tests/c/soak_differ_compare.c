@@ -16,6 +16,16 @@ static struct tcp_info tcp_facts(int fd) {
     return info;
 }
 
+/* Its connection ends, which takes the other side's last word: closed here and not yet there. */
+bool is_ending(int slot) {
+    enum { LAST_ACK = 9, CLOSING = 11 };
+    if (!is_open_slot(slot) || !is_tcp(slots[slot].fd[0]) || !is_tcp(slots[slot].fd[1]))
+        return false;
+    const int state = tcp_facts(slots[slot].fd[0]).tcpi_state;
+    return state == LAST_ACK || state == CLOSING ||
+           state != tcp_facts(slots[slot].fd[1]).tcpi_state;
+}
+
 static char difference[1024];
 
 __attribute__((format(printf, 1, 2))) static const char *differs(const char *format, ...) {

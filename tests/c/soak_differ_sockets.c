@@ -72,6 +72,8 @@ CHOOSES(choose_connect) {
     if (dice(12) == 0)
         op->other = ONE_OF(UDP_OPEN, DGRAM_OPEN, UNIX_LISTENER, TCP_LISTENER, STREAMS, TCPS, UDPS);
     op->word = !is_open_slot(op->other) ? 1 : dice(8) ? 0 : 1 + (uint32_t)dice(2);
+    if (is_ending(op->slot))
+        return false;
     if (op->word == 2 && (!datagrams || slots[op->slot].peer >= 0))
         return false;
     if (slots[op->slot].is & (IS_DGRAM | IS_STREAM | IS_LISTENER)) /* pairs stay pairs */
@@ -153,6 +155,8 @@ CHOOSES(choose_sendmsg) {
 CHOOSES(choose_shutdown) {
     op->slot = some_slot(dice(3) ? IS_ARRIVED | IS_FRESH | IS_STREAM : IS_SOCKET);
     op->flags = ONE_OF(SHUT_RD, SHUT_WR, SHUT_RDWR, 7);
+    if (is_ending(op->slot))
+        return false;
     /* With O_NONBLOCK, what waits on a ring ends with -EAGAIN, or as without, by the operation. */
     return !(fcntl(number_of(0, op->slot), F_GETFL) & O_NONBLOCK);
 }
