@@ -109,6 +109,8 @@ CHOOSES(choose_recv) {
     op->len = some_len();
     op->memory = some_memory();
     op->flags = ONE_OF(0, 0, 0, 0, MSG_DONTWAIT, MSG_PEEK, MSG_TRUNC, MSG_WAITALL);
+    if (op->slot == DGRAM_OPEN && op->flags == MSG_PEEK) /* it wakes who polls to send there */
+        op->flags = 0;
     if (op->flags == MSG_WAITALL)
         op->memory = GOOD;
     return true;
