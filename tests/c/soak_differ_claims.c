@@ -139,6 +139,8 @@ bool is_free(const struct op *op, const struct claim *batch) {
             return false; /* see choose_accept_multishot */
         if (has(op, SHUTS) && has(other, WRITES) && shuts_unseen(op, other->slot))
             return false;
+        if (has(op, SHUTS) && has(other, CONNECTS) && other->other == op->slot)
+            return false; /* a connect(2) that waits is not told */
         if ((op->chain || (other->chain && would_wait(op, 0))) &&
             op->claim.touches & other->claim.touches)
             return false; /* between two of its members it would be a race */

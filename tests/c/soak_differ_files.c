@@ -49,6 +49,8 @@ static void choose_vectors(struct op *op) {
             : some_flags(op, BAD_RWF, dice(10) ? 0 : ONE_OF(RWF_NOWAIT, RWF_DSYNC, RWF_APPEND));
     /* Whether the file knows the flag is asked before the offset is looked at on a ring, and by a
      * call that moves something. */
+    if (op->flags == RWF_NOWAIT && slots[op->slot].is & IS_FILE)
+        op->flags = 0; /* whether the cache has it, and no lock is held, is a matter of chance */
     if (op->flags == RWF_NOWAIT && (total_len(op) == 0 || (int64_t)op->offset < -1))
         op->flags = 0;
 }
