@@ -1577,6 +1577,8 @@ aio_op_id aio_submit_connect(aio_ctx *ctx, int fd, const struct sockaddr *addr, 
  * Context thread.
  * Errors: -EINVAL, `buf` is NULL; those of send(2).
  * Kernel: 5.6.
+ * Surprise: on a unix datagram socket one that had to wait for the peer's queue ends with 0, and an
+ * empty message is delivered (rings of 6.18): use MSG_DONTWAIT, or aio_submit_write.
  */
 aio_op_id aio_submit_send(aio_ctx *ctx, int fd, const void *buf, size_t len, int flags,
         const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -1601,6 +1603,7 @@ aio_op_id aio_submit_recv(aio_ctx *ctx, int fd, void *buf, size_t len, int flags
  * Context thread.
  * Errors: -EINVAL, `msg` is NULL or a part of it too large; those of sendmsg(2).
  * Kernel: 5.3.
+ * Surprise: as for aio_submit_send.
  */
 aio_op_id aio_submit_sendmsg(aio_ctx *ctx, int fd, const struct msghdr *msg, int flags,
         const aio_submit_options *options, aio_callback callback, void *user_data);
