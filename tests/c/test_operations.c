@@ -29,7 +29,6 @@ static void env_close(struct env *e) {
 }
 
 void env_start_helper(struct env *e, void *(*body)(void *env)) {
-    needs_threads_side_by_side();
     CHECK_EQ(pthread_create(&e->helper, NULL, body, e), 0);
     e->has_helper = true;
 }

@@ -40,7 +40,6 @@ static void *read_to_the_end(void *arg) {
 
 /* `size` bytes of a file of that size arrive whole at a reader. */
 static void check_arrives(int out, int in, size_t size, bool slow) {
-    needs_threads_side_by_side();
     aio_ctx *ctx = make_ctx();
     const int file = pattern_file("large", size, 9);
     struct reader reader = {in, size, malloc(size), 0, slow};
@@ -369,7 +368,6 @@ static void *be_a_client(void *arg) {
 /* A hundred clients, each of which is to get a file of its own; most reset the connection somewhere
  * in the middle. Every byte that any of them reads is its own. */
 TEST(no_byte_of_one_client_reaches_the_next) {
-    needs_threads_side_by_side();
     enum { SIZE = 2 << 20 };
     uint64_t random = test_seed();
     aio_ctx *ctx = make_ctx();

@@ -95,7 +95,6 @@ static void *read_slowly(void *arg) {
 }
 
 static void check_large_one_arrives(int from, int to, bool socket) {
-    needs_threads_side_by_side();
     aio_ctx *ctx = make_ctx();
     const size_t size = (3 << 20) + 17;
     char *data = malloc(size);
@@ -402,7 +401,6 @@ TEST(a_barrier_waits_for_the_whole) {
 }
 
 TEST(what_is_linked_to_send_all_starts_when_all_is_sent) {
-    needs_threads_side_by_side();
     aio_ctx *ctx = make_ctx();
     int fds[2];
     const size_t size = 2 << 20;
