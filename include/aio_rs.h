@@ -1481,7 +1481,7 @@ aio_op_id aio_submit_setxattr(aio_ctx *ctx, const char *path, const char *name, 
  * Context thread.
  * Errors: -EINVAL, a NULL; -ERANGE, `name` empty or longer than 255, or `size` too small; those of
  * fgetxattr(2).
- * Kernel: 5.19.
+ * Kernel: 5.19; with AIO_SUBMIT_FIXED_FILE 6.13, before -EBADF.
  */
 aio_op_id aio_submit_fgetxattr(aio_ctx *ctx, int fd, const char *name, void *value, size_t size,
         const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -1493,7 +1493,7 @@ aio_op_id aio_submit_fgetxattr(aio_ctx *ctx, int fd, const char *name, void *val
  * Context thread.
  * Errors: -EINVAL, a NULL; -E2BIG, `size` above 65,536; -ERANGE, `name` empty or longer than 255;
  * those of fsetxattr(2).
- * Kernel: 5.19.
+ * Kernel: 5.19; with AIO_SUBMIT_FIXED_FILE 6.13, before -EBADF.
  */
 aio_op_id aio_submit_fsetxattr(aio_ctx *ctx, int fd, const char *name, const void *value,
         size_t size, int flags, const aio_submit_options *options, aio_callback callback,
