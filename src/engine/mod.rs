@@ -299,7 +299,7 @@ impl Engine {
     }
 
     pub(crate) fn granted(&self) -> backend::Granted {
-        self.backend.granted()
+        backend::Granted { allowed: self.allowed, ..self.backend.granted() }
     }
 
     pub(crate) fn tick_ns(&self) -> u64 {
