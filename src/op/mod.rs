@@ -3,6 +3,8 @@
 //! no ring. A fallback starts from the entry alone, so that an entry is the one form in which an
 //! operation waits, is re-armed or moves between backends. Knows nothing of slots or contexts.
 
+pub(crate) mod files;
+pub(crate) mod buffers;
 pub(crate) mod fs;
 pub(crate) mod futex;
 pub(crate) mod misc;
@@ -11,6 +13,7 @@ pub(crate) mod options;
 pub(crate) mod path;
 pub(crate) mod poll;
 pub(crate) mod space;
+pub(crate) mod steps;
 pub(crate) mod table;
 
 use crate::sys::entry::{Opcode, Sqe};
@@ -145,10 +148,22 @@ pub(crate) trait Operation {
         None
     }
 
+    /// What follows the first entry, where it is not the whole operation.
+    #[inline(always)]
+    fn steps(&self) -> Option<steps::Steps> {
+        None
+    }
+
     /// Whether a plain call does it as well and never sleeps, so that it is made at once where
     /// nothing speaks against it.
     fn is_prompt(&self) -> bool {
         false
+    }
+
+    /// The group of the pool that its buffers come from, plus one; 0: none.
+    #[inline(always)]
+    fn pool(&self) -> u32 {
+        0
     }
 
     /// Writes the entry, zeroed and with its opcode set, and fills `copy`, whose address is stable
@@ -181,9 +196,24 @@ pub(crate) fn inherit(sqe: &mut Sqe) -> bool {
         code if code == Opcode::IORING_OP_ACCEPT as u8 => net::Accept::inherit(sqe),
         code if code == Opcode::IORING_OP_RECVMSG as u8 => net::RecvMsg::inherit(sqe),
         code if code == Opcode::IORING_OP_PIPE as u8 => misc::Pipe::inherit(sqe),
+        code if code == Opcode::IORING_OP_FIXED_FD_INSTALL as u8 => {
+            files::FilesInstall::inherit(sqe);
+        }
         _ => return false,
     }
     true
+}
+
+/// Whether the descriptor that an entry makes is known to be close-on-exec.
+pub(crate) fn closes_on_exec(sqe: &Sqe) -> bool {
+    let flag = match sqe.opcode {
+        code if code == Opcode::IORING_OP_OPENAT as u8 => sqe.op_flags as i32 & flags::O_CLOEXEC,
+        code if code == Opcode::IORING_OP_PIPE as u8 => sqe.op_flags as i32 & flags::O_CLOEXEC,
+        code if code == Opcode::IORING_OP_SOCKET as u8 => sqe.off as i32 & flags::SOCK_CLOEXEC,
+        code if code == Opcode::IORING_OP_ACCEPT as u8 => sqe.op_flags as i32 & flags::SOCK_CLOEXEC,
+        _ => 0,
+    };
+    flag != 0
 }
 
 /// How `opcode` is carried out without a ring; None: not at all.
@@ -214,6 +244,7 @@ static FALLBACKS: [Option<Fallback>; table::OPERATIONS.len()] = {
         fs::OpenAt2,
         fs::Close,
         fs::Read,
+        buffers::PoolRead,
         fs::Write,
         fs::Readv,
         fs::Writev,
@@ -250,14 +281,9 @@ static FALLBACKS: [Option<Fallback>; table::OPERATIONS.len()] = {
 };
 
 /// Refuses what a ring refuses before it begins, and what an entry asks for beside its operation
-/// and only a ring knows: direct descriptors, registered buffers, addresses of sends.
+/// and only a ring knows: registered buffers, addresses of sends.
 pub(crate) fn check_plain(sqe: &Sqe) -> Result<(), Errno> {
-    const OPENAT: u8 = Opcode::IORING_OP_OPENAT as u8;
-    const OPENAT2: u8 = Opcode::IORING_OP_OPENAT2 as u8;
-    const SOCKET: u8 = Opcode::IORING_OP_SOCKET as u8;
     const ACCEPT: u8 = Opcode::IORING_OP_ACCEPT as u8;
-    const CLOSE: u8 = Opcode::IORING_OP_CLOSE as u8;
-    const PIPE: u8 = Opcode::IORING_OP_PIPE as u8;
     const SEND: u8 = Opcode::IORING_OP_SEND as u8;
     const FSYNC: u8 = Opcode::IORING_OP_FSYNC as u8;
     const SPLICE: u8 = Opcode::IORING_OP_SPLICE as u8;
@@ -267,13 +293,13 @@ pub(crate) fn check_plain(sqe: &Sqe) -> Result<(), Errno> {
     const MADE: i32 = flags::SOCK_CLOEXEC | flags::SOCK_NONBLOCK;
     match sqe.opcode {
         ACCEPT if sqe.op_flags as i32 & !MADE != 0 => Err(Errno::EINVAL),
-        SPLICE | TEE if sqe.op_flags & !SPLICE_KNOWN != 0 => Err(Errno::EINVAL),
-        FSYNC if sqe.op_flags & !fs::DATA_ONLY != 0 => Err(Errno::EINVAL),
-        OPENAT | OPENAT2 | SOCKET | ACCEPT | CLOSE | PIPE if sqe.splice_fd_in != 0 => {
-            Err(Errno::ENXIO)
+        SPLICE | TEE if sqe.op_flags & !SPLICE_KNOWN != 0 && !files::reads_from_slot(sqe) => {
+            Err(Errno::EINVAL)
         }
+        FSYNC if sqe.op_flags & !fs::DATA_ONLY != 0 => Err(Errno::EINVAL),
         SEND if sqe.off != 0 || sqe.splice_fd_in != 0 => Err(Errno::EOPNOTSUPP),
-        _ if sqe.buf_index != 0 || sqe.personality != 0 => Err(Errno::EINVAL),
+        _ if sqe.personality != 0 => Err(Errno::EINVAL),
+        _ if sqe.buf_index != 0 && !buffers::selects(sqe) => Err(Errno::EINVAL),
         _ => Ok(()),
     }
 }
@@ -465,6 +491,7 @@ mod tests {
         for (opcode, row) in (0u8..).zip(&OPERATIONS) {
             let without = match fallback(opcode) {
                 None if opcode == Opcode::IORING_OP_ASYNC_CANCEL as u8 => Without::Engine,
+                None if files::is_of_table(opcode) => Without::Engine,
                 None => Without::Nothing,
                 Some(Fallback::Prompt(_)) => Without::Prompt,
                 Some(Fallback::Brief(_)) => Without::Brief,

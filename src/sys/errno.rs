@@ -32,6 +32,7 @@ errnos!(
     ECANCELED,
     EPIPE,
     EPERM,
+    EIO,
     ERANGE,
     EEXIST,
     EMFILE,
@@ -41,6 +42,8 @@ errnos!(
     EISCONN,
     ENOTSOCK,
     EBADFD,
+    ENOBUFS,
+    ENOSPC,
     EACCES,
     ENXIO,
 );

@@ -262,8 +262,7 @@ TEST(a_number_of_another_file_is_not_mistaken_although_a_duplicate_of_the_old_li
 }
 
 TEST(a_number_of_another_file_is_not_mistaken_although_a_child_holds_copies) {
-    if (under_valgrind())
-        SKIP("valgrind blames a child for the memory of threads that it has not");
+    beyond_valgrind("blames a child for the memory of threads that it has not");
     check_reuse(A_CHILD);
 }
 
@@ -461,6 +460,8 @@ static void busy_submit(aio_ctx *ctx, struct busy *busy) {
 /* Ready again before it waits again. */
 static void serve_busy(struct call *call) {
     struct busy *busy = call->arg;
+    if (fair.over && call->result == -ECANCELED)
+        return; /* a thread's call that destroy was too early for */
     CHECK_EQ(call->result, 8);
     busy->served++;
     fair.over |= ++fair.total >= fair.limit;
@@ -529,6 +530,13 @@ TEST(pipes_that_are_always_ready_are_served_fairly_beside_a_timer) {
 
 static void note_total(struct call *call) { *(int *)call->arg = fair.total; }
 
+/* A terminal, and a pipe before Linux 6.4, cannot be tried: a thread reads, at its leisure. */
+static bool is_read_by_a_thread(const struct kind *kind, int fd) {
+    char byte;
+    return !kind->is_socket && preadv2(fd, &(struct iovec){&byte, 1}, 1, -1, RWF_NOWAIT) < 0 &&
+           errno == EOPNOTSUPP;
+}
+
 /* Of each kind that can wait: its event must be looked for although there is always something else
  * to do. */
 TEST(a_quiet_descriptor_is_not_forgotten_among_busy_ones) {
@@ -537,6 +545,7 @@ TEST(a_quiet_descriptor_is_not_forgotten_among_busy_ones) {
             continue;
         aio_ctx *ctx = make_epoll();
         const struct source quiet = kinds[i].open();
+        const bool by_thread = is_read_by_a_thread(&kinds[i], quiet.rd);
         struct wait wait;
         int total = 0;
         wait_submit(ctx, &wait, &kinds[i], quiet.rd, i & 1 ? RECV : READ);
@@ -549,7 +558,7 @@ TEST(a_quiet_descriptor_is_not_forgotten_among_busy_ones) {
         feed(&quiet, 3);
         RUN_UNTIL(ctx, wait.call.finals || fair.over);
         wait_check(ctx, &wait, 3);
-        if (kinds[i].open != open_terminal) /* a thread reads from it, at its leisure */
+        if (!by_thread)
             CHECK_LT(total - fed_at, 8 * BUSY);
         RUN_UNTIL(ctx, fair.over);
         fair_end(ctx);

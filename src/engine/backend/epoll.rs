@@ -5,13 +5,17 @@
 //! Nothing is completed inside a submit: completions are queued for the next turn, like a ring's.
 
 mod carry;
+mod files;
+mod select;
 mod waiters;
 mod watches;
 
-use crate::engine::backend::Driver;
 use crate::engine::backend::epoll::carry::Next;
+use crate::engine::backend::epoll::files::Files;
+use crate::engine::backend::epoll::select::BufferQueues;
 use crate::engine::backend::epoll::waiters::Place;
 use crate::engine::backend::epoll::watches::Watches;
+use crate::engine::backend::{Driver, Other};
 use crate::engine::pool::{Cancel, Ended, Pool};
 use crate::op;
 use crate::sys::clock;
@@ -39,6 +43,8 @@ const LINKS: u8 = sqe_flags::IO_LINK | sqe_flags::IO_HARDLINK;
 pub(super) struct Epoll {
     watches: Watches,
     pool: Pool,
+    files: Files,
+    buffers: BufferQueues,
     /// Completions that found no place in the queue.
     overflow: VecDeque<Cqe>,
     /// Descriptors that were not served to the end.
@@ -78,6 +84,8 @@ impl Epoll {
         let epoll = Epoll {
             watches,
             pool,
+            files: Files::default(),
+            buffers: BufferQueues::default(),
             overflow: VecDeque::new(),
             again: VecDeque::new(),
             chain: None,
@@ -90,7 +98,7 @@ impl Epoll {
             foreign: false,
             system_calls: 0,
         };
-        Ok((Driver::Epoll(Box::new(epoll)), queues))
+        Ok((Driver::Other(Other::Epoll(Box::new(epoll))), queues))
     }
 
     pub(super) fn interrupt_signal(&self) -> u32 {
@@ -98,7 +106,9 @@ impl Epoll {
     }
 
     pub(super) fn supports(opcode: u8) -> bool {
-        op::fallback(opcode).is_some() || opcode == Opcode::IORING_OP_ASYNC_CANCEL as u8
+        op::fallback(opcode).is_some()
+            || opcode == Opcode::IORING_OP_ASYNC_CANCEL as u8
+            || op::files::is_of_table(opcode)
     }
 
     pub(super) fn system_calls(&self) -> u64 {
@@ -265,9 +275,7 @@ impl Epoll {
 
     /// An operation has ended.
     fn end(&mut self, queues: &mut Queues, entry: &Sqe, result: i32, follower: u32) {
-        if result >= 0 && makes_descriptor(entry.opcode) {
-            self.watches.forget(result, false);
-        }
+        let result = if result >= 0 { self.place_result(entry, result) } else { result };
         self.post(queues, entry.user_data, result, 0);
         if follower != 0 {
             self.go_on_with_chain(queues, entry, result, follower - 1);
@@ -281,7 +289,22 @@ impl Epoll {
         let interrupted = Errno::is_interruption(result);
         let result = if interrupted { Errno::ECANCELED.status() } else { result };
         let (entry, follower) = (waiter.entry, waiter.follower);
+        if waiter.holds != [0; 2] {
+            self.let_go(key);
+        }
         self.end(queues, &entry, result, follower);
+    }
+
+    /// New descriptors are known, and go where they were asked to.
+    #[inline(always)]
+    fn place_result(&mut self, entry: &Sqe, result: i32) -> i32 {
+        if makes_descriptor(entry.opcode) {
+            self.place(entry, result)
+        } else if entry.opcode == Opcode::IORING_OP_PIPE as u8 {
+            self.place_pair(entry)
+        } else {
+            result
+        }
     }
 
     // --- chains ------------------------------------------------------------------------------
@@ -365,7 +388,13 @@ impl Epoll {
     #[cold]
     fn start_due(&mut self, queues: &mut Queues, key: u32) {
         let mut entry = self.watches.waiters.at(key).entry;
-        let next = self.try_now(queues, &mut entry);
+        let next = match self.translate(&mut entry) {
+            Ok(holds) => {
+                self.hold(key, holds);
+                self.try_now(queues, &mut entry)
+            }
+            Err(errno) => Next::End(errno.status()),
+        };
         self.watches.waiters.at(key).entry = entry;
         match next {
             Next::End(result) => self.finish(queues, key, result),
@@ -375,9 +404,12 @@ impl Epoll {
 
     // --- ends ------------------------------------------------------------------------------
 
-    /// What is left: a cancel request.
+    /// What is left: a cancel request, and what works on the table of direct descriptors.
     #[cold]
     fn answer(&mut self, queues: &mut Queues, entry: &Sqe) -> i32 {
+        if op::files::is_of_table(entry.opcode) {
+            return self.change_table(entry);
+        }
         if entry.opcode != Opcode::IORING_OP_ASYNC_CANCEL as u8 {
             return Errno::EOPNOTSUPP.status();
         }
@@ -428,10 +460,10 @@ impl Epoll {
 }
 
 fn makes_descriptor(opcode: u8) -> bool {
-    const MAKERS: [u8; 3] = [
-        Opcode::IORING_OP_ACCEPT as u8,
-        Opcode::IORING_OP_OPENAT as u8,
-        Opcode::IORING_OP_SOCKET as u8,
-    ];
-    MAKERS.contains(&opcode)
+    const MAKERS: u64 = 1 << Opcode::IORING_OP_ACCEPT as u8
+        | 1 << Opcode::IORING_OP_OPENAT as u8
+        | 1 << Opcode::IORING_OP_OPENAT2 as u8
+        | 1 << Opcode::IORING_OP_SOCKET as u8
+        | 1 << Opcode::IORING_OP_FIXED_FD_INSTALL as u8;
+    opcode < 64 && MAKERS >> opcode & 1 != 0
 }

@@ -2,6 +2,7 @@
 //! thread of the pool, or behind another of their chain. Each has the place of its slot's index;
 //! those of a descriptor are in lists, first come, first served.
 
+use crate::engine::backend::epoll::files::Holds;
 use crate::engine::slots::index_of;
 use crate::sys::entry::Sqe;
 
@@ -68,6 +69,7 @@ pub(super) struct Waiter {
     next: u32,
     prev: u32,
     pub place: Place,
+    pub holds: Holds,
     /// Ends with a call that sleeps, on the pool, once its descriptor is ready.
     pub sleeps: bool,
 }
@@ -94,6 +96,7 @@ impl Waiters {
         waiter.entry = *entry;
         waiter.place = place;
         waiter.follower = 0;
+        waiter.holds = [0; 2];
         waiter.sleeps = false;
         key
     }
