@@ -1577,8 +1577,8 @@ aio_op_id aio_submit_connect(aio_ctx *ctx, int fd, const struct sockaddr *addr, 
  * Context thread.
  * Errors: -EINVAL, `buf` is NULL; those of send(2).
  * Kernel: 5.6.
- * Surprise: on a unix datagram socket one that had to wait for the peer's queue ends with 0, and an
- * empty message is delivered (rings of 6.18): use MSG_DONTWAIT, or aio_submit_write.
+ * Surprise: on a unix datagram socket one that had to wait for the peer's queue ends with 0, and
+ * an empty message is delivered (rings of 6.18): use MSG_DONTWAIT, or aio_submit_write.
  */
 aio_op_id aio_submit_send(aio_ctx *ctx, int fd, const void *buf, size_t len, int flags,
         const aio_submit_options *options, aio_callback callback, void *user_data);
