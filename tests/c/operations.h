@@ -34,7 +34,8 @@ struct env {
     int pair[2];
     int value;
     uint64_t start_ns;
-    pid_t child; /* ended and reaped at the end */
+    aio_buffer_pool *pool; /* destroyed at the end, when the context is gone */
+    pid_t child;           /* ended and reaped at the end */
     bool has_helper, helper_stops;
     pthread_t helper;
 };
@@ -51,7 +52,7 @@ int env_file(struct env *e, char path[512], const char *name, int flags);
 void env_start_helper(struct env *e, void *(*body)(void *env));
 
 /* From now on a new descriptor is -EMFILE; for the rest of this process. */
-void env_no_descriptor_left(void);
+void env_no_descriptor_left(const struct env *e);
 
 typedef void (*env_fn)(struct env *e);
 typedef aio_op_id (*submit_fn)(struct env *e, const aio_submit_options *o, aio_callback cb,
@@ -70,6 +71,7 @@ struct row {
     bool makes_descriptor; /* a result of 0 or more is one, to be closed */
     bool makes_pair;       /* a result of 0 or more says that the env's pair is two of them */
     bool timer;            /* engine's own: no async, no links */
+    bool pooled;           /* takes buffers of a pool: no async, no quiet, no links */
 };
 
 struct failure {

@@ -97,6 +97,6 @@ FAILS(files_install, EBADF_without_a_table, -EBADF) {
 
 FAILS(files_install, EMFILE, -EMFILE) {
     with_filled_slot(e);
-    env_no_descriptor_left();
+    env_no_descriptor_left(e);
     return submit_files_install(e, o, cb, u);
 }

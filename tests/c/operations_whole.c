@@ -311,7 +311,7 @@ FAILS(sendfile, EPIPE, -EPIPE) {
 
 FAILS(sendfile, EMFILE, -EMFILE) {
     with_file_and_pair(e);
-    env_no_descriptor_left();
+    env_no_descriptor_left(e);
     return submit_sendfile(e, o, cb, u);
 }
 

@@ -611,8 +611,7 @@ TEST(connections_beyond_the_limit_of_descriptors) {
     enum { COUNT = 300 };
     aio_ctx *ctx = make_ctx();
     needs_ring(ctx, "without a ring each filled slot is a descriptor of the process");
-    if (under_valgrind())
-        SKIP("valgrind keeps the limit to itself");
+    beyond_valgrind("keeps the limit to itself");
     CHECK_EQ(aio_files_register(ctx, TABLE(.count = 2 * COUNT)), 0);
     struct sockaddr_in addr;
     struct call accepted = {0};
@@ -1144,8 +1143,7 @@ TEST(the_limit_of_descriptors_holds_where_slots_are_emulated) {
         end_ctx(ctx);
         return;
     }
-    if (under_valgrind())
-        SKIP("valgrind keeps the limit to itself");
+    beyond_valgrind("keeps the limit to itself");
     const int next = SYS(dup(0)), zero = 0;
     SYS(close(next));
     SYS(setrlimit(RLIMIT_NOFILE, &(struct rlimit){(rlim_t)next, (rlim_t)next}));
