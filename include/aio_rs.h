@@ -200,6 +200,32 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 #define AIO_CTX_SQE128 1u
 /* 32-byte completion entries; the first extra word is `extra` of a record. Linux 5.19. */
 #define AIO_CTX_CQE32 2u
+/*
+ * A kernel thread takes submissions (SQPOLL): submitting costs no system call, and that thread a
+ * processor. Not where processors are shared; a context that waits is slower with it.
+ */
+#define AIO_CTX_SQPOLL 4u
+/*
+ * Completions are had by polling the device (IOPOLL): for direct reads and writes of devices with
+ * poll queues. Nothing but nop, read, write, readv, writev and their registered forms can be
+ * submitted (-EINVAL from the callback), what is no such transfer ends with -EOPNOTSUPP, nothing
+ * in flight can be cancelled, and waiting for it keeps the processor busy.
+ */
+#define AIO_CTX_IOPOLL 8u
+/* With AIO_CTX_IOPOLL: sleeps for half of the usual time before it polls. Linux 6.13. */
+#define AIO_CTX_HYBRID_IOPOLL 16u
+/*
+ * The argument of waits lies in memory that the kernel knows, so that a wait with a limit copies
+ * nothing in. For contexts with timers; no use to others. Linux 6.13.
+ */
+#define AIO_CTX_REGISTERED_WAIT 32u
+/*
+ * Waiting counts as idle time, not as I/O wait. Not for storage, where I/O wait keeps the
+ * processor's clock high. Linux 6.15.
+ */
+#define AIO_CTX_NO_IOWAIT 64u
+/* With napi_busy_poll_usec: the device's interrupts stay off while it is polled often enough. */
+#define AIO_CTX_NAPI_PREFER 128u
 
 #define AIO_LOG_ERROR 1 /* A log message's level: something failed. */
 #define AIO_LOG_WARN 2 /* A log message's level: something is not as asked for. */
@@ -328,6 +354,26 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 
 #define AIO_FILES_INHERIT 1u /* For aio_files_install: the descriptor survives exec. */
 
+/*
+ * A pool's option: a buffer is used up piece by piece, so that small messages share one. For
+ * streams: a datagram is cut to what is left of a buffer. Linux 6.12; without it, and on epoll,
+ * each completion takes a whole buffer.
+ */
+#define AIO_BUFFER_POOL_INCREMENTAL 1u
+/*
+ * A pool's option: a completion may bring several buffers at once (a bundle). Linux 6.10; without
+ * it, and on epoll, each brings one.
+ */
+#define AIO_BUFFER_POOL_BUNDLES 2u
+/*
+ * A pool's option: asks for huge pages, which are committed in pieces of 2 MiB. Granted if the
+ * kernel has them and the pool is as large.
+ */
+#define AIO_BUFFER_POOL_HUGE 4u
+
+/* A pool of buffers that receives take when data is there. */
+typedef struct aio_buffer_pool aio_buffer_pool;
+
 /* A context: one thread's ring, and the handle through which other threads reach it. */
 typedef struct aio_ctx aio_ctx;
 
@@ -351,6 +397,58 @@ typedef struct aio_ctx_options {
     uint32_t reserved0; /* 0 */
     aio_log_fn log; /* Told of what went wrong, NULL: nobody. It must not call into the context. */
     void *log_arg; /* Passed to `log`. */
+    uint32_t sqpoll_cpu; /* With AIO_CTX_SQPOLL: the processor of the thread plus one; 0: any */
+    /* With AIO_CTX_SQPOLL: milliseconds without work before the thread sleeps; 0: 1000 */
+    uint32_t sqpoll_idle_ms;
+    /*
+     * With AIO_CTX_SQPOLL: a context with SQPOLL whose thread is shared, alive during the call;
+     * NULL: none. The thread serves them in turns.
+     */
+    const aio_ctx *sqpoll_share;
+    /*
+     * Microseconds for which a wait polls network devices before it sleeps; 0: does not. For a
+     * network card and a processor of one's own. Linux 6.9.
+     */
+    uint32_t napi_busy_poll_usec;
+    uint32_t min_wait_count; /* Completions that a wait is for, with min_wait_usec; 0: 16 */
+    /*
+     * A wait goes on so many microseconds for min_wait_count completions before it makes do with
+     * one; 0: any ends it. Fewer turns under load; everything, posts included, may come so much
+     * later. Linux 6.12.
+     */
+    uint32_t min_wait_usec;
+    /*
+     * CLOCK_MONOTONIC or CLOCK_BOOTTIME, what timers and deadlines are measured with; 0: the
+     * first. The second goes on while the machine is suspended. Linux 6.12.
+     */
+    uint32_t clock_id;
+    /*
+     * The queues begin with sq_entries and cq_entries and grow up to these when a queue fills, the
+     * completion queue before it overflows; 0: they do not. For many contexts that are mostly
+     * idle. Not with AIO_CTX_SQPOLL. Linux 6.13.
+     */
+    uint32_t sq_entries_max;
+    uint32_t cq_entries_max;
+    /*
+     * Most kernel workers of the context's thread for calls on files, and for all others; 0: the
+     * kernel's choice. They are the thread's: the last of its contexts to begin decides. Too few
+     * make calls that sleep wait for each other.
+     */
+    uint32_t workers_bounded_max;
+    uint32_t workers_unbounded_max;
+    /*
+     * Where those workers run, as for sched_setaffinity(2), copied; NULL: anywhere. Processors that
+     * the thread's cpuset lacks are -EINVAL of the call that adopts the context.
+     */
+    const void *worker_cpus;
+    /*
+     * The only opcodes (IORING_OP_*) that may be submitted, copied; NULL: all. Any other is
+     * -EACCES. Timers are no operations and stay allowed; what is made of several steps needs
+     * the opcodes of each. Submitting costs more.
+     */
+    const uint8_t *allowed_ops;
+    uint32_t worker_cpus_size; /* Bytes of worker_cpus, at most 128 */
+    uint32_t allowed_ops_count; /* How many opcodes are allowed */
     uint64_t reserved[8]; /* 0 */
 } aio_ctx_options;
 
@@ -373,6 +471,7 @@ typedef struct aio_info {
     uint32_t backend; /* AIO_BACKEND_*, the one in use */
     uint32_t setup_flags; /* IORING_SETUP_* granted */
     uint32_t features; /* IORING_FEAT_* of the kernel */
+    /* On the context's thread as they are now, elsewhere as they were at first, like the next */
     uint32_t sq_entries;
     uint32_t cq_entries;
     uint32_t sqe_size; /* Bytes of an entry: 64 or 128 */
@@ -458,6 +557,67 @@ typedef struct aio_files_options {
     uint64_t reserved[2]; /* 0 */
 } aio_files_options;
 
+/* Options of aio_buffer_pool_create; NULL stands for all defaults. */
+typedef struct aio_buffer_pool_options {
+    uint32_t size; /* sizeof(aio_buffer_pool_options) */
+    uint32_t count; /* Buffers at first; 0: 256. */
+    uint32_t buffer_size; /* Bytes of a buffer; 0: 4096. */
+    uint32_t flags; /* AIO_BUFFER_POOL_* */
+    /*
+     * How many aio_buffer_pool_grow may make of them, at most 32,768; 0: four times `count`. Costs
+     * 16 bytes of locked memory each.
+     */
+    uint32_t count_max;
+    uint32_t low_water; /* `on_low_water` is called when fewer are free; 0: never. */
+    /*
+     * Called on the context's thread, like a posted function, once for each time that the pool
+     * runs low; it may grow the pool. NULL: nobody.
+     */
+    aio_post_fn on_low_water;
+    void *low_water_arg; /* Passed to `on_low_water`. */
+    uint64_t reserved[4]; /* 0 */
+} aio_buffer_pool_options;
+
+/* What a pool is, and how it is doing. */
+typedef struct aio_pool_info {
+    uint32_t size; /* sizeof(aio_pool_info) */
+    uint32_t flags; /* What was granted of AIO_BUFFER_POOL_*. */
+    uint32_t count; /* Buffers, and how many there may be. */
+    uint32_t count_max;
+    uint32_t buffer_size; /* Bytes of each. */
+    uint32_t free; /* Ready for a receive. */
+    uint32_t leased; /* Leases that were not released. */
+    uint32_t operations; /* Operations in flight that take buffers here. */
+    uint32_t paused; /* Those of them that wait for a buffer now. */
+    uint32_t reserved0; /* 0 */
+    uint64_t pauses; /* How often an operation had to wait for a buffer. */
+    uint64_t low_waters; /* How often the pool ran low. */
+} aio_pool_info;
+
+/* A buffer, or a piece of one, that is the caller's until it is released. */
+typedef struct aio_buffer_lease {
+    uint32_t size; /* sizeof(aio_buffer_lease) */
+    uint32_t len; /* Bytes at `data`. */
+    void *data;
+    int64_t id; /* For aio_buffer_pool_release: positive. */
+} aio_buffer_lease;
+
+/* A message of aio_submit_recvmsg_multishot, taken apart; all pointers are into its buffer. */
+typedef struct aio_message_view {
+    uint32_t size; /* sizeof(aio_message_view) */
+    uint32_t flags; /* MSG_TRUNC, MSG_CTRUNC and the like */
+    void *name; /* The sender's address, cut to the room that it was given. */
+    uint32_t namelen; /* Its whole length. */
+    uint32_t payload_len; /* Bytes at `payload`. */
+    void *payload;
+    /*
+     * Control messages: a msg_control for CMSG_FIRSTHDR, eight bytes aligned if the room for the
+     * name is a multiple of eight.
+     */
+    void *control;
+    size_t controllen;
+} aio_message_view;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -502,7 +662,9 @@ const char *aio_error_name(int32_t status);
  * `options`: NULL for the defaults. `ctx_out`: receives the context; destroy it with
  * aio_ctx_destroy.
  * Any thread.
- * Errors: -EINVAL and -E2BIG for bad options; -EMFILE and -ENFILE, no descriptors; -ENOMEM. With
+ * Errors: -EINVAL and -E2BIG for bad options, or for some that do not go together; -EOPNOTSUPP,
+ * the kernel lacks something that they ask for, or there is no ring to ask it of: then nothing
+ * else will do, also with AIO_BACKEND_AUTO; -EMFILE and -ENFILE, no descriptors; -ENOMEM. With
  * AIO_BACKEND_URING also what io_uring_setup(2) and io_uring_register(2) are refused with: -EPERM,
  * -EACCES, -ENOSYS, -ENOMEM. On epoll -ENOSPC, the user's fs.epoll.max_user_watches are used
  * up.
@@ -800,9 +962,10 @@ aio_op_id aio_submit_nop(aio_ctx *ctx, const aio_submit_options *options, aio_ca
  * `sqe`: copied; 64 bytes, 128 in a context with AIO_CTX_SQE128. Its user_data is ignored. What it
  * points to belongs to the engine until the last callback.
  * Context thread.
- * Errors: -EINVAL, `sqe` is NULL or has IOSQE_IO_LINK, _HARDLINK, _DRAIN or _CQE_SKIP_SUCCESS set:
- * order is asked for in `options`; -EOPNOTSUPP, the kernel does not have the opcode.
- * Surprise: the callback's flags are AIO_CQE_* alone; a provided buffer's id does not get through.
+ * Errors: -EINVAL, `sqe` is NULL or has IOSQE_IO_LINK, _HARDLINK, _DRAIN, _CQE_SKIP_SUCCESS or
+ * _BUFFER_SELECT set: order is asked for in `options`, and buffers are taken from an
+ * aio_buffer_pool; -EOPNOTSUPP, the kernel does not have the opcode.
+ * Surprise: the callback's flags are AIO_CQE_* alone.
  */
 aio_op_id aio_submit_raw(aio_ctx *ctx, const struct io_uring_sqe *sqe,
         const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -1622,6 +1785,145 @@ aio_op_id aio_submit_files_update(aio_ctx *ctx, uint32_t first, const int32_t *f
  */
 aio_op_id aio_submit_files_install(aio_ctx *ctx, uint32_t slot, const aio_submit_options *options,
         aio_callback callback, void *user_data);
+
+/* ---- buffers --------------------------------------------------------------------------------- */
+
+/*
+ * Makes a pool of buffers for the receives of a context.
+ *
+ * `options`: NULL for the defaults. `pool_out`: receives the pool; destroy it with
+ * aio_buffer_pool_destroy. Memory is committed as it is used.
+ * Context thread.
+ * Errors: -EINVAL and -E2BIG for bad options, such as `count` above `count_max`, or either above
+ * 32,768; -ENOMEM, also for locked memory; -ENOSPC, a context has 65,536 pools.
+ * Kernel: 5.19.
+ */
+int32_t aio_buffer_pool_create(aio_ctx *ctx, const aio_buffer_pool_options *options,
+        aio_buffer_pool **pool_out);
+
+/*
+ * Ends a pool. Leases stay readable until they are released: only aio_buffer_pool_find and
+ * aio_buffer_pool_release may then be called with it, and not after the last.
+ *
+ * Context thread; any thread once the context was destroyed.
+ * Errors: -EINVAL, `pool` is NULL; -EBUSY, operations in flight take buffers here, or a callback
+ * runs that one was brought to: cancel them and await their last callbacks; AIO_EWRONGTHREAD,
+ * AIO_EFORKED.
+ */
+int32_t aio_buffer_pool_destroy(aio_buffer_pool *pool);
+
+/*
+ * Adds `count` buffers to a pool; what waits for one goes on.
+ *
+ * Context thread.
+ * Errors: -EINVAL, `count` is 0; -ENOSPC, there would be more than `count_max`; -ENOMEM.
+ */
+int32_t aio_buffer_pool_grow(aio_buffer_pool *pool, uint32_t count);
+
+/*
+ * Tells what a pool is, and how it is doing.
+ *
+ * `out`: its `size` bytes at most are written.
+ * Context thread.
+ * Errors: -EINVAL, a pointer is NULL or `size` too small; AIO_ECLOSED, the context is gone.
+ */
+int32_t aio_buffer_pool_info(aio_buffer_pool *pool, aio_pool_info *out);
+
+/*
+ * Takes the buffer that the running callback was brought, to keep it beyond the callback; what is
+ * not taken is given back when the callback returns. Of a bundle, the next one.
+ *
+ * `out`: set its `size`.
+ * Context thread, inside a callback with AIO_CQE_BUFFER.
+ * Errors: -EINVAL, `out` is NULL or its `size` too small; -ENOENT, there is none, or no more;
+ * -ENOMEM.
+ */
+int32_t aio_ctx_take_buffer(aio_ctx *ctx, aio_buffer_lease *out);
+
+/*
+ * Where the data of a lease is: for leases that aio_ctx_reap has handed out.
+ *
+ * `out`: set its `size`.
+ * Any thread.
+ * Errors: -EINVAL, a pointer is NULL or `size` too small; -ENOENT, it is no lease of this pool's,
+ * or was released.
+ */
+int32_t aio_buffer_pool_find(aio_buffer_pool *pool, int64_t lease, aio_buffer_lease *out);
+
+/*
+ * Gives a buffer back to its pool.
+ *
+ * Any thread, also when the context is gone.
+ * Errors: -EINVAL, `pool` is NULL; -ENOENT, it is no lease of this pool's, or was released before;
+ * AIO_EFORKED.
+ */
+int32_t aio_buffer_pool_release(aio_buffer_pool *pool, int64_t lease);
+
+/*
+ * Receives whenever data comes, each time into a buffer of the pool, with AIO_CQE_MORE and
+ * AIO_CQE_BUFFER; take it with aio_ctx_take_buffer. The last result is 0 at the end of the stream,
+ * or an error.
+ *
+ * `pool`: one of this context's. While it is empty the operation waits, and goes on by itself; its
+ * deadline runs on.
+ * Context thread.
+ * Errors: -EINVAL, no such pool, MSG_WAITALL, MSG_TRUNC or MSG_PEEK, and AIO_SUBMIT_ASYNC, _QUIET,
+ * _LINK or _HARDLINK: a buffer would be held while the operation waits, or nobody be told of it;
+ * those of recv(2).
+ * Kernel: 6.0 with a buffer ring; on epoll emulated.
+ * Surprise: a datagram of no bytes ends it, with 0; aio_submit_recvmsg_multishot takes those. A
+ * datagram socket that is shut down here ends it on epoll alone: cancel it.
+ */
+aio_op_id aio_submit_recv_multishot(aio_ctx *ctx, int fd, aio_buffer_pool *pool, int flags,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Receives once, into a buffer of the pool that is taken when there is data and not before.
+ *
+ * As aio_submit_recv_multishot, with one callback; MSG_PEEK is allowed.
+ * Context thread.
+ */
+aio_op_id aio_submit_recv_pooled(aio_ctx *ctx, int fd, aio_buffer_pool *pool, int flags,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Receives messages whenever they come, each into a buffer of the pool; aio_message_parse takes one
+ * apart. The result counts all that is in the buffer; at the end of a stream it is 0.
+ *
+ * `msg`: only msg_namelen and msg_controllen are read, during the call: how much room a buffer gives
+ * to the name and to control data. At most 128 bytes and 64 KiB.
+ * Context thread.
+ * Errors: as for aio_submit_recv_multishot, but MSG_TRUNC is allowed; -EINVAL, the pool is to be
+ * AIO_BUFFER_POOL_INCREMENTAL; -EFAULT, its buffers are too small for what comes before the
+ * payload. Descriptors that come with a buffer which nobody takes are closed.
+ * Kernel: 6.0 with a buffer ring; on epoll emulated.
+ */
+aio_op_id aio_submit_recvmsg_multishot(aio_ctx *ctx, int fd, aio_buffer_pool *pool,
+        const struct msghdr *msg, int flags, const aio_submit_options *options,
+        aio_callback callback, void *user_data);
+
+/*
+ * Reads whenever there is data, each time into a buffer of the pool: of a pipe, a terminal, an event
+ * counter, anything that can be polled. The last result is 0 at the end, or an error.
+ *
+ * Context thread.
+ * Errors: -EBADFD, a file that cannot be polled, such as a regular one; else as for
+ * aio_submit_recv_multishot.
+ * Kernel: 6.7; before, a read that is started again by the engine. On epoll emulated.
+ */
+aio_op_id aio_submit_read_multishot(aio_ctx *ctx, int fd, aio_buffer_pool *pool,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Takes a message of aio_submit_recvmsg_multishot apart.
+ *
+ * `lease`: its buffer. `msg`: the room for name and control data, as at the submit. `out`: set its
+ * `size`.
+ * Any thread.
+ * Errors: -EINVAL, a pointer is NULL, a `size` too small, or the buffer too short for such a message.
+ */
+int32_t aio_message_parse(const aio_buffer_lease *lease, const struct msghdr *msg,
+        aio_message_view *out);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -20,6 +20,7 @@
 mod arena;
 pub(crate) mod backend;
 mod barrier;
+pub(crate) mod buffers;
 mod cancel;
 mod chain;
 mod cold;
@@ -29,6 +30,7 @@ mod destroy;
 mod dump;
 mod files;
 pub(crate) mod handle;
+pub(crate) mod leases;
 pub(crate) mod mailbox;
 mod pages;
 mod pool;
@@ -41,13 +43,16 @@ mod timer;
 mod turn;
 mod wheel;
 
-use crate::sys::clock;
+use crate::sys::clock::{self, Clock};
 use crate::sys::descriptor::{EventFd, Pipe};
 use crate::sys::errno::Errno;
+use crate::sys::facility::Opcodes;
 use crate::sys::ring::{Config, IORING_SETUP_CQE32, IORING_SETUP_SQE128};
 use arena::Arena;
 use backend::Backend;
+use backend::tuned::Tuning;
 use barrier::Barriers;
+use buffers::{Pending, Pools};
 use chain::Chains;
 use cold::ColdTable;
 use completion::{Current, Ready, Record};
@@ -88,7 +93,7 @@ pub(crate) enum Refusal {
 }
 
 /// What a context is made with; zeroes are the defaults.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct ContextOptions {
     pub backend: Choice,
     pub wide_submissions: bool,
@@ -100,11 +105,13 @@ pub(crate) struct ContextOptions {
     pub timer_resolution_ns: u64,
     pub reap_backlog_max: u32,
     pub log: Option<Log>,
+    pub tuning: Tuning,
 }
 
 /// Which backend a caller asks for.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Choice {
+    #[default]
     /// What `AIO_RS_BACKEND` in the environment says, or the best that is allowed.
     Auto,
     Uring,
@@ -158,6 +165,10 @@ pub(crate) struct Engine {
     /// Of the newest operation of several steps that was delivered: its id and what it moved.
     moved: (u64, u64),
     wheel: Wheel,
+    /// What time is measured with.
+    clock: Clock,
+    /// The only operations that may be submitted.
+    allowed: Option<Opcodes>,
     /// Completions that the engine made itself.
     ready: VecDeque<Ready>,
     /// Completions that were taken out of order while waiting for one of them.
@@ -168,6 +179,9 @@ pub(crate) struct Engine {
     /// Posted functions taken from the mailbox and not yet run.
     inbox: Batch,
     arena: Arena,
+    pools: Pools,
+    /// What the completion whose callback is running has brought.
+    pending: Pending,
     chains: Chains,
     barriers: Barriers,
     /// What an install of the engine's own has brought.
@@ -216,14 +230,17 @@ impl Engine {
             cq_entries: cq.max(sq),
             required: wide(options.wide_submissions, IORING_SETUP_SQE128)
                 | wide(options.wide_completions, IORING_SETUP_CQE32),
+            ..Config::default()
         };
-        let backend = Backend::create(options.backend.settled()?, config, wake_fd)?;
+        let tuning = &options.tuning;
+        let backend = Backend::create(options.backend.settled()?, config, wake_fd, tuning)?;
+        let clock = tuning.clock.unwrap_or(Clock::Monotonic);
         let or = |value: u32, default: u32| if value == 0 { default } else { value };
         let resolution = match options.timer_resolution_ns {
             0 => TIMER_RESOLUTION_DEFAULT_NS,
             ns => ns,
         };
-        Ok(Engine {
+        let mut engine = Engine {
             slots: Slots::new(or(options.max_ops, u32::MAX), clock::random_bits()),
             backend,
             special: slots::state::SPECIAL,
@@ -232,13 +249,17 @@ impl Engine {
             cold: ColdTable::default(),
             current: Current::NONE,
             moved: (0, 0),
-            wheel: Wheel::new(resolution, clock::now_ns()),
+            wheel: Wheel::new(resolution, clock.now_ns()),
+            clock,
+            allowed: tuning.allowed,
             ready: VecDeque::new(),
             stash: VecDeque::new(),
             records: VecDeque::new(),
             records_max: or(options.reap_backlog_max, REAP_BACKLOG_DEFAULT) as usize,
             inbox: Batch::EMPTY,
             arena: Arena::default(),
+            pools: Pools::default(),
+            pending: Pending::default(),
             chains: Chains::default(),
             barriers: Barriers::default(),
             installed: None,
@@ -258,7 +279,15 @@ impl Engine {
             mute: false,
             destroy_grace_ns: options.destroy_grace_ns,
             log: options.log,
-        })
+        };
+        engine.decide_path();
+        Ok(engine)
+    }
+
+    /// The time, by the context's clock.
+    #[inline(always)]
+    fn now_ns(&self) -> u64 {
+        self.clock.now_ns()
     }
 
     /// Operations in flight.

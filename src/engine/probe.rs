@@ -109,7 +109,7 @@ impl Ground {
 
     /// Under one that AIO_BACKEND_AUTO would make.
     pub(crate) fn here() -> Result<Ground, Errno> {
-        let smallest = ring::Config { sq_entries: 1, cq_entries: 2, required: 0 };
+        let smallest = ring::Config { sq_entries: 1, cq_entries: 2, ..ring::Config::default() };
         let made = match Choice::Auto.settled()? {
             Choice::Epoll => return Ok(Ground { ring: None, refused: None }),
             Choice::Uring => Uring::create(smallest),

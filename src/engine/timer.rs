@@ -8,7 +8,6 @@ use crate::engine::completion::{Current, Delivery, Plain, REAP, Ready};
 use crate::engine::slots::{phase, state};
 use crate::engine::submission::{Done, SubmitOptions, submit_flags};
 use crate::op::{self, NO_DESCRIPTOR, traits};
-use crate::sys::clock;
 use crate::sys::entry::cqe_flags;
 use crate::sys::errno::Errno;
 
@@ -66,7 +65,7 @@ impl Engine {
         if self.running {
             return self.wheel.arm_fresh(&mut self.slots, index, after_ns);
         }
-        let deadline_ns = clock::now_ns().saturating_add(after_ns);
+        let deadline_ns = self.now_ns().saturating_add(after_ns);
         self.wheel.arm(&mut self.slots, index, deadline_ns);
     }
 
@@ -74,7 +73,7 @@ impl Engine {
     #[inline(always)]
     pub(crate) fn place_timers(&mut self) {
         if self.wheel.has_fresh() {
-            self.wheel.place_fresh(clock::now_ns());
+            self.wheel.place_fresh(self.now_ns());
         }
     }
 
@@ -97,7 +96,7 @@ impl Engine {
         }
         let id = self.arm_timer(fires, options, done)?;
         let Some(index) = self.slots.find(id) else { return Ok(id) };
-        let now_ns = clock::now_ns();
+        let now_ns = self.now_ns();
         let expiry_ns = match options.timeout_ns {
             0 => u64::MAX,
             ns => now_ns.saturating_add(ns),

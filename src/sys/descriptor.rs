@@ -29,9 +29,7 @@ impl EventFd {
     }
 
     pub(crate) fn drain(&self) {
-        let mut count = 0u64;
-        // SAFETY: eight valid bytes.
-        unsafe { libc::read(self.raw(), (&raw mut count).cast(), 8) };
+        drain(self.raw());
     }
 }
 
@@ -76,6 +74,13 @@ impl Pipe {
     pub(crate) fn capacity(&self) -> u64 {
         self.capacity
     }
+}
+
+/// Takes what has been signalled to an event counter.
+pub(crate) fn drain(fd: i32) {
+    let mut count = 0u64;
+    // SAFETY: eight valid bytes.
+    unsafe { libc::read(fd, (&raw mut count).cast(), 8) };
 }
 
 /// Closes a descriptor that arrived for nobody.

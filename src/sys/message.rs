@@ -160,12 +160,76 @@ pub(crate) fn vector_bytes(vectors: &[iovec]) -> (*const c_void, usize) {
     (vectors.as_ptr().cast(), std::mem::size_of_val(vectors))
 }
 
+/// Makes `copy` a header that only says how much room a message of a pool's buffer gives to the
+/// name and to control data.
+pub(crate) fn write_capacities(copy: &mut [u64], name_len: u32, control_len: usize) {
+    let message = Message {
+        name: std::ptr::null_mut(),
+        name_len,
+        vectors: &[],
+        control: std::ptr::null_mut(),
+        control_len,
+    };
+    message.write(copy, std::ptr::null_mut(), std::ptr::null_mut());
+}
+
+/// What the kernel writes at the beginning of a buffer that a message was received into.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct MessageOut {
+    pub name_len: u32,
+    pub control_len: u32,
+    pub payload_len: u32,
+    pub flags: u32,
+}
+
+/// Where control data begins in such a buffer, given the header of `write_capacities`.
+pub(crate) fn control_at(copy: &[u64]) -> u32 {
+    size_of::<MessageOut>() as u32 + header_of(copy).msg_namelen
+}
+
+/// The head of such a buffer.
+///
+/// # Safety
+/// `data` points to a message of at least 16 bytes.
+pub(crate) unsafe fn message_out(data: NonNull<u8>) -> MessageOut {
+    // SAFETY: passed on; a buffer may begin anywhere.
+    unsafe { data.as_ptr().cast::<MessageOut>().read_unaligned() }
+}
+
+/// Closes the descriptors that such a buffer brings.
+///
+/// # Safety
+/// `data` points to a message whose control data begins at `at`.
+pub(crate) unsafe fn close_passed_in_buffer(data: NonNull<u8>, at: u32) {
+    // SAFETY: the caller's promise: the control data is inside the buffer, at an address of its own
+    // alignment or not: it is copied.
+    unsafe {
+        let len = message_out(data).control_len as usize;
+        let mut control = vec![0_u64; len.div_ceil(8)];
+        std::ptr::copy_nonoverlapping(
+            data.as_ptr().add(at as usize),
+            control.as_mut_ptr().cast::<u8>(),
+            len,
+        );
+        let mut header: msghdr = std::mem::zeroed();
+        (header.msg_control, header.msg_controllen) = (control.as_mut_ptr().cast(), len);
+        close_passed(&raw const header);
+    }
+}
+
 /// Closes every descriptor that a completed receive put into the control data of a message whose
 /// owner does not want it any more.
 fn close_passed_descriptors(copy: &[u64]) {
-    let header: *const msghdr = header_of(copy);
     // SAFETY: the header is one that the kernel filled; its control data belongs to the engine
-    // until the last callback, and the CMSG macros stay inside msg_controllen.
+    // until the last callback.
+    unsafe { close_passed(header_of(copy)) }
+}
+
+/// # Safety
+/// The header's control data is what the kernel wrote, msg_controllen bytes.
+unsafe fn close_passed(header: *const msghdr) {
+    // SAFETY: the CMSG macros stay inside msg_controllen.
     unsafe {
         let mut item = libc::CMSG_FIRSTHDR(header);
         while let Some(entry) = item.as_ref() {
@@ -189,6 +253,7 @@ pub(crate) mod flags {
     pub(crate) const MSG_NOSIGNAL: i32 = libc::MSG_NOSIGNAL;
     pub(crate) const MSG_OOB: i32 = libc::MSG_OOB;
     pub(crate) const MSG_PEEK: i32 = libc::MSG_PEEK;
+    pub(crate) const MSG_TRUNC: i32 = libc::MSG_TRUNC;
     pub(crate) const MSG_WAITALL: i32 = libc::MSG_WAITALL;
     pub(crate) const MSG_MORE: i32 = libc::MSG_MORE;
     pub(crate) const MSG_DONTROUTE: i32 = libc::MSG_DONTROUTE;

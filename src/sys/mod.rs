@@ -4,11 +4,13 @@
 //! calls and of shared memory ends here.
 
 pub(crate) mod atomic;
+pub(crate) mod buffer_ring;
 pub(crate) mod calls;
 pub(crate) mod clock;
 pub(crate) mod descriptor;
 pub(crate) mod entry;
 pub(crate) mod errno;
+pub(crate) mod facility;
 pub(crate) mod memory;
 pub(crate) mod message;
 pub(crate) mod plain;

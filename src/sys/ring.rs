@@ -9,17 +9,25 @@ use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 pub(crate) use abi::{
-    IORING_ENTER_EXT_ARG, IORING_ENTER_GETEVENTS, IORING_SETUP_CQE32, IORING_SETUP_DEFER_TASKRUN,
-    IORING_SETUP_NO_SQARRAY, IORING_SETUP_SINGLE_ISSUER, IORING_SETUP_SQE128,
-    IORING_SETUP_SUBMIT_ALL,
+    IORING_ENTER_EXT_ARG, IORING_ENTER_GETEVENTS, IORING_ENTER_NO_IOWAIT, IORING_ENTER_SQ_WAIT,
+    IORING_ENTER_SQ_WAKEUP, IORING_FEAT_RECVSEND_BUNDLE, IORING_SETUP_ATTACH_WQ,
+    IORING_SETUP_CQE32, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_HYBRID_IOPOLL,
+    IORING_SETUP_IOPOLL, IORING_SETUP_NO_SQARRAY, IORING_SETUP_SINGLE_ISSUER, IORING_SETUP_SQ_AFF,
+    IORING_SETUP_SQE128, IORING_SETUP_SQPOLL, IORING_SETUP_SUBMIT_ALL,
 };
 
-/// What a ring is made with; `required` flags are never dropped.
-#[derive(Clone, Copy)]
+/// What a ring is made with; `required` flags are never dropped, `excluded` ones never asked for.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Config {
     pub sq_entries: u32,
     pub cq_entries: u32,
     pub required: u32,
+    pub excluded: u32,
+    /// Of a polling thread.
+    pub thread_cpu: u32,
+    pub thread_idle_ms: u32,
+    /// The ring whose thread is shared.
+    pub shared_fd: u32,
 }
 
 /// Flags that make a ring faster and can be done without, newest first: NO_SQARRAY is of Linux 6.6,
@@ -35,10 +43,13 @@ pub(crate) struct Ring {
     calls: &'static Calls,
     enter_fd: i32,
     enter_flags: u32,
+    enabled: bool,
     pub(crate) setup_flags: u32,
     pub(crate) features: u32,
     fd: OwnedFd,
 }
+
+const IOU_PBUF_RING_INC: u16 = abi::io_uring_register_pbuf_ring_flags::IOU_PBUF_RING_INC as u16;
 
 /// How long a wait may take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,6 +69,7 @@ impl Ring {
         let mut dropped = 0;
         let (fd, params) = loop {
             let optional: u32 = OPTIONAL[dropped..].iter().sum();
+            let optional = optional & !config.excluded;
             // SAFETY: zeroes are a valid io_uring_params.
             let mut params: abi::io_uring_params = unsafe { std::mem::zeroed() };
             params.flags = config.required
@@ -66,6 +78,9 @@ impl Ring {
                 | abi::IORING_SETUP_CLAMP
                 | abi::IORING_SETUP_CQSIZE;
             params.cq_entries = config.cq_entries;
+            params.sq_thread_cpu = config.thread_cpu;
+            params.sq_thread_idle = config.thread_idle_ms;
+            params.wq_fd = config.shared_fd;
             // SAFETY: `params` is valid for the call.
             match Errno::check(unsafe { (calls.setup)(config.sq_entries, &mut params) }) {
                 // SAFETY: a new descriptor, owned by nobody else.
@@ -92,6 +107,7 @@ impl Ring {
             calls,
             enter_fd: raw,
             enter_flags: 0,
+            enabled: false,
             setup_flags: params.flags,
             features: params.features,
             fd,
@@ -111,7 +127,11 @@ impl Ring {
 
     /// Enables the ring for the calling thread, which alone may submit to it from now on.
     pub(crate) fn enable(&mut self) -> Result<(), Errno> {
+        if self.enabled {
+            return Ok(());
+        }
         self.register(abi::io_uring_register_op::IORING_REGISTER_ENABLE_RINGS as u32, 0, 0)?;
+        self.enabled = true;
         // A registered descriptor saves the file look-up in every enter; it is per thread, and a
         // thread has 16 of them, so that going without is normal. Linux 5.18.
         let mut update = abi::io_uring_rsrc_update {
@@ -186,6 +206,31 @@ impl Ring {
         self.register(opcode, 0, 0).map(drop)
     }
 
+    /// Lets receives take their buffers from the ring at `address`, under the name `group`.
+    /// `incremental`: a buffer is used up piece by piece (Linux 6.12). The memory must stay until
+    /// the group is unregistered or the ring gone.
+    pub(crate) fn register_buffers(
+        &mut self, group: u16, address: u64, entries: u32, incremental: bool,
+    ) -> Result<(), Errno> {
+        let reg = abi::io_uring_buf_reg {
+            ring_addr: address,
+            ring_entries: entries,
+            bgid: group,
+            flags: if incremental { IOU_PBUF_RING_INC } else { 0 },
+            resv: [0; 3],
+        };
+        let opcode = abi::io_uring_register_op::IORING_REGISTER_PBUF_RING as u32;
+        self.register(opcode, &raw const reg as usize, 1).map(drop)
+    }
+
+    pub(crate) fn unregister_buffers(&mut self, group: u16) -> Result<(), Errno> {
+        // SAFETY: zeroes are a valid io_uring_buf_reg.
+        let mut reg: abi::io_uring_buf_reg = unsafe { std::mem::zeroed() };
+        reg.bgid = group;
+        let opcode = abi::io_uring_register_op::IORING_UNREGISTER_PBUF_RING as u32;
+        self.register(opcode, &raw const reg as usize, 1).map(drop)
+    }
+
     /// Which opcodes the kernel has, a bit each.
     pub(crate) fn probe(&mut self) -> Result<[u64; 4], Errno> {
         #[repr(C)]
@@ -204,8 +249,13 @@ impl Ring {
         Ok(bits)
     }
 
-    fn register(&mut self, opcode: u32, arg: usize, count: u32) -> Result<i32, Errno> {
-        // SAFETY: every caller above passes an argument that fits its opcode and lives on its
+    /// The ring's own descriptor.
+    pub(crate) fn raw(&self) -> i32 {
+        self.fd.as_raw_fd()
+    }
+
+    pub(super) fn register(&mut self, opcode: u32, arg: usize, count: u32) -> Result<i32, Errno> {
+        // SAFETY: every caller, here and in facility.rs, passes an argument that fits its opcode and lives on its
         // frame.
         Errno::check(unsafe { (self.calls.register)(self.fd.as_raw_fd(), opcode, arg, count) })
     }
@@ -240,7 +290,7 @@ impl Ring {
     }
 
     #[inline(always)]
-    fn call_enter(
+    pub(crate) fn call_enter(
         &self, staged: u32, complete: u32, flags: u32, arg: usize, size: usize,
     ) -> Result<u32, Errno> {
         let flags = flags | self.enter_flags;

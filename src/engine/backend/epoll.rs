@@ -6,14 +6,16 @@
 
 mod carry;
 mod files;
+mod select;
 mod waiters;
 mod watches;
 
-use crate::engine::backend::Driver;
 use crate::engine::backend::epoll::carry::Next;
 use crate::engine::backend::epoll::files::Files;
+use crate::engine::backend::epoll::select::BufferQueues;
 use crate::engine::backend::epoll::waiters::Place;
 use crate::engine::backend::epoll::watches::{Changed, Watches};
+use crate::engine::backend::{Driver, Other};
 use crate::engine::pool::{Cancel, Ended, Pool};
 use crate::op;
 use crate::sys::clock;
@@ -42,6 +44,7 @@ pub(super) struct Epoll {
     watches: Watches,
     pool: Pool,
     files: Files,
+    buffers: BufferQueues,
     /// Completions that found no place in the queue.
     overflow: VecDeque<Cqe>,
     /// Members of chains whose turn has come, and operations that must be tried anew.
@@ -84,6 +87,7 @@ impl Epoll {
             watches,
             pool,
             files: Files::default(),
+            buffers: BufferQueues::default(),
             overflow: VecDeque::new(),
             due: VecDeque::new(),
             again: VecDeque::new(),
@@ -97,7 +101,7 @@ impl Epoll {
             foreign: false,
             system_calls: 0,
         };
-        Ok((Driver::Epoll(Box::new(epoll)), queues))
+        Ok((Driver::Other(Other::Epoll(Box::new(epoll))), queues))
     }
 
     pub(super) fn interrupt_signal(&self) -> u32 {

@@ -101,7 +101,7 @@ impl Epoll {
             Next::Sleep { call, brief } => return self.hand_to_pool(queues, key, call, brief),
             Next::Wait { side, wanted, sleeps, renews } => {
                 let entry = &self.watches.waiters.at(key).entry;
-                let multishot = is_multishot(entry);
+                let multishot = is_multishot(entry) || op::buffers::selects(entry);
                 // A call that must not sleep in vain wants to know what is ready now; so does a
                 // multishot poll, which reports it.
                 let renews = renews || sleeps || (side == Side::Pollers && multishot);
@@ -133,6 +133,9 @@ impl Epoll {
     /// which never keeps a caller waiting but for its disk.
     fn sleep_for(&mut self, queues: &mut Queues, key: u32, brief: bool) {
         let entry = &mut self.watches.waiters.at(key).entry;
+        if op::buffers::selects(entry) {
+            return self.refuse_selected(queues, key);
+        }
         let result = match op::fallback(entry.opcode) {
             Some(Fallback::Either { sleep, .. }) => {
                 return self.hand_to_pool(queues, key, sleep, brief);
@@ -167,6 +170,9 @@ impl Epoll {
     pub(super) fn try_now(&mut self, queues: &mut Queues, entry: &mut Sqe) -> Next {
         if let Err(errno) = check(entry) {
             return Next::End(errno.status());
+        }
+        if op::buffers::selects(entry) {
+            return self.begin_selected(entry);
         }
         match op::fallback(entry.opcode) {
             Some(Fallback::Trying(attempt)) => self.attempt(entry, attempt, None),
@@ -320,6 +326,12 @@ impl Epoll {
                 self.sleep_for(queues, key, false);
                 continue;
             }
+            if op::buffers::selects(&waiter.entry) {
+                if self.serve_selected(queues, key) {
+                    continue;
+                }
+                break;
+            }
             let attempt = match op::fallback(waiter.entry.opcode) {
                 Some(Fallback::Trying(attempt) | Fallback::Either { attempt, .. }) => attempt,
                 _ => continue,
@@ -411,7 +423,7 @@ impl Epoll {
     }
 }
 
-fn is_shut_down(fd: i32) -> bool {
+pub(super) fn is_shut_down(fd: i32) -> bool {
     poll_now(fd, events::RDHUP).is_ok_and(|ready| ready & events::RDHUP != 0)
 }
 
@@ -428,6 +440,6 @@ pub(super) fn check(entry: &Sqe) -> Result<(), Errno> {
 
 /// Entry flags that only a ring understands fail as there without what they refer to.
 fn check_flags(entry: &Sqe) -> Result<(), Errno> {
-    let known = LINKS | sqe_flags::ASYNC | sqe_flags::FIXED_FILE;
+    let known = LINKS | sqe_flags::ASYNC | sqe_flags::FIXED_FILE | sqe_flags::BUFFER_SELECT;
     if entry.flags & !known != 0 { Err(Errno::EINVAL) } else { Ok(()) }
 }
