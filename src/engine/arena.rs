@@ -9,8 +9,8 @@ pub(crate) type Block = Box<[u64]>;
 
 const CLASS_MIN_BYTES: usize = 64;
 const CLASSES: usize = 12;
-/// Whether spare blocks are kept. Not where sanitizers and valgrind look: they must see that a block
-/// is used too late.
+/// Whether spare blocks are kept. Not where sanitizers and valgrind look: they must see that a
+/// block is used too late.
 const KEEPS: bool = cfg!(test) || !cfg!(debug_assertions);
 /// Spare blocks kept per size.
 const SPARE_MAX: usize = 1024;
