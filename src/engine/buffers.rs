@@ -9,6 +9,7 @@
 
 use crate::engine::Engine;
 use crate::engine::buffer_pool::{Arrival, Callee, Pool, PoolOptions};
+use crate::engine::completion::{Brings, Record};
 use crate::engine::handle::Handle;
 use crate::engine::leases::{Piece, Shared};
 use crate::engine::mailbox::{Batch, Message};
@@ -19,6 +20,7 @@ use crate::sys::errno::Errno;
 use crate::sys::message;
 use slab::Slab;
 use std::collections::VecDeque;
+use std::ptr::null;
 use std::sync::Arc;
 
 /// What a pool says of itself.
@@ -300,6 +302,34 @@ impl Engine {
     fn give_pending_back(&mut self) {
         let Some(pool) = self.pools.get(self.pending.group) else { return };
         pool.drop_pieces(self.pending.control_at, &mut self.pending.pieces);
+    }
+
+    /// A record per buffer: what a bundle brings is told in pieces, the last with the flags of all.
+    pub(crate) fn push_leased(&mut self, record: Record, arrival: Arrival) {
+        self.open_arrival(arrival);
+        let pool = self.pending_pool();
+        let mut piece = self.take_piece();
+        while let Ok(Some((lease, taken))) = piece {
+            piece = self.take_piece();
+            let is_last = matches!(piece, Ok(None));
+            self.records.push_back(Record {
+                result: taken.len as i32,
+                extra: taken.len.into(),
+                flags: if is_last { record.flags } else { record.flags | cqe_flags::MORE },
+                brings: Brings::Lease {
+                    pool: pool.as_ref().map_or(null(), Arc::as_ptr),
+                    id: lease,
+                    control_at: arrival.control_at,
+                },
+                ..record
+            });
+        }
+        if piece.is_err() {
+            // No memory for another lease: the data is lost, and the caller learns of it.
+            let result = Errno::ENOMEM.status();
+            self.records.push_back(Record { result, extra: 0, ..record });
+        }
+        self.close_arrival();
     }
 
     // --- pauses ------------------------------------------------------------------------------

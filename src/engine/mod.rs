@@ -24,6 +24,7 @@ pub(crate) mod buffer_pool;
 pub(crate) mod buffers;
 mod cancel;
 mod chain;
+mod closing;
 mod cold;
 mod completion;
 mod descriptors;
