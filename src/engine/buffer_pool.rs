@@ -155,7 +155,7 @@ impl Pool {
         self.order[usize::from(self.tail) & mask] = index as u16;
         self.tail = self.tail.wrapping_add(1);
         self.free += 1;
-        self.fresh += 1;
+        self.fresh = self.fresh.saturating_add(1);
         self.low &= self.free < self.options.low_water;
         self.ring.push(Offer {
             addr: buffer.address.as_ptr() as u64,
@@ -236,6 +236,9 @@ impl Pool {
     pub(super) fn pieces(&self, arrival: Arrival, mut found: impl FnMut(Piece)) {
         let Arrival { first, mut offset, len: mut left, .. } = arrival;
         let mut index = usize::from(first);
+        if !self.options.bundles {
+            left = left.min(self.options.buffer_size - offset);
+        }
         loop {
             let Some(buffer) = self.buffers.get(index) else { return };
             let len = left.min(self.options.buffer_size - offset);
@@ -278,5 +281,97 @@ impl Pool {
             });
         }
         is_named
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::handle::Handle;
+    use crate::engine::{Choice, ContextOptions};
+
+    fn pool(count: u32, buffer_size: u32, incremental: bool, bundles: bool) -> Pool {
+        let options = ContextOptions { backend: Choice::Epoll, ..ContextOptions::default() };
+        // Of a context that is never used, nor freed.
+        let handle = Box::leak(Handle::create(&options).unwrap());
+        let shared = Arc::new(Shared::create(handle, 0, bundles, incremental));
+        let options = PoolOptions {
+            count,
+            buffer_size,
+            count_max: 8,
+            low_water: 0,
+            on_low_water: None,
+            incremental,
+            bundles,
+            huge: false,
+        };
+        let mut pool = Pool::create(shared, options, BufferRing::create(8).unwrap());
+        pool.grow(count).unwrap();
+        pool
+    }
+
+    fn completion(buffer: u32, result: i32, more: u32) -> Cqe {
+        let flags = cqe_flags::BUFFER | more | buffer << cqe_flags::BUFFER_SHIFT;
+        Cqe { user_data: 1, result, flags, extra: 0 }
+    }
+
+    /// Notes a completion; its pieces as buffer, offset in it, length.
+    fn arrive(pool: &mut Pool, cqe: &Cqe) -> Vec<(u32, usize, u32)> {
+        let offset = pool.note(cqe);
+        let first = (cqe.flags >> cqe_flags::BUFFER_SHIFT) as u16;
+        let len = cqe.result.max(0) as u32;
+        let mut pieces = Vec::new();
+        pool.pieces(Arrival { group: 0, first, offset, len, control_at: 0 }, |piece| {
+            let buffer = &pool.buffers[piece.buffer as usize];
+            let at = piece.data.as_ptr() as usize - buffer.address.as_ptr() as usize;
+            pieces.push((piece.buffer, at, piece.len));
+        });
+        pieces
+    }
+
+    #[test]
+    fn a_bundle_goes_on_in_the_buffers_that_were_offered_next() {
+        let mut pool = pool(4, 16, false, true);
+        assert_eq!(arrive(&mut pool, &completion(0, 40, 0)), [(0, 0, 16), (1, 0, 16), (2, 0, 8)]);
+        assert_eq!(pool.free, 1);
+        // They come back in another order, and are used in that.
+        [2, 0, 1].into_iter().for_each(|buffer| pool.let_go(buffer));
+        assert_eq!(arrive(&mut pool, &completion(3, 20, 0)), [(3, 0, 16), (2, 0, 4)]);
+        assert_eq!(arrive(&mut pool, &completion(0, 32, 0)), [(0, 0, 16), (1, 0, 16)]);
+        assert_eq!(pool.free, 0);
+    }
+
+    #[test]
+    fn a_buffer_that_is_used_piece_by_piece_is_free_when_no_piece_is_held() {
+        const MORE: u32 = cqe_flags::BUFFER_MORE;
+        let mut pool = pool(2, 16, true, false);
+        assert_eq!(arrive(&mut pool, &completion(0, 5, MORE)), [(0, 0, 5)]);
+        pool.let_go(0);
+        assert_eq!(arrive(&mut pool, &completion(0, 5, MORE)), [(0, 5, 5)]);
+        assert_eq!(pool.free, 2);
+        assert_eq!(arrive(&mut pool, &completion(0, 6, 0)), [(0, 10, 6)]);
+        assert_eq!(pool.free, 1);
+        pool.let_go(0);
+        assert_eq!(pool.free, 1);
+        pool.let_go(0);
+        assert_eq!(pool.free, 2);
+        assert_eq!(arrive(&mut pool, &completion(1, 16, 0)), [(1, 0, 16)]);
+        assert_eq!(arrive(&mut pool, &completion(0, 1, MORE)), [(0, 0, 1)]);
+    }
+
+    #[test]
+    fn a_buffer_that_a_failure_brings_is_held_until_it_is_let_go() {
+        let mut pool = pool(2, 16, false, false);
+        assert_eq!(arrive(&mut pool, &completion(1, Errno::ECANCELED.status(), 0)), [(1, 0, 0)]);
+        assert_eq!(pool.free, 1);
+        pool.let_go(1);
+        assert_eq!(pool.free, 2);
+    }
+
+    #[test]
+    fn a_result_longer_than_its_buffer_is_cut_where_there_are_no_bundles() {
+        let mut pool = pool(2, 16, false, false);
+        assert_eq!(arrive(&mut pool, &completion(0, 40, 0)), [(0, 0, 16)]);
+        assert_eq!(pool.free, 1);
     }
 }

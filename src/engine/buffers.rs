@@ -61,11 +61,20 @@ pub(crate) struct Pools {
     /// Counts the moments at which no completion waited to be taken in. What is taken in now was
     /// made after the last of them, when the backend knew of every buffer offered before it.
     period: u32,
+    /// What is added to `period`; 0 where the backend completes things at any time, so that nothing
+    /// can be said.
+    step: u32,
     /// Room for the pieces of what nobody waits for.
     unwanted: VecDeque<Piece>,
 }
 
 impl Pools {
+    /// `polls`: the backend takes entries and completes them while the context's thread is
+    /// elsewhere.
+    pub(crate) fn new(polls: bool) -> Pools {
+        Pools { step: u32::from(!polls), ..Pools::default() }
+    }
+
     #[inline(always)]
     pub(crate) fn are_quiet(&self) -> bool {
         self.hungry.is_empty()
@@ -83,7 +92,7 @@ impl Pools {
     /// No completion waits to be taken in.
     #[inline(always)]
     pub(crate) fn begin_period(&mut self) {
-        self.period = self.period.wrapping_add(1);
+        self.period = self.period.wrapping_add(self.step);
     }
 
     /// Whether paused operations could be armed.

@@ -2,6 +2,7 @@
  * those that bring the buffers back; and the ends of operations with data on the way. */
 #include "pools.h"
 
+#include <linux/io_uring.h>
 #include <linux/netlink.h>
 #include <poll.h>
 #include <sys/un.h>
@@ -258,6 +259,43 @@ TEST(a_receive_behind_a_barrier_waits_for_its_buffer_too) {
     check_ends(dry.ctx, &dry.waiter, -ECANCELED);
     close_flow(&flow);
     end_dry(&dry);
+}
+
+TEST(pools_serve_every_kind_of_context) {
+    const uint8_t allowed[] = {IORING_OP_RECV};
+    const aio_ctx_options kinds[] = {
+        {.flags = AIO_CTX_SQE128 | AIO_CTX_CQE32},
+        {.flags = AIO_CTX_SQPOLL, .sqpoll_idle_ms = 5},
+        {.flags = AIO_CTX_REGISTERED_WAIT},
+        {.sq_entries = 2, .cq_entries = 2},
+        {.sq_entries = 2, .cq_entries = 2, .sq_entries_max = 64, .cq_entries_max = 64},
+        {.allowed_ops = allowed, .allowed_ops_count = 1},
+    };
+    for (int kind = 0; kind < COUNT_OF(kinds); kind++) {
+        aio_ctx_options options = kinds[kind];
+        aio_ctx *ctx = NULL;
+        options.size = sizeof options;
+        if (aio_ctx_create(&options, &ctx) == -EOPNOTSUPP)
+            continue; /* what the kernel lacks, or a ring has alone */
+        CHECK(ctx != NULL);
+        struct flow flows[8];
+        aio_buffer_pool *pool = make_pool_of(ctx, 2, 4);
+        for (int i = 0; i < 8; i++) {
+            flows[i] = make_flow(ctx, pool);
+            flow_receive(&flows[i]);
+            flow_send(&flows[i], "0123456789abcdef");
+        }
+        for (int i = 0; i < 8; i++) {
+            RUN_UNTIL(ctx, flows[i].len == 16);
+            check_flow(&flows[i], "0123456789abcdef");
+            CHECK_EQ(flows[i].finals, 0);
+        }
+        CHECK_EQ(info_of(pool).free, 2);
+        end_ctx(ctx);
+        for (int i = 0; i < 8; i++)
+            close_flow(&flows[i]);
+        CHECK_EQ(aio_buffer_pool_destroy(pool), 0);
+    }
 }
 
 /* --- running low ----------------------------------------------------------------------------- */
