@@ -202,6 +202,27 @@ impl Pool {
         }
     }
 
+    /// The same as `note` and `pieces` for a completion that has used one buffer up. None, and
+    /// nothing is done: there is more to it.
+    #[inline(always)]
+    pub(super) fn use_one(&mut self, cqe: &Cqe) -> Option<Piece> {
+        let index = cqe.flags >> cqe_flags::BUFFER_SHIFT;
+        let is_odd = self.options.incremental
+            | self.options.bundles
+            | (self.free <= self.options.low_water)
+            | self.shared.has_released();
+        let buffer = self.buffers.get_mut(index as usize)?;
+        let len = cqe.result as u32;
+        if is_odd || len > self.options.buffer_size {
+            return None;
+        }
+        buffer.filled = len;
+        buffer.holds = 1;
+        buffer.offered = false;
+        self.free -= 1;
+        Some(Piece { data: buffer.address, len, buffer: index })
+    }
+
     /// Accounts for the buffers of a completion, in the order in which they were used. Returns
     /// where in the first one the data begins.
     pub(super) fn note(&mut self, cqe: &Cqe) -> u32 {
@@ -254,15 +275,21 @@ impl Pool {
         }
     }
 
-    /// Gives up pieces that nobody wants, and the descriptors that a message brings.
+    /// Gives up pieces that nobody wants.
     pub(super) fn drop_pieces(&mut self, control_at: u32, pieces: &mut VecDeque<Piece>) {
         while let Some(piece) = pieces.pop_front() {
-            if control_at != 0 {
-                // SAFETY: the kernel wrote a message into the buffer, which is held.
-                unsafe { message::close_passed_in_buffer(piece.data, control_at) };
-            }
-            self.let_go(piece.buffer);
+            self.drop_piece(control_at, piece);
         }
+    }
+
+    /// Gives up a piece, and the descriptors that a message brings in it.
+    #[inline(always)]
+    pub(super) fn drop_piece(&mut self, control_at: u32, piece: Piece) {
+        if control_at != 0 {
+            // SAFETY: the kernel wrote a message into the buffer, which is held.
+            unsafe { message::close_passed_in_buffer(piece.data, control_at) };
+        }
+        self.let_go(piece.buffer);
     }
 
     /// Whether many of the paused operations may have ended since.

@@ -105,7 +105,7 @@ TEST(one_that_waits_can_be_detached) {
 
 TEST(a_deadline_runs_on_while_one_waits) {
     struct dry dry;
-    on_dry(&dry, WITH(.timeout_ns = 60 * MS));
+    on_dry(&dry, WITH(.timeout_ns = 500 * MS * test_slow()));
     check_ends(dry.ctx, &dry.waiter, -ETIMEDOUT);
     CHECK_EQ(dry.waiter.flags, AIO_CQE_DEADLINE);
     end_dry(&dry);
@@ -404,8 +404,10 @@ TEST(a_socket_shut_down_here_has_ended) {
         if (udp && has_ring(ctx)) { /* rings do not notice */
             const uint64_t before = cpu_us();
             run_for_ms(ctx, 100);
-            CHECK_LT(cpu_us() - before, 20000);
+            CHECK_LT(cpu_us() - before, 20000 * test_slow());
             CHECK_EQ(flow.calls, 0);
+            CHECK_EQ(aio_ctx_cancel_fd(ctx, flow.fd, 0), 1);
+            check_ends(ctx, &flow, -ECANCELED);
         } else {
             check_ends(ctx, &flow, 0);
             CHECK_EQ(flow.calls, 1);
@@ -422,17 +424,17 @@ TEST(an_idle_deadline_begins_anew_with_each_buffer) {
     const uint64_t start = now_ns();
     ID(aio_submit_recv_multishot(
         ctx, flow.fd, flow.pool, 0,
-        WITH(.flags = AIO_SUBMIT_TIMEOUT_IDLE, .timeout_ns = 200 * MS * test_slow()), on_flow,
+        WITH(.flags = AIO_SUBMIT_TIMEOUT_IDLE, .timeout_ns = 1500 * MS * test_slow()), on_flow,
         &flow));
-    for (size_t i = 1; i <= 4; i++) {
-        run_for_ms(ctx, 80);
+    for (size_t i = 1; i <= 3; i++) {
+        run_for_ms(ctx, 600);
         flow_send(&flow, "tick");
         RUN_UNTIL(ctx, flow.len == 4 * i);
         CHECK_EQ(flow.finals, 0);
     }
     check_ends(ctx, &flow, -ETIMEDOUT);
     CHECK_EQ(flow.flags, AIO_CQE_DEADLINE);
-    CHECK_GE(now_ns() - start, 520 * MS);
+    CHECK_GE(now_ns() - start, 3300 * MS);
     close_flow(&flow);
     end_ctx(ctx);
     CHECK_EQ(aio_buffer_pool_destroy(flow.pool), 0);
