@@ -280,6 +280,11 @@ impl Engine {
     #[inline(never)]
     fn next_call(&mut self) -> Option<Call> {
         loop {
+            if self.budget.stash == 0
+                && let Some(plain) = self.next_pooled()
+            {
+                return Some(Call::Callback(plain));
+            }
             let cqe = if self.budget.stash != 0 {
                 self.budget.stash -= 1;
                 self.stash.pop_front()
