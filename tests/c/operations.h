@@ -70,6 +70,7 @@ struct row {
     bool makes_descriptor; /* a result of 0 or more is one, to be closed */
     bool makes_pair;       /* a result of 0 or more says that the env's pair is two of them */
     bool timer;            /* engine's own: no async, no links */
+    int slots_since_6;     /* a ring's takes slots since Linux 6.N; 0: as long as there are slots */
 };
 
 struct failure {

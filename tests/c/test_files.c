@@ -453,6 +453,7 @@ TEST(a_caller_filled_entry_takes_and_fills_slots) {
 
 TEST(a_connection_lives_in_slots_at_both_ends) {
     aio_ctx *ctx = make_ctx_of(8);
+    needs_ring_of(ctx, 6, 13); /* before, what waits on one slot keeps the files of all */
     struct sockaddr_in addr;
     struct call accepted = {0}, connected = {0}, received = {0};
     char data[8] = {0};

@@ -501,6 +501,11 @@ void operation_through_a_slot(const void *arg) {
         attempt_close(&a);
         return;
     }
+    if (row->slots_since_6) {
+        aio_ctx *ctx = make_ctx();
+        needs_ring_of(ctx, 6, row->slots_since_6);
+        end_ctx(ctx);
+    }
     attempt_through_slot(row, 0, false);
     if (!row->multishot)
         attempt_through_slot(row, AIO_SUBMIT_ASYNC, false);

@@ -39,6 +39,8 @@ static aio_ctx *make_with(uint32_t facility, aio_ctx_options options) {
     const int32_t status = aio_ctx_create(&options, &ctx);
     if (status == 0)
         return ctx;
+    if (status == -ENOSYS && options.backend == AIO_BACKEND_URING)
+        SKIP("no ring here");
     CHECK_EQ(status, -EOPNOTSUPP);
     if (facility_status(facility) == AIO_PROBE_YES)
         FAIL("the probe says yes, the context %s", aio_strerror(status));
@@ -402,14 +404,13 @@ TEST(iopoll_takes_direct_transfers_alone) {
     CHECK_EQ(DO(ctx, recv, aio_submit_recv(ctx, pair[0], page, 1, 0, NULL, on_call, &recv)),
              -EINVAL);
     const int unbuffered = open(temp_path("polled"), O_RDONLY | O_DIRECT | O_CLOEXEC);
-    if (unbuffered >= 0) { /* the file system may have no direct I/O, its device no poll queues */
+    if (unbuffered >= 0) { /* its file system may have no direct I/O, its device no poll queues:
+                            * then Linux 6.12 refuses it, 6.1 waits for an interrupt */
         memset(page, 0, sizeof page);
         const int32_t got = DO(
             ctx, direct, aio_submit_read(ctx, unbuffered, page, 4096, 0, NULL, on_call, &direct));
         CHECK(got == 4096 || got == -EOPNOTSUPP);
         CHECK_EQ(page[4095], got == 4096 ? 7 : 0);
-        if (facility_status(AIO_FACILITY_IOPOLL) != AIO_PROBE_YES)
-            CHECK_EQ(got, -EOPNOTSUPP);
     }
     end_ctx(ctx);
 }
@@ -596,7 +597,8 @@ TEST(a_minimum_wait_gathers_completions) {
 }
 
 TEST(a_minimum_wait_ends_with_what_there_is) {
-    for (int registered = 0; registered < 2; registered++) {
+    const bool both = facility_status(AIO_FACILITY_REGISTERED_WAIT) == AIO_PROBE_YES;
+    for (int registered = 0; registered <= both; registered++) {
         aio_ctx *ctx = MAKE(MIN_WAIT, .min_wait_usec = 30000, .min_wait_count = 100,
                             .flags = registered ? AIO_CTX_REGISTERED_WAIT : 0);
         struct call call = {0};
@@ -655,7 +657,7 @@ TEST(workers_are_no_more_than_allowed) {
 TEST(workers_are_many_where_nobody_limits_them) {
     struct splices splices;
     int thread = 0;
-    aio_ctx *ctx = make_ctx_with(CTX_WITH(.backend = AIO_BACKEND_URING));
+    aio_ctx *ctx = MAKE(WORKER_LIMITS, .backend = AIO_BACKEND_URING);
     begin_splices(ctx, &splices);
     for (const uint64_t end = patience_end_ns(); threads_named("iou-wrk", &thread) < SPLICES;) {
         CHECK_LT(now_ns(), end);
