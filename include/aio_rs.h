@@ -291,7 +291,7 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 
 #define AIO_CANCEL_FIXED_FILE 1u /* For aio_ctx_cancel_fd: `fd` is a slot of the context's table. */
 
-/* A probe's answer: submitting gives -EOPNOTSUPP. */
+/* A probe's answer: submitting gives -EOPNOTSUPP, or -EACCES where the context restricts itself. */
 #define AIO_PROBE_NO 0u
 /* A probe's answer: the kernel's ring does it. */
 #define AIO_PROBE_YES 1u
@@ -314,7 +314,10 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 #define AIO_REASON_LIMIT 5u
 /* A probe's reason: no device here can do it. */
 #define AIO_REASON_HARDWARE 6u
-/* A probe's reason: the epoll backend was asked for, by the context's options or AIO_RS_BACKEND. */
+/*
+ * A probe's reason: the caller wants it so: the epoll backend was asked for, by the context's
+ * options or AIO_RS_BACKEND, or allowed_ops leaves the operation out.
+ */
 #define AIO_REASON_ASKED 7u
 /* A probe's reason: this version of the library has no function for it. */
 #define AIO_REASON_LIBRARY 8u
@@ -353,6 +356,26 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 #define AIO_FSYNC_DATASYNC 1u /* For aio_submit_fsync: fdatasync(2). */
 
 #define AIO_FILES_INHERIT 1u /* For aio_files_install: the descriptor survives exec. */
+
+/*
+ * A pool's option: a buffer is used up piece by piece, so that small messages share one. For
+ * streams: a datagram is cut to what is left of a buffer. Linux 6.12; without it, and on epoll,
+ * each completion takes a whole buffer.
+ */
+#define AIO_BUFFER_POOL_INCREMENTAL 1u
+/*
+ * A pool's option: a completion may bring several buffers at once (a bundle). Linux 6.10; without
+ * it, and on epoll, each brings one.
+ */
+#define AIO_BUFFER_POOL_BUNDLES 2u
+/*
+ * A pool's option: asks for huge pages, which are committed in pieces of 2 MiB. Granted if the
+ * kernel has them and the pool is as large.
+ */
+#define AIO_BUFFER_POOL_HUGE 4u
+
+/* A pool of buffers that receives take when data is there. */
+typedef struct aio_buffer_pool aio_buffer_pool;
 
 /* A context: one thread's ring, and the handle through which other threads reach it. */
 typedef struct aio_ctx aio_ctx;
@@ -417,8 +440,8 @@ typedef struct aio_ctx_options {
     uint32_t workers_bounded_max;
     uint32_t workers_unbounded_max;
     /*
-     * Where those workers run, as for sched_setaffinity(2), copied; NULL: anywhere. Processors that
-     * the thread's cpuset lacks are -EINVAL of the call that adopts the context.
+     * Where those workers run, as for sched_setaffinity(2), copied; NULL: anywhere. Processors
+     * that the thread's cpuset lacks are -EINVAL of the call that adopts the context.
      */
     const void *worker_cpus;
     /*
@@ -536,6 +559,67 @@ typedef struct aio_files_options {
     uint32_t alloc_count; /* How many those are; 0: all from `alloc_first` on. */
     uint64_t reserved[2]; /* 0 */
 } aio_files_options;
+
+/* Options of aio_buffer_pool_create; NULL stands for all defaults. */
+typedef struct aio_buffer_pool_options {
+    uint32_t size; /* sizeof(aio_buffer_pool_options) */
+    uint32_t count; /* Buffers at first; 0: 256. */
+    uint32_t buffer_size; /* Bytes of a buffer; 0: 4096. */
+    uint32_t flags; /* AIO_BUFFER_POOL_* */
+    /*
+     * How many aio_buffer_pool_grow may make of them, at most 32,768; 0: four times `count`. Costs
+     * 16 bytes of locked memory each.
+     */
+    uint32_t count_max;
+    uint32_t low_water; /* `on_low_water` is called when fewer are free; 0: never. */
+    /*
+     * Called on the context's thread, like a posted function, once for each time that the pool
+     * runs low; it may grow the pool. NULL: nobody.
+     */
+    aio_post_fn on_low_water;
+    void *low_water_arg; /* Passed to `on_low_water`. */
+    uint64_t reserved[4]; /* 0 */
+} aio_buffer_pool_options;
+
+/* What a pool is, and how it is doing. */
+typedef struct aio_pool_info {
+    uint32_t size; /* sizeof(aio_pool_info) */
+    uint32_t flags; /* What was granted of AIO_BUFFER_POOL_*. */
+    uint32_t count; /* Buffers, and how many there may be. */
+    uint32_t count_max;
+    uint32_t buffer_size; /* Bytes of each. */
+    uint32_t free; /* Ready for a receive. */
+    uint32_t leased; /* Leases that were not released. */
+    uint32_t operations; /* Operations in flight that take buffers here. */
+    uint32_t paused; /* Those of them that wait for a buffer now. */
+    uint32_t reserved0; /* 0 */
+    uint64_t pauses; /* How often an operation had to wait for a buffer. */
+    uint64_t low_waters; /* How often the pool ran low. */
+} aio_pool_info;
+
+/* A buffer, or a piece of one, that is the caller's until it is released. */
+typedef struct aio_buffer_lease {
+    uint32_t size; /* sizeof(aio_buffer_lease) */
+    uint32_t len; /* Bytes at `data`. */
+    void *data;
+    int64_t id; /* For aio_buffer_pool_release: positive. */
+} aio_buffer_lease;
+
+/* A message of aio_submit_recvmsg_multishot, taken apart; all pointers are into its buffer. */
+typedef struct aio_message_view {
+    uint32_t size; /* sizeof(aio_message_view) */
+    uint32_t flags; /* MSG_TRUNC, MSG_CTRUNC and the like */
+    void *name; /* The sender's address, cut to the room that it was given. */
+    uint32_t namelen; /* Its whole length. */
+    uint32_t payload_len; /* Bytes at `payload`. */
+    void *payload;
+    /*
+     * Control messages: a msg_control for CMSG_FIRSTHDR, eight bytes aligned if the room for the
+     * name is a multiple of eight.
+     */
+    void *control;
+    size_t controllen;
+} aio_message_view;
 
 #ifdef __cplusplus
 extern "C" {
@@ -881,9 +965,10 @@ aio_op_id aio_submit_nop(aio_ctx *ctx, const aio_submit_options *options, aio_ca
  * `sqe`: copied; 64 bytes, 128 in a context with AIO_CTX_SQE128. Its user_data is ignored. What it
  * points to belongs to the engine until the last callback.
  * Context thread.
- * Errors: -EINVAL, `sqe` is NULL or has IOSQE_IO_LINK, _HARDLINK, _DRAIN or _CQE_SKIP_SUCCESS set:
- * order is asked for in `options`; -EOPNOTSUPP, the kernel does not have the opcode.
- * Surprise: the callback's flags are AIO_CQE_* alone; a provided buffer's id does not get through.
+ * Errors: -EINVAL, `sqe` is NULL or has IOSQE_IO_LINK, _HARDLINK, _DRAIN, _CQE_SKIP_SUCCESS or
+ * _BUFFER_SELECT set: order is asked for in `options`, and buffers are taken from an
+ * aio_buffer_pool; -EOPNOTSUPP, the kernel does not have the opcode.
+ * Surprise: the callback's flags are AIO_CQE_* alone.
  */
 aio_op_id aio_submit_raw(aio_ctx *ctx, const struct io_uring_sqe *sqe,
         const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -1396,7 +1481,7 @@ aio_op_id aio_submit_setxattr(aio_ctx *ctx, const char *path, const char *name, 
  * Context thread.
  * Errors: -EINVAL, a NULL; -ERANGE, `name` empty or longer than 255, or `size` too small; those of
  * fgetxattr(2).
- * Kernel: 5.19.
+ * Kernel: 5.19; with AIO_SUBMIT_FIXED_FILE 6.13, before -EBADF.
  */
 aio_op_id aio_submit_fgetxattr(aio_ctx *ctx, int fd, const char *name, void *value, size_t size,
         const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -1408,7 +1493,7 @@ aio_op_id aio_submit_fgetxattr(aio_ctx *ctx, int fd, const char *name, void *val
  * Context thread.
  * Errors: -EINVAL, a NULL; -E2BIG, `size` above 65,536; -ERANGE, `name` empty or longer than 255;
  * those of fsetxattr(2).
- * Kernel: 5.19.
+ * Kernel: 5.19; with AIO_SUBMIT_FIXED_FILE 6.13, before -EBADF.
  */
 aio_op_id aio_submit_fsetxattr(aio_ctx *ctx, int fd, const char *name, const void *value,
         size_t size, int flags, const aio_submit_options *options, aio_callback callback,
@@ -1492,6 +1577,8 @@ aio_op_id aio_submit_connect(aio_ctx *ctx, int fd, const struct sockaddr *addr, 
  * Context thread.
  * Errors: -EINVAL, `buf` is NULL; those of send(2).
  * Kernel: 5.6.
+ * Surprise: on a unix datagram socket one that had to wait for the peer's queue ends with 0, and
+ * an empty message is delivered (rings of 6.18): use MSG_DONTWAIT, or aio_submit_write.
  */
 aio_op_id aio_submit_send(aio_ctx *ctx, int fd, const void *buf, size_t len, int flags,
         const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -1516,6 +1603,7 @@ aio_op_id aio_submit_recv(aio_ctx *ctx, int fd, void *buf, size_t len, int flags
  * Context thread.
  * Errors: -EINVAL, `msg` is NULL or a part of it too large; those of sendmsg(2).
  * Kernel: 5.3.
+ * Surprise: as for aio_submit_send.
  */
 aio_op_id aio_submit_sendmsg(aio_ctx *ctx, int fd, const struct msghdr *msg, int flags,
         const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -1703,6 +1791,146 @@ aio_op_id aio_submit_files_update(aio_ctx *ctx, uint32_t first, const int32_t *f
  */
 aio_op_id aio_submit_files_install(aio_ctx *ctx, uint32_t slot, const aio_submit_options *options,
         aio_callback callback, void *user_data);
+
+/* ---- buffers --------------------------------------------------------------------------------- */
+
+/*
+ * Makes a pool of buffers for the receives of a context.
+ *
+ * `options`: NULL for the defaults. `pool_out`: receives the pool; destroy it with
+ * aio_buffer_pool_destroy. Memory is committed as it is used.
+ * Context thread.
+ * Errors: -EINVAL and -E2BIG for bad options, such as `count` above `count_max`, or either above
+ * 32,768; -ENOMEM, also for locked memory; -ENOSPC, a context has 65,536 pools.
+ * Kernel: 5.19.
+ */
+int32_t aio_buffer_pool_create(aio_ctx *ctx, const aio_buffer_pool_options *options,
+        aio_buffer_pool **pool_out);
+
+/*
+ * Ends a pool. Leases stay readable until they are released: only aio_buffer_pool_find and
+ * aio_buffer_pool_release may then be called with it, and not after the last.
+ *
+ * Context thread; any thread once the context was destroyed.
+ * Errors: -EINVAL, `pool` is NULL; -EBUSY, operations in flight take buffers here, or a callback
+ * runs that one was brought to: cancel them and await their last callbacks; AIO_EWRONGTHREAD,
+ * AIO_EFORKED.
+ */
+int32_t aio_buffer_pool_destroy(aio_buffer_pool *pool);
+
+/*
+ * Adds `count` buffers to a pool; what waits for one goes on.
+ *
+ * Context thread.
+ * Errors: -EINVAL, `count` is 0; -ENOSPC, there would be more than `count_max`; -ENOMEM.
+ */
+int32_t aio_buffer_pool_grow(aio_buffer_pool *pool, uint32_t count);
+
+/*
+ * Tells what a pool is, and how it is doing.
+ *
+ * `out`: its `size` bytes at most are written.
+ * Context thread.
+ * Errors: -EINVAL, a pointer is NULL or `size` too small; AIO_ECLOSED, the context is gone.
+ */
+int32_t aio_buffer_pool_info(aio_buffer_pool *pool, aio_pool_info *out);
+
+/*
+ * Takes the buffer that the running callback was brought, to keep it beyond the callback; what is
+ * not taken is given back when the callback returns. Of a bundle, the next one.
+ *
+ * `out`: set its `size`.
+ * Context thread, inside a callback with AIO_CQE_BUFFER.
+ * Errors: -EINVAL, `out` is NULL or its `size` too small; -ENOENT, there is none, or no more;
+ * -ENOMEM.
+ */
+int32_t aio_ctx_take_buffer(aio_ctx *ctx, aio_buffer_lease *out);
+
+/*
+ * Where the data of a lease is: for leases that aio_ctx_reap has handed out.
+ *
+ * `out`: set its `size`.
+ * Any thread.
+ * Errors: -EINVAL, a pointer is NULL or `size` too small; -ENOENT, it is no lease of this pool's,
+ * or was released.
+ */
+int32_t aio_buffer_pool_find(aio_buffer_pool *pool, int64_t lease, aio_buffer_lease *out);
+
+/*
+ * Gives a buffer back to its pool.
+ *
+ * Any thread, also when the context is gone.
+ * Errors: -EINVAL, `pool` is NULL; -ENOENT, it is no lease of this pool's, or was released before;
+ * AIO_EFORKED.
+ */
+int32_t aio_buffer_pool_release(aio_buffer_pool *pool, int64_t lease);
+
+/*
+ * Receives whenever data comes, each time into a buffer of the pool, with AIO_CQE_MORE and
+ * AIO_CQE_BUFFER; take it with aio_ctx_take_buffer. The last result is 0 at the end of the stream,
+ * or an error.
+ *
+ * `pool`: one of this context's. While it is empty the operation waits, and goes on by itself; its
+ * deadline runs on.
+ * Context thread.
+ * Errors: -EINVAL, no such pool, MSG_WAITALL, MSG_TRUNC or MSG_PEEK, and AIO_SUBMIT_ASYNC, _QUIET,
+ * _LINK or _HARDLINK: a buffer would be held while the operation waits, or nobody be told of it;
+ * those of recv(2).
+ * Kernel: 6.0 with a buffer ring; on epoll emulated.
+ * Surprise: a datagram of no bytes ends it, with 0; aio_submit_recvmsg_multishot takes those. A
+ * datagram socket that is shut down here ends it on epoll alone: cancel it.
+ */
+aio_op_id aio_submit_recv_multishot(aio_ctx *ctx, int fd, aio_buffer_pool *pool, int flags,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Receives once, into a buffer of the pool that is taken when there is data and not before.
+ *
+ * As aio_submit_recv_multishot, with one callback; MSG_PEEK is allowed.
+ * Context thread.
+ */
+aio_op_id aio_submit_recv_pooled(aio_ctx *ctx, int fd, aio_buffer_pool *pool, int flags,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Receives messages whenever they come, each into a buffer of the pool; aio_message_parse takes
+ * one apart. The result counts all that is in the buffer; at the end of a stream it is 0.
+ *
+ * `msg`: only msg_namelen and msg_controllen are read, during the call: how much room a buffer
+ * gives to the name and to control data. At most 128 bytes and 64 KiB.
+ * Context thread.
+ * Errors: as for aio_submit_recv_multishot, but MSG_TRUNC is allowed; -EINVAL, the pool is to be
+ * AIO_BUFFER_POOL_INCREMENTAL; -EFAULT, its buffers are too small for what comes before the
+ * payload. Descriptors that come with a buffer which nobody takes are closed.
+ * Kernel: 6.0 with a buffer ring; on epoll emulated.
+ */
+aio_op_id aio_submit_recvmsg_multishot(aio_ctx *ctx, int fd, aio_buffer_pool *pool,
+        const struct msghdr *msg, int flags, const aio_submit_options *options,
+        aio_callback callback, void *user_data);
+
+/*
+ * Reads whenever there is data, each time into a buffer of the pool: of a pipe, a terminal, an
+ * event counter, anything that can be polled. The last result is 0 at the end, or an error.
+ *
+ * Context thread.
+ * Errors: -EBADFD, a file that cannot be polled, such as a regular one; else as for
+ * aio_submit_recv_multishot.
+ * Kernel: 6.7; before, a read that is started again by the engine. On epoll emulated.
+ */
+aio_op_id aio_submit_read_multishot(aio_ctx *ctx, int fd, aio_buffer_pool *pool,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Takes a message of aio_submit_recvmsg_multishot apart.
+ *
+ * `lease`: its buffer. `msg`: the room for name and control data, as at the submit. `out`: set its
+ * `size`.
+ * Any thread.
+ * Errors: -EINVAL, a pointer is NULL, a `size` too small, or the buffer too short for such a
+ * message.
+ */
+int32_t aio_message_parse(const aio_buffer_lease *lease, const struct msghdr *msg,
+        aio_message_view *out);
 
 #ifdef __cplusplus
 }  // extern "C"

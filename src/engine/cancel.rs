@@ -255,14 +255,14 @@ impl Engine {
         Ok(())
     }
 
-    /// A chain goes on when a member has completed, not when its callback has run.
-    fn note_stashed(&mut self, cqe: &Cqe) {
-        if let Some(index) = self.slots.find(cqe.user_data)
-            && self.slots.at(index).has(state::CHAINED)
-            && cqe.flags & cqe_flags::MORE == 0
-        {
+    /// A chain goes on when a member has completed, not when its callback has run; and buffers are
+    /// used in the order of completions.
+    fn note_stashed(&mut self, cqe: &mut Cqe) {
+        let Some(index) = self.slots.find(cqe.user_data) else { return };
+        if self.slots.at(index).has(state::CHAINED) && cqe.flags & cqe_flags::MORE == 0 {
             self.member_ended(index);
         }
+        self.note_buffers(index, cqe);
     }
 
     /// Takes what is in the queue; completions of `id` and the engine's own are dealt with at once.
@@ -270,13 +270,13 @@ impl Engine {
         // What the turn was offered goes to the stash with the rest.
         self.backend.offer(0);
         while self.backend.ready() > 0 {
-            let Some(cqe) = self.backend.pop() else { break };
+            let Some(mut cqe) = self.backend.pop() else { break };
             // The engine's own completions may be what the wait depends on.
             if cqe.user_data == id || cqe.user_data & INTERNAL != 0 {
                 let delivery = self.complete(cqe);
                 debug_assert!(delivery.is_none());
             } else {
-                self.note_stashed(&cqe);
+                self.note_stashed(&mut cqe);
                 self.stash.push_back(cqe);
             }
         }

@@ -19,6 +19,8 @@ pub(crate) struct Cold {
     pub outputs: Option<Outputs>,
     /// What follows the entry, for an operation of several.
     pub steps: Option<Steps>,
+    /// The group of the pool that it takes its buffers from, plus one.
+    pub pool: u32,
     /// The second descriptor of an operation between two, and its list links.
     pub second_fd: i32,
     pub second_next: u32,
@@ -48,6 +50,7 @@ impl Cold {
             copy: None,
             outputs: None,
             steps: None,
+            pool: 0,
             second_fd: NO_DESCRIPTOR,
             second_next: 0,
             second_prev: 0,

@@ -3,8 +3,10 @@
 //! that nobody wants. Results are spelled as the contract's line 17 says.
 
 use crate::engine::Engine;
+use crate::engine::buffer_pool::Arrival;
 use crate::engine::cancel::{INSTALL, INTERNAL, WAKE};
-use crate::engine::descriptors::{DIRECT, Left};
+use crate::engine::descriptors::{DIRECT, Left, target};
+use crate::engine::leases::{self, Shared};
 use crate::engine::slots::{Slot, index_of, phase, state};
 use crate::op::{self, traits};
 use crate::sys::descriptor;
@@ -33,22 +35,37 @@ pub(crate) struct Delivery {
     /// Of an operation of several steps: how much was transferred, whatever the result is.
     pub moved: Option<u64>,
     pub brings: Brings,
+    pub arrival: Option<Arrival>,
 }
 
-/// Descriptors that come with a result. The engine's until the caller is told of it.
+/// What comes with a result: the engine's until the caller is told of it.
 #[derive(Clone, Copy)]
 pub(crate) enum Brings {
     Nothing,
+    /// Descriptors.
     One(i32),
     Two([i32; 2]),
+    /// A piece of a pool's buffer.
+    Lease {
+        pool: *const Shared,
+        id: i64,
+        /// As in an `Arrival`.
+        control_at: u32,
+    },
 }
 
 impl Brings {
+    /// The lease's id, or 0.
+    pub(crate) fn lease(self) -> i64 {
+        if let Brings::Lease { id, .. } = self { id } else { 0 }
+    }
+
     pub(crate) fn close(self) {
         match self {
             Brings::Nothing => {}
             Brings::One(fd) => descriptor::close(fd),
             Brings::Two(pair) => pair.into_iter().for_each(descriptor::close),
+            Brings::Lease { pool, id, control_at } => leases::release(pool, id, control_at),
         }
     }
 }
@@ -127,9 +144,15 @@ impl Engine {
     }
 
     /// Takes a completion of any kind in. None: there is nobody to tell.
-    pub(crate) fn complete(&mut self, cqe: Cqe) -> Option<Delivery> {
+    pub(crate) fn complete(&mut self, mut cqe: Cqe) -> Option<Delivery> {
         match self.slots.find(cqe.user_data) {
-            Some(index) => self.complete_carefully(index, cqe),
+            Some(index) => {
+                if let Some(group) = self.group(index) {
+                    self.note_buffers(index, &mut cqe);
+                    return self.complete_pooled(index, group, cqe);
+                }
+                self.complete_carefully(index, cqe)
+            }
             None => {
                 self.complete_internal(cqe);
                 None
@@ -186,13 +209,73 @@ impl Engine {
             let (result, extra_flags) = self.spell(index, cqe.result);
             return self.end(index, result, flags | extra_flags, cqe.extra);
         }
+        self.restart_idle_deadline(index);
+        self.tell(index, cqe.result, flags, cqe.extra)
+    }
+
+    fn restart_idle_deadline(&mut self, index: u32) {
         let slot = self.slots.at(index);
         if slot.has(state::IDLE_DEADLINE) && slot.has(state::TIMED) {
             let period_ns = self.cold.of(slot).period_ns;
             self.wheel.disarm(&mut self.slots, index);
             self.arm_after(index, period_ns);
         }
-        self.tell(index, cqe.result, flags, cqe.extra)
+    }
+
+    /// The same for a receive into a pool's buffers, which are noted.
+    fn complete_pooled(&mut self, index: u32, group: u16, cqe: Cqe) -> Option<Delivery> {
+        let arrival = self.arrival(index, &cqe);
+        let mut flags = cqe.flags & cqe_flags::PUBLIC;
+        let mut result = cqe.result;
+        let slot = self.slots.at(index);
+        let is_over = slot.has(state::ENDED | state::DISCARD);
+        if flags & MORE == 0 {
+            if result == Errno::ENOBUFS.status() && !is_over && self.pause_if_dry(index, group) {
+                return None;
+            }
+            if let Some(is_named) = arrival.and_then(|arrival| self.empty_message(arrival)) {
+                let (fd, is_slot) = target(self.slots.at(index).fd);
+                // Nobody can ask what is in a slot, but the end of a stream comes from nobody.
+                let is_last = if is_slot { !is_named } else { op::buffers::is_last_message(fd) };
+                result = if is_last { 0 } else { result };
+            }
+            let slot = self.slots.at(index);
+            if slot.has(traits::MULTISHOT) && result > 0 && !slot.has(state::DISCARD) {
+                if is_over {
+                    // Its last callback says how it has ended.
+                    self.make_ended_ready(index);
+                } else {
+                    self.tally.rearms();
+                    self.start_again(index, group);
+                }
+                flags |= MORE;
+            }
+        }
+        // No data, no buffer.
+        let arrival = if result > 0 {
+            arrival
+        } else {
+            flags &= !(cqe_flags::BUFFER | cqe_flags::BUFFER_MORE);
+            arrival.into_iter().for_each(|arrival| self.drop_arrival(arrival));
+            None
+        };
+        let delivery = if flags & MORE == 0 {
+            if result == Errno::ENOBUFS.status() && is_over {
+                result = Errno::ECANCELED.status();
+            }
+            let (result, extra_flags) = self.spell(index, result);
+            self.end(index, result, flags | extra_flags, 0)
+        } else {
+            self.restart_idle_deadline(index);
+            self.tell(index, result, flags, 0)
+        };
+        match delivery {
+            Some(delivery) => Some(Delivery { arrival, ..delivery }),
+            None => {
+                arrival.into_iter().for_each(|arrival| self.drop_arrival(arrival));
+                None
+            }
+        }
     }
 
     /// What a last result is called, given who asked for the end: contract, line 17.
@@ -272,7 +355,8 @@ impl Engine {
         let brings = if result >= 0 { self.brought(slot, result) } else { Brings::Nothing };
         let steps = self.cold.get(slot).and_then(|cold| cold.steps.as_ref());
         let moved = steps.map(|steps| steps.moved());
-        Some(Delivery { callback, user_data, id, result, flags, extra, moved, brings })
+        let arrival = None;
+        Some(Delivery { callback, user_data, id, result, flags, extra, moved, brings, arrival })
     }
 
     /// Nobody waits for it; nobody reaps while the context is being destroyed, and nobody is called
@@ -311,6 +395,9 @@ impl Engine {
             let left = self.descriptors.unlink_second(&mut self.slots, &mut self.cold, index, fd);
             self.note_left(left, fd);
         }
+        if let Some(group) = self.group(index) {
+            self.pools.remove_user(group);
+        }
         let slot = self.slots.at_mut(index);
         let multishot = slot.has(traits::MULTISHOT);
         let mut epoch = 0;
@@ -320,6 +407,7 @@ impl Engine {
                 self.arena.give_back(copy);
             }
         }
+        self.slots.at_mut(index).cold = 0;
         self.slots.release(index);
         if multishot {
             self.multishots -= 1;

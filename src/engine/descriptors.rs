@@ -34,6 +34,12 @@ pub(crate) enum Left {
     CloseCanStart,
 }
 
+/// What a listed number means: a descriptor, or a slot of the table and true.
+pub(crate) fn target(number: i32) -> (i32, bool) {
+    let is_slot = number >= 0 && number & DIRECT != 0;
+    (if is_slot { number & !DIRECT } else { number }, is_slot)
+}
+
 impl Descriptors {
     /// The head of a list whose number is not being closed and that is empty or begins with an
     /// operation's only descriptor.

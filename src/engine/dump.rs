@@ -99,7 +99,8 @@ fn phase_name(slot: &Slot) -> &'static str {
         phase::READY => "completed, callback due",
         phase::HELD if slot.has(state::CLOSE_WAITS) => "waiting to close",
         phase::HELD if slot.has(state::BARRIER) => "behind a barrier",
-        _ => "in an open chain",
+        _ if slot.has(state::CHAINED) => "in an open chain",
+        _ => "waiting for a buffer",
     }
 }
 

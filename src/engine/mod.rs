@@ -20,6 +20,8 @@
 mod arena;
 pub(crate) mod backend;
 mod barrier;
+pub(crate) mod buffer_pool;
+pub(crate) mod buffers;
 mod cancel;
 mod chain;
 mod cold;
@@ -29,6 +31,7 @@ mod destroy;
 mod dump;
 mod files;
 pub(crate) mod handle;
+pub(crate) mod leases;
 pub(crate) mod mailbox;
 mod pages;
 mod pool;
@@ -50,6 +53,7 @@ use arena::Arena;
 use backend::Backend;
 use backend::tuned::Tuning;
 use barrier::Barriers;
+use buffers::{Pending, Pools};
 use chain::Chains;
 use cold::ColdTable;
 use completion::{Current, Ready, Record};
@@ -90,7 +94,7 @@ pub(crate) enum Refusal {
 }
 
 /// What a context is made with; zeroes are the defaults.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct ContextOptions {
     pub backend: Choice,
     pub wide_submissions: bool,
@@ -106,8 +110,9 @@ pub(crate) struct ContextOptions {
 }
 
 /// Which backend a caller asks for.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Choice {
+    #[default]
     /// What `AIO_RS_BACKEND` in the environment says, or the best that is allowed.
     Auto,
     Uring,
@@ -175,8 +180,12 @@ pub(crate) struct Engine {
     /// Posted functions taken from the mailbox and not yet run.
     inbox: Batch,
     arena: Arena,
+    pools: Pools,
+    /// What the completion whose callback is running has brought.
+    pending: Pending,
     chains: Chains,
     barriers: Barriers,
+    sockets: files::Sockets,
     /// What an install of the engine's own has brought.
     installed: Option<i32>,
     /// The close that waits, by descriptor number.
@@ -251,8 +260,11 @@ impl Engine {
             records_max: or(options.reap_backlog_max, REAP_BACKLOG_DEFAULT) as usize,
             inbox: Batch::EMPTY,
             arena: Arena::default(),
+            pools: Pools::default(),
+            pending: Pending::default(),
             chains: Chains::default(),
             barriers: Barriers::default(),
+            sockets: files::Sockets::default(),
             installed: None,
             closes: HashMap::new(),
             closable: Vec::new(),
@@ -287,7 +299,7 @@ impl Engine {
     }
 
     pub(crate) fn granted(&self) -> backend::Granted {
-        self.backend.granted()
+        backend::Granted { allowed: self.allowed, ..self.backend.granted() }
     }
 
     pub(crate) fn tick_ns(&self) -> u64 {

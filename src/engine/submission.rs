@@ -4,7 +4,7 @@
 
 use crate::engine::cancel::Why;
 use crate::engine::cold::Cold;
-use crate::engine::descriptors::DIRECT;
+use crate::engine::descriptors::{DIRECT, target};
 use crate::engine::slots::{OPCODE_SHIFT, Slot, index_of, phase, state};
 use crate::engine::{Engine, chain};
 use crate::op::steps::Steps;
@@ -72,6 +72,8 @@ pub(crate) struct Prepared {
     pub copy: Option<crate::engine::arena::Block>,
     pub outputs: Option<Outputs>,
     pub steps: Option<Steps>,
+    /// The group of the pool that its buffers come from, plus one.
+    pub pool: u32,
     /// A plain call does it at once.
     pub prompt: bool,
 }
@@ -184,6 +186,7 @@ impl Engine {
             copy,
             outputs: op.outputs(),
             steps: op.steps(),
+            pool: op.pool(),
             prompt: op.is_prompt(),
         };
         self.submit_prepared(prepared, options, done)
@@ -207,6 +210,7 @@ impl Engine {
             copy: None,
             outputs: None,
             steps: None,
+            pool: 0,
             prompt: false,
         };
         self.submit_prepared(prepared, options, done)
@@ -241,6 +245,10 @@ impl Engine {
         let slot = self.slots.at_mut(index);
         slot.state |= phase::BACKEND | prepared.traits & traits::KEPT;
         self.multishots += u32::from(prepared.traits & traits::MULTISHOT != 0);
+        let group = self.group(index);
+        if let Some(group) = group {
+            self.pools.add_user(group);
+        }
         if options.timeout_ns != 0 {
             self.arm_after(index, options.timeout_ns);
         }
@@ -257,7 +265,10 @@ impl Engine {
             Route::Barrier if closes && !self.mark_closing(index) => {}
             Route::Barrier => self.hold_behind_barrier(index),
             Route::Backend if closes => self.begin_close(index),
-            Route::Backend => self.backend.stage(&prepared.entry),
+            Route::Backend => match group {
+                Some(group) if !self.pools.has_free(group) => self.pause(index, group),
+                _ => self.backend.stage(&prepared.entry),
+            },
         }
         Ok(id)
     }
@@ -269,7 +280,7 @@ impl Engine {
         let is_open = self.chains.is_open();
         let chained = links != 0 || is_open;
         let multishot = prepared.traits & traits::MULTISHOT != 0;
-        if chained && (multishot || (barrier && is_open)) {
+        if chained && (multishot || prepared.pool != 0 || (barrier && is_open)) {
             return Err(Errno::EINVAL);
         }
         if let Some(steps) = &prepared.steps
@@ -306,7 +317,9 @@ impl Engine {
         let idle = options.flags & submit_flags::TIMEOUT_IDLE != 0;
         let epoch = self.barriers.note();
         let keeps_entry = matches!(route, Route::Chain { .. } | Route::Barrier)
-            || prepared.traits & (traits::CLOSES | traits::REARMS) != 0;
+            || prepared.traits & (traits::CLOSES | traits::REARMS) != 0
+            || prepared.pool != 0;
+        let keeps_entry = keeps_entry && !self.is_rebuildable(prepared, route);
         let is_plain = !keeps_entry
             && !idle
             && prepared.steps.is_none()
@@ -317,6 +330,7 @@ impl Engine {
             && options.group == 0
             && options.correlation == 0;
         if is_plain {
+            self.slots.at_mut(index).cold = prepared.pool;
             return;
         }
         let cold = Cold {
@@ -324,6 +338,7 @@ impl Engine {
             copy: prepared.copy.take(),
             outputs: prepared.outputs,
             steps: prepared.steps.take(),
+            pool: prepared.pool,
             second_fd: prepared.second_fd,
             direct: prepared.direct,
             group: options.group,
@@ -336,6 +351,14 @@ impl Engine {
         let slot = self.slots.at_mut(index);
         slot.cold = key;
         slot.state |= state::COLD;
+    }
+
+    /// Whether `start` can make the entry anew, so that it need not be kept: an idle connection
+    /// then costs a slot and no more.
+    fn is_rebuildable(&self, prepared: &Prepared, route: &Route) -> bool {
+        prepared.pool != 0
+            && matches!(route, Route::Backend)
+            && op::buffers::is_usual(&prepared.entry.sqe)
     }
 
     /// A slot for an operation of any kind, its phase yet to be set.
@@ -450,7 +473,19 @@ impl Engine {
             self.local -= 1;
         }
         slot.set_phase(phase::BACKEND);
-        self.backend.stage(&self.cold.of(self.slots.at(index)).entry);
+        let slot = self.slots.at(index);
+        if let (false, Some(group)) = (slot.has(state::COLD), self.group(index)) {
+            let mut sqe =
+                op::buffers::rebuild(target(slot.fd), group, self.pools.takes_bundles(group));
+            sqe.user_data = slot.id();
+            return self.backend.stage(&sqe.into());
+        }
+        let (closes, fd) = (slot.has(traits::CLOSES), slot.fd);
+        let entry = self.cold.of(self.slots.at(index)).entry;
+        match if closes { self.before_close(fd) } else { None } {
+            Some(first) => self.backend.stage_chain(&[first, entry]),
+            None => self.backend.stage(&entry),
+        }
     }
 
     /// Holds an operation until all one-shot operations before it have completed.
@@ -523,6 +558,7 @@ fn is_plain<O: Operation>(op: &O) -> bool {
         && op.needs() as u8 <= NEWEST_OF_FLOOR
         && op.traits() & traits::REARMS == 0
         && op.second_descriptor() == NO_DESCRIPTOR
+        && op.pool() == 0
         && !op.is_prompt()
         && op.steps().is_none()
 }
@@ -552,15 +588,19 @@ fn apply_options(prepared: &mut Prepared, options: &SubmitOptions) -> Result<(),
         sqe.ioprio = options.ioprio;
     }
     // Success would bring a descriptor that nobody is told of, unless the caller has said where it
-    // goes.
+    // goes; or data.
     let brings = traits & traits::GIVES_DESCRIPTOR != 0
         || prepared.outputs.is_some_and(|outputs| outputs.are_descriptors());
-    let quiet_misused = has(submit_flags::QUIET) && brings && options.file_slot == 0;
+    let brings_unseen = (brings && options.file_slot == 0) || prepared.pool != 0;
+    let quiet_misused = has(submit_flags::QUIET) && brings_unseen;
+    // A kernel worker would hold a buffer for as long as it waits.
+    let async_misused = has(submit_flags::ASYNC) && prepared.pool != 0;
     let idle_misused = has(submit_flags::TIMEOUT_IDLE)
         && (traits & traits::MULTISHOT == 0 || options.timeout_ns == 0);
     let links_both = options.flags & submit_flags::LINKS == submit_flags::LINKS;
     if idle_misused
         || quiet_misused
+        || async_misused
         || links_both
         || (has(submit_flags::INHERIT) && !op::inherit(sqe))
         || (has(submit_flags::SIGPIPE) && traits & traits::SENDS == 0)

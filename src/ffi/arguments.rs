@@ -250,6 +250,19 @@ pub(super) unsafe fn message<'a>(header: *const msghdr) -> Result<Message<'a>, E
     }
 }
 
+/// How much room a header gives to the name and to control data.
+///
+/// # Safety
+/// `header` is NULL or a header.
+pub(super) unsafe fn capacities(header: *const msghdr) -> Result<(u32, usize), Errno> {
+    // SAFETY: the caller's header.
+    let header = unsafe { header.as_ref() }.ok_or(Errno::EINVAL)?;
+    if header.msg_namelen > ADDRESS_MAX || header.msg_controllen > CONTROL_MAX {
+        return Err(Errno::EINVAL);
+    }
+    Ok((header.msg_namelen, header.msg_controllen))
+}
+
 /// The same for a header that is received into, and where its outputs go.
 ///
 /// # Safety

@@ -27,6 +27,7 @@ pub mod path;
 pub mod net;
 pub mod options;
 pub mod files;
+pub mod buffers;
 
 use crate::engine::Refusal;
 use crate::engine::handle::Handle;
@@ -34,6 +35,11 @@ use std::ffi::c_void;
 
 /// A context: one thread's ring, and the handle through which other threads reach it.
 pub struct aio_ctx {
+    _private: (),
+}
+
+/// A pool of buffers that receives take when data is there.
+pub struct aio_buffer_pool {
     _private: (),
 }
 

@@ -185,12 +185,14 @@ pub(crate) fn command(fd: i32, command: u32, bytes: &[u8]) -> WideSqe {
 pub(crate) struct Raw(pub WideSqe);
 
 impl Raw {
-    /// Entry flags that are the engine's own business: order is asked for with submit options, and
-    /// every completion is reported to the engine.
+    /// Entry flags that are the engine's own business: order is asked for with submit options,
+    /// every completion is reported to the engine, and buffers are taken from pools, which keep
+    /// count.
     const FORBIDDEN: u8 = sqe_flags::IO_DRAIN
         | sqe_flags::IO_LINK
         | sqe_flags::IO_HARDLINK
-        | sqe_flags::CQE_SKIP_SUCCESS;
+        | sqe_flags::CQE_SKIP_SUCCESS
+        | sqe_flags::BUFFER_SELECT;
 
     pub(crate) fn is_acceptable(&self) -> bool {
         self.0.sqe.flags & Self::FORBIDDEN == 0

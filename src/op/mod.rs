@@ -4,6 +4,7 @@
 //! operation waits, is re-armed or moves between backends. Knows nothing of slots or contexts.
 
 pub(crate) mod files;
+pub(crate) mod buffers;
 pub(crate) mod fs;
 pub(crate) mod futex;
 pub(crate) mod misc;
@@ -159,6 +160,12 @@ pub(crate) trait Operation {
         false
     }
 
+    /// The group of the pool that its buffers come from, plus one; 0: none.
+    #[inline(always)]
+    fn pool(&self) -> u32 {
+        0
+    }
+
     /// Writes the entry, zeroed and with its opcode set, and fills `copy`, whose address is stable
     /// until the last completion and which is at least `copied` bytes long.
     fn prepare(&self, sqe: &mut Sqe, copy: &mut [u64]);
@@ -237,6 +244,7 @@ static FALLBACKS: [Option<Fallback>; table::OPERATIONS.len()] = {
         fs::OpenAt2,
         fs::Close,
         fs::Read,
+        buffers::PoolRead,
         fs::Write,
         fs::Readv,
         fs::Writev,
@@ -290,7 +298,8 @@ pub(crate) fn check_plain(sqe: &Sqe) -> Result<(), Errno> {
         }
         FSYNC if sqe.op_flags & !fs::DATA_ONLY != 0 => Err(Errno::EINVAL),
         SEND if sqe.off != 0 || sqe.splice_fd_in != 0 => Err(Errno::EOPNOTSUPP),
-        _ if sqe.buf_index != 0 || sqe.personality != 0 => Err(Errno::EINVAL),
+        _ if sqe.personality != 0 => Err(Errno::EINVAL),
+        _ if sqe.buf_index != 0 && !buffers::selects(sqe) => Err(Errno::EINVAL),
         _ => Ok(()),
     }
 }
@@ -316,11 +325,16 @@ pub(crate) fn is_file_transfer(opcode: u8) -> bool {
     opcode < 64 && SET >> opcode & 1 != 0
 }
 
-/// Whether an operation that finds its descriptor unready says so for reads and writes as well: not
-/// an accept, nor a connect.
-#[inline(always)]
-pub(crate) fn transfers(opcode: u8) -> bool {
-    opcode != Opcode::IORING_OP_ACCEPT as u8 && opcode != Opcode::IORING_OP_CONNECT as u8
+/// Whether an operation can only fail on its descriptor, and so must not wait behind others that
+/// make sense there: a send or receive on what is no socket, or listens; a read or write of what
+/// is not open for it.
+#[cold]
+pub(crate) fn is_misplaced(sqe: &Sqe) -> bool {
+    if net::is_transfer(sqe.opcode) {
+        !plain::is_unlistening_socket(sqe.fd)
+    } else {
+        is_file_transfer(sqe.opcode) && !plain::is_open_for(sqe.fd, is_write(sqe.opcode))
+    }
 }
 
 /// Whether a transfer is of a file on a disk.

@@ -130,6 +130,7 @@ pub(crate) const OPERATIONS: [Row; 63] = [
             "aio_submit_recv",
             "aio_submit_recv_exact",
             "aio_submit_recv_multishot",
+            "aio_submit_recv_pooled",
             "aio_submit_recv_pool",
             "aio_submit_recv_bundle",
         ],
@@ -166,7 +167,7 @@ pub(crate) const OPERATIONS: [Row; 63] = [
     ),
     row("send_zc", (6, 0), Nothing, &["aio_submit_send_zc"]),
     row("sendmsg_zc", (6, 1), Nothing, &["aio_submit_sendmsg_zc"]),
-    row("read_multishot", (6, 7), Nothing, &["aio_submit_read_multishot"]),
+    row("read_multishot", (6, 7), Either, &["aio_submit_read_multishot"]),
     row("waitid", (6, 7), Sleeping, &["aio_submit_waitid"]),
     row("futex_wait", (6, 7), Sleeping, &["aio_submit_futex_wait"]),
     row("futex_wake", (6, 7), Prompt, &["aio_submit_futex_wake"]),
@@ -368,7 +369,7 @@ pub(crate) const FACILITIES: [FacilityRow; 24] = [
         (6, 13),
         "sq_entries_max, cq_entries_max",
         "many contexts that are mostly idle: rings start small and grow before they overflow; not \
-         where the peak is known, growing takes tens of microseconds",
+         where the peak is known, a growing takes 0.1 to 1 ms",
     ),
     asked(
         Facility::RegisteredWait,

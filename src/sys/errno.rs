@@ -42,6 +42,8 @@ errnos!(
     EISCONN,
     ENOTSOCK,
     EBADFD,
+    ENOBUFS,
+    ENOSPC,
     EACCES,
     ENXIO,
 );

@@ -37,6 +37,7 @@ impl Outputs {
                 // SAFETY: the caller's header belongs to the engine until the last callback
                 // (contract, line 4).
                 let to = unsafe { &mut *header.as_ptr() };
+                write_name_back(copy, from, to);
                 to.msg_namelen = from.msg_namelen;
                 to.msg_controllen = from.msg_controllen;
                 to.msg_flags = from.msg_flags;
@@ -74,6 +75,29 @@ impl Outputs {
         match self {
             Outputs::Header(_) => close_passed_descriptors(copy),
             Outputs::Pair(_) => pair_of(copy).into_iter().for_each(crate::sys::descriptor::close),
+        }
+    }
+}
+
+/// The longest address.
+pub(crate) const NAME_MAX: usize = size_of::<libc::sockaddr_storage>();
+
+/// Copies the name, where one was received into the engine's copy, as far as the caller has room.
+fn write_name_back(copy: &[u64], from: &msghdr, to: &msghdr) {
+    let offset = (from.msg_name as usize).wrapping_sub(copy.as_ptr() as usize);
+    let bytes = size_of_val(copy);
+    if offset >= bytes {
+        return; // It went to the caller's own buffer.
+    }
+    let len = NAME_MAX.min(from.msg_namelen as usize).min(to.msg_namelen as usize);
+    assert!(offset + NAME_MAX <= bytes);
+    // SAFETY: the assertion keeps the read inside the copy; the caller's buffer, of the length that
+    // its header still has, belongs to the engine until the last callback (contract, line 4).
+    unsafe {
+        let name = copy.as_ptr().cast::<u8>().add(offset);
+        // All zeroes: nothing was received.
+        if std::slice::from_raw_parts(name, NAME_MAX).iter().any(|&byte| byte != 0) {
+            std::ptr::copy_nonoverlapping(name, to.msg_name.cast::<u8>(), len);
         }
     }
 }
@@ -160,12 +184,76 @@ pub(crate) fn vector_bytes(vectors: &[iovec]) -> (*const c_void, usize) {
     (vectors.as_ptr().cast(), std::mem::size_of_val(vectors))
 }
 
+/// Makes `copy` a header that only says how much room a message of a pool's buffer gives to the
+/// name and to control data.
+pub(crate) fn write_capacities(copy: &mut [u64], name_len: u32, control_len: usize) {
+    let message = Message {
+        name: std::ptr::null_mut(),
+        name_len,
+        vectors: &[],
+        control: std::ptr::null_mut(),
+        control_len,
+    };
+    message.write(copy, std::ptr::null_mut(), std::ptr::null_mut());
+}
+
+/// What the kernel writes at the beginning of a buffer that a message was received into.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct MessageOut {
+    pub name_len: u32,
+    pub control_len: u32,
+    pub payload_len: u32,
+    pub flags: u32,
+}
+
+/// Where control data begins in such a buffer, given the header of `write_capacities`.
+pub(crate) fn control_at(copy: &[u64]) -> u32 {
+    size_of::<MessageOut>() as u32 + header_of(copy).msg_namelen
+}
+
+/// The head of such a buffer.
+///
+/// # Safety
+/// `data` points to a message of at least 16 bytes.
+pub(crate) unsafe fn message_out(data: NonNull<u8>) -> MessageOut {
+    // SAFETY: passed on; a buffer may begin anywhere.
+    unsafe { data.as_ptr().cast::<MessageOut>().read_unaligned() }
+}
+
+/// Closes the descriptors that such a buffer brings.
+///
+/// # Safety
+/// `data` points to a message whose control data begins at `at`.
+pub(crate) unsafe fn close_passed_in_buffer(data: NonNull<u8>, at: u32) {
+    // SAFETY: the caller's promise: the control data is inside the buffer, at an address of its own
+    // alignment or not: it is copied.
+    unsafe {
+        let len = message_out(data).control_len as usize;
+        let mut control = vec![0_u64; len.div_ceil(8)];
+        std::ptr::copy_nonoverlapping(
+            data.as_ptr().add(at as usize),
+            control.as_mut_ptr().cast::<u8>(),
+            len,
+        );
+        let mut header: msghdr = std::mem::zeroed();
+        (header.msg_control, header.msg_controllen) = (control.as_mut_ptr().cast(), len);
+        close_passed(&raw const header);
+    }
+}
+
 /// Closes every descriptor that a completed receive put into the control data of a message whose
 /// owner does not want it any more.
 fn close_passed_descriptors(copy: &[u64]) {
-    let header: *const msghdr = header_of(copy);
     // SAFETY: the header is one that the kernel filled; its control data belongs to the engine
-    // until the last callback, and the CMSG macros stay inside msg_controllen.
+    // until the last callback.
+    unsafe { close_passed(header_of(copy)) }
+}
+
+/// # Safety
+/// The header's control data is what the kernel wrote, msg_controllen bytes.
+unsafe fn close_passed(header: *const msghdr) {
+    // SAFETY: the CMSG macros stay inside msg_controllen.
     unsafe {
         let mut item = libc::CMSG_FIRSTHDR(header);
         while let Some(entry) = item.as_ref() {
@@ -189,11 +277,13 @@ pub(crate) mod flags {
     pub(crate) const MSG_NOSIGNAL: i32 = libc::MSG_NOSIGNAL;
     pub(crate) const MSG_OOB: i32 = libc::MSG_OOB;
     pub(crate) const MSG_PEEK: i32 = libc::MSG_PEEK;
+    pub(crate) const MSG_TRUNC: i32 = libc::MSG_TRUNC;
     pub(crate) const MSG_WAITALL: i32 = libc::MSG_WAITALL;
     pub(crate) const MSG_MORE: i32 = libc::MSG_MORE;
     pub(crate) const MSG_DONTROUTE: i32 = libc::MSG_DONTROUTE;
     pub(crate) const O_CLOEXEC: i32 = libc::O_CLOEXEC;
     pub(crate) const O_LARGEFILE: i32 = libc::O_LARGEFILE;
+    pub(crate) const SHUT_RD: i32 = libc::SHUT_RD;
     pub(crate) const SOCK_CLOEXEC: i32 = libc::SOCK_CLOEXEC;
     pub(crate) const SOCK_NONBLOCK: i32 = libc::SOCK_NONBLOCK;
     pub(crate) const EPOLLET: u32 = libc::EPOLLET as u32;

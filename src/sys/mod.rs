@@ -4,6 +4,7 @@
 //! calls and of shared memory ends here.
 
 pub(crate) mod atomic;
+pub(crate) mod buffer_ring;
 pub(crate) mod calls;
 pub(crate) mod clock;
 pub(crate) mod descriptor;

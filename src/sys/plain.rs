@@ -5,13 +5,17 @@
 
 use crate::sys::calls::call;
 use crate::sys::errno::Errno;
-use crate::sys::message::{iovec, msghdr};
+use crate::sys::message::{MessageOut, iovec, msghdr};
+use crate::sys::thread;
 use std::sync::OnceLock;
 
-pub(crate) use libc::{IPPROTO_TCP, RWF_NOWAIT};
+pub(crate) use libc::{IPPROTO_TCP, RWF_NOWAIT, SHUT_RDWR};
 
 /// The longest transfer of one call.
 const LENGTH_MAX: u64 = 0x7fff_f000;
+
+/// Data or control data did not fit.
+const CUT: i32 = libc::MSG_TRUNC | libc::MSG_CTRUNC;
 
 /// The offset that means the file's own position.
 pub(crate) const CURRENT: u64 = u64::MAX;
@@ -40,6 +44,17 @@ pub(crate) fn send(fd: i32, addr: u64, len: u32, flags: i32) -> i32 {
 
 pub(crate) fn recvmsg(fd: i32, header: u64, flags: i32) -> i32 {
     plain(libc::SYS_recvmsg, [number(fd), header, flags as u64, 0, 0, 0])
+}
+
+/// recv that says whether it has cut what there was.
+pub(crate) fn recv_telling(fd: i32, to: (u64, u32), flags: i32, is_cut: &mut bool) -> i32 {
+    let mut vector = iovec { iov_base: to.0 as *mut libc::c_void, iov_len: to.1 as usize };
+    // SAFETY: zeroes are a valid header.
+    let mut header = unsafe { std::mem::zeroed::<msghdr>() };
+    (header.msg_iov, header.msg_iovlen) = (&raw mut vector, 1);
+    let result = recvmsg(fd, &raw mut header as u64, flags);
+    *is_cut = header.msg_flags & CUT != 0;
+    result
 }
 
 pub(crate) fn sendmsg(fd: i32, header: u64, flags: i32) -> i32 {
@@ -113,6 +128,37 @@ pub(crate) fn transfer_one<const WRITE: bool>(
 ) -> i32 {
     let vector = iovec { iov_base: addr as *mut libc::c_void, iov_len: len as usize };
     transfer::<WRITE>(fd, &raw const vector as u64, 1, offset, flags)
+}
+
+/// A transfer of a pipe that does not sleep, of `len` bytes at `addr`, or of as many vectors; for
+/// pipes that do not understand RWF_NOWAIT: all before Linux 6.4, and those that splice(2) has
+/// used. It goes through a description of its own, so that the caller's stays as it is. None: no
+/// pipe, or none that can be opened.
+#[cold]
+pub(crate) fn transfer_on_pipe<const WRITE: bool>(
+    fd: i32, addr: u64, len: u32, vectors: Option<u32>,
+) -> Option<i32> {
+    if kind(fd) != libc::S_IFIFO {
+        return None;
+    }
+    let path = format!("/proc/thread-self/fd/{fd}\0");
+    let mode = if WRITE { libc::O_WRONLY } else { libc::O_RDONLY };
+    let flags = mode | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    let own = openat(libc::AT_FDCWD, path.as_ptr() as u64, flags, 0);
+    if own == -libc::ENXIO {
+        // Nobody reads.
+        thread::raise_sigpipe();
+        return Some(-libc::EPIPE);
+    }
+    if own < 0 {
+        return None;
+    }
+    let result = match vectors {
+        Some(count) => transfer::<WRITE>(own, addr, count, CURRENT, 0),
+        None => transfer_one::<WRITE>(own, addr, len, CURRENT, 0),
+    };
+    close(own);
+    Some(result)
 }
 
 /// A transfer of a socket that does not sleep: of `len` bytes at `addr`, or of as many vectors.
@@ -351,6 +397,12 @@ pub(crate) fn is_open(fd: i32) -> bool {
     file_flags(fd).is_ok_and(|flags| flags & libc::O_PATH == 0)
 }
 
+/// Whether `fd` is open for writing, or for reading.
+pub(crate) fn is_open_for(fd: i32, writes: bool) -> bool {
+    let wrong = if writes { libc::O_RDONLY } else { libc::O_WRONLY };
+    file_flags(fd).is_ok_and(|flags| flags & libc::O_PATH == 0 && flags & libc::O_ACCMODE != wrong)
+}
+
 /// Whether reads of `fd` go past the page cache.
 #[inline(always)]
 pub(crate) fn is_direct(fd: i32) -> bool {
@@ -419,9 +471,19 @@ pub(crate) fn waits_for_all(fd: i32) -> bool {
     matches!(socket_option(fd, libc::SO_TYPE), Some(libc::SOCK_STREAM | libc::SOCK_SEQPACKET))
 }
 
+/// Whether `fd` is a socket without messages.
+pub(crate) fn is_stream(fd: i32) -> bool {
+    socket_option(fd, libc::SO_TYPE) == Some(libc::SOCK_STREAM)
+}
+
 /// Whether `fd` is a socket that connections come to.
 pub(crate) fn is_listening(fd: i32) -> bool {
     socket_option(fd, libc::SO_ACCEPTCONN) == Some(1)
+}
+
+/// Whether `fd` is a socket, and none that connections come to.
+pub(crate) fn is_unlistening_socket(fd: i32) -> bool {
+    socket_option(fd, libc::SO_ACCEPTCONN) == Some(0)
 }
 
 /// Whether `fd` is a unix socket.
@@ -477,6 +539,11 @@ pub(crate) fn has_control(header: u64) -> bool {
     !header_at(header).msg_control.is_null()
 }
 
+/// Whether the message that was received at last was cut.
+pub(crate) fn is_cut(header: u64) -> bool {
+    header_at(header).msg_flags & CUT != 0
+}
+
 /// What a receive of nothing leaves in the header at `header`, which the kernel has read before.
 pub(crate) fn end_message(header: u64, flags: i32) {
     // SAFETY: the engine's copy, or a raw entry's own header, which is the engine's to write to
@@ -485,6 +552,50 @@ pub(crate) fn end_message(header: u64, flags: i32) {
     header.msg_namelen = 0;
     header.msg_controllen = 0;
     header.msg_flags = flags & libc::MSG_CMSG_CLOEXEC;
+}
+
+/// Receives a message into a buffer of `len` bytes at `addr`, as a multishot recvmsg lays it out:
+/// what `MessageOut` says, the name, control data, the payload. The header at `header` says how
+/// much room the second and third get.
+pub(crate) fn recvmsg_into(fd: i32, header: u64, (addr, len): (u64, u32), flags: i32) -> i32 {
+    let wanted = header_at(header);
+    let (name_len, control_len) = (wanted.msg_namelen, wanted.msg_controllen);
+    let name_at = addr + size_of::<MessageOut>() as u64;
+    let control_at = name_at + u64::from(name_len);
+    let payload_at = control_at + control_len as u64;
+    let Some(room) = (addr + u64::from(len)).checked_sub(payload_at) else {
+        return Errno::EFAULT.status();
+    };
+    let mut payload = iovec { iov_base: payload_at as *mut libc::c_void, iov_len: room as usize };
+    // SAFETY: zeroes are a valid header.
+    let mut message = unsafe { std::mem::zeroed::<msghdr>() };
+    (message.msg_iov, message.msg_iovlen) = (&raw mut payload, 1);
+    if name_len > 0 {
+        (message.msg_name, message.msg_namelen) = (name_at as *mut libc::c_void, name_len);
+    }
+    if control_len > 0 {
+        message.msg_control = control_at as *mut libc::c_void;
+        message.msg_controllen = control_len;
+    }
+    let moved = recvmsg(fd, &raw mut message as u64, flags);
+    if moved < 0 {
+        return moved;
+    }
+    let head = MessageOut {
+        name_len: message.msg_namelen,
+        control_len: message.msg_controllen as u32,
+        payload_len: moved as u32,
+        flags: message.msg_flags as u32,
+    };
+    // SAFETY: the head is inside the buffer, which belongs to this receive.
+    unsafe { (addr as *mut MessageOut).write_unaligned(head) };
+    (payload_at - addr) as i32 + (moved as u64).min(room) as i32
+}
+
+/// What a message laid out like that begins with, in bytes.
+pub(crate) fn message_head_len(header: u64) -> i32 {
+    let wanted = header_at(header);
+    (size_of::<MessageOut>() + wanted.msg_namelen as usize + wanted.msg_controllen) as i32
 }
 
 /// How many bytes the buffers of a message have.
@@ -501,17 +612,31 @@ pub(crate) fn transfer_rest<const WRITE: bool>(
     transfer::<WRITE>(fd, rest.as_ptr() as u64, rest.len() as u32, offset, flags)
 }
 
-/// Carries on with the buffers of a message behind the first `done` bytes. Its name and control
-/// data belonged to the first call.
+/// Carries on with the buffers of a message behind the first `done` bytes. A send's name and
+/// control data belonged to the first call; a receive's flags, and whether there is a name, are
+/// those of the last one. (The name itself is the same for all pieces of a stream.)
 pub(crate) fn message_rest<const WRITE: bool>(fd: i32, header: u64, done: u64, flags: i32) -> i32 {
     let whole = header_at(header);
     let mut vectors =
         rest_of(vectors_at(whole.msg_iov as u64, whole.msg_iovlen as u64), done as usize);
-    // SAFETY: zeroes are a valid header.
-    let mut rest = unsafe { std::mem::zeroed::<msghdr>() };
+    // SAFETY: zeroes are a valid header and a valid address.
+    let (mut rest, mut name) =
+        unsafe { (std::mem::zeroed::<msghdr>(), std::mem::zeroed::<libc::sockaddr_storage>()) };
     (rest.msg_iov, rest.msg_iovlen) = (vectors.as_mut_ptr(), vectors.len());
-    let rest = &raw mut rest as u64;
-    if WRITE { sendmsg(fd, rest, flags) } else { recvmsg(fd, rest, flags) }
+    if WRITE {
+        return sendmsg(fd, &raw mut rest as u64, flags);
+    }
+    if !whole.msg_name.is_null() {
+        rest.msg_name = (&raw mut name).cast();
+        rest.msg_namelen = size_of_val(&name) as u32;
+    }
+    let result = recvmsg(fd, &raw mut rest as u64, flags);
+    if result >= 0 {
+        // SAFETY: as for `end_message`.
+        let whole = unsafe { &mut *(header as *mut msghdr) };
+        (whole.msg_namelen, whole.msg_flags) = (rest.msg_namelen, rest.msg_flags);
+    }
+    result
 }
 
 /// The I/O priority of the calling thread, 0 for none of its own; as ioprio_set(2) takes it.

@@ -10,10 +10,10 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 pub(crate) use abi::{
     IORING_ENTER_EXT_ARG, IORING_ENTER_GETEVENTS, IORING_ENTER_NO_IOWAIT, IORING_ENTER_SQ_WAIT,
-    IORING_ENTER_SQ_WAKEUP, IORING_SETUP_ATTACH_WQ, IORING_SETUP_CQE32, IORING_SETUP_DEFER_TASKRUN,
-    IORING_SETUP_HYBRID_IOPOLL, IORING_SETUP_IOPOLL, IORING_SETUP_NO_SQARRAY,
-    IORING_SETUP_SINGLE_ISSUER, IORING_SETUP_SQ_AFF, IORING_SETUP_SQE128, IORING_SETUP_SQPOLL,
-    IORING_SETUP_SUBMIT_ALL,
+    IORING_ENTER_SQ_WAKEUP, IORING_FEAT_RECVSEND_BUNDLE, IORING_SETUP_ATTACH_WQ,
+    IORING_SETUP_CQE32, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_HYBRID_IOPOLL,
+    IORING_SETUP_IOPOLL, IORING_SETUP_NO_SQARRAY, IORING_SETUP_SINGLE_ISSUER, IORING_SETUP_SQ_AFF,
+    IORING_SETUP_SQE128, IORING_SETUP_SQPOLL, IORING_SETUP_SUBMIT_ALL,
 };
 
 /// What a ring is made with; `required` flags are never dropped, `excluded` ones never asked for.
@@ -48,6 +48,8 @@ pub(crate) struct Ring {
     pub(crate) features: u32,
     fd: OwnedFd,
 }
+
+const IOU_PBUF_RING_INC: u16 = abi::io_uring_register_pbuf_ring_flags::IOU_PBUF_RING_INC as u16;
 
 /// How long a wait may take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -204,6 +206,31 @@ impl Ring {
         self.register(opcode, 0, 0).map(drop)
     }
 
+    /// Lets receives take their buffers from the ring at `address`, under the name `group`.
+    /// `incremental`: a buffer is used up piece by piece (Linux 6.12). The memory must stay until
+    /// the group is unregistered or the ring gone.
+    pub(crate) fn register_buffers(
+        &mut self, group: u16, address: u64, entries: u32, incremental: bool,
+    ) -> Result<(), Errno> {
+        let reg = abi::io_uring_buf_reg {
+            ring_addr: address,
+            ring_entries: entries,
+            bgid: group,
+            flags: if incremental { IOU_PBUF_RING_INC } else { 0 },
+            resv: [0; 3],
+        };
+        let opcode = abi::io_uring_register_op::IORING_REGISTER_PBUF_RING as u32;
+        self.register(opcode, &raw const reg as usize, 1).map(drop)
+    }
+
+    pub(crate) fn unregister_buffers(&mut self, group: u16) -> Result<(), Errno> {
+        // SAFETY: zeroes are a valid io_uring_buf_reg.
+        let mut reg: abi::io_uring_buf_reg = unsafe { std::mem::zeroed() };
+        reg.bgid = group;
+        let opcode = abi::io_uring_register_op::IORING_UNREGISTER_PBUF_RING as u32;
+        self.register(opcode, &raw const reg as usize, 1).map(drop)
+    }
+
     /// Which opcodes the kernel has, a bit each.
     pub(crate) fn probe(&mut self) -> Result<[u64; 4], Errno> {
         #[repr(C)]
@@ -228,8 +255,8 @@ impl Ring {
     }
 
     pub(super) fn register(&mut self, opcode: u32, arg: usize, count: u32) -> Result<i32, Errno> {
-        // SAFETY: every caller, here and in facility.rs, passes an argument that fits its opcode and lives on its
-        // frame.
+        // SAFETY: every caller, here and in facility.rs, passes an argument that fits its opcode
+        // and lives on its frame.
         Errno::check(unsafe { (self.calls.register)(self.fd.as_raw_fd(), opcode, arg, count) })
     }
 

@@ -34,7 +34,8 @@ struct env {
     int pair[2];
     int value;
     uint64_t start_ns;
-    pid_t child; /* ended and reaped at the end */
+    aio_buffer_pool *pool; /* destroyed at the end, when the context is gone */
+    pid_t child;           /* ended and reaped at the end */
     bool has_helper, helper_stops;
     pthread_t helper;
 };
@@ -70,7 +71,7 @@ struct row {
     bool makes_descriptor; /* a result of 0 or more is one, to be closed */
     bool makes_pair;       /* a result of 0 or more says that the env's pair is two of them */
     bool timer;            /* engine's own: no async, no links */
-    int slots_since_6;     /* a ring's takes slots since Linux 6.N; 0: as long as there are slots */
+    bool pooled;           /* takes buffers of a pool: no async, no quiet, no links */
 };
 
 struct failure {

@@ -404,7 +404,7 @@ SUBMIT(submit_fgetxattr) {
     return aio_submit_fgetxattr(e->ctx, e->fd, NAME, e->data, sizeof e->data, o, cb, u);
 }
 
-ROW(fgetxattr, .slots_since_6 = 13, .setup = with_attribute, .check = check_value);
+ROW(fgetxattr, .setup = with_attribute, .check = check_value);
 
 FAILS(fgetxattr, EBADF, -EBADF) {
     e->fd = 9999;
@@ -426,7 +426,7 @@ SUBMIT(submit_fsetxattr) {
     return aio_submit_fsetxattr(e->ctx, e->fd, NAME, e->text, 5, 0, o, cb, u);
 }
 
-ROW(fsetxattr, .slots_since_6 = 13, .setup = with_path, .check = check_set);
+ROW(fsetxattr, .setup = with_path, .check = check_set);
 
 FAILS(fsetxattr, EBADF, -EBADF) {
     e->fd = 9999;

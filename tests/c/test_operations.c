@@ -26,6 +26,16 @@ static void env_close(struct env *e) {
     for (int i = 0; i < e->fd_count; i++)
         if (is_open(e->fds[i]))
             close(e->fds[i]);
+    if (e->pool)
+        CHECK_EQ(aio_buffer_pool_destroy(e->pool), 0);
+}
+
+static bool takes_async(const struct row *row) {
+    return !row->timer && !row->multishot && !row->pooled;
+}
+
+static uint32_t async_flag(const struct row *row, bool wanted) {
+    return wanted && takes_async(row) ? AIO_SUBMIT_ASYNC : 0;
 }
 
 void env_start_helper(struct env *e, void *(*body)(void *env)) {
@@ -160,6 +170,9 @@ static void attempt_record(const struct row *row) {
     CHECK_EQ(aio_ctx_reap(a.env.ctx, &record, sizeof record, 1, 20000 * (int64_t)MS), 1);
     CHECK_EQ(record.id, id);
     CHECK_EQ(record.user_data, (uintptr_t)&a);
+    CHECK_EQ(record.lease != 0, row->pooled);
+    if (row->pooled)
+        CHECK_EQ(aio_buffer_pool_release(a.env.pool, record.lease), 0);
     take_success(&a, row, record.result);
     if (row->multishot) {
         CHECK_EQ(aio_ctx_cancel(a.env.ctx, id), 0);
@@ -193,12 +206,12 @@ void operation_succeeds(const void *arg) {
     attempt_success(row, WITH(.timeout_ns = HOUR, .group = 3, .correlation = 4), false);
     if (row->unblock)
         attempt_success(row, NULL, true);
-    if (!row->timer && !row->multishot) {
+    if (takes_async(row)) {
         attempt_success(row, WITH(.flags = AIO_SUBMIT_ASYNC), false);
         if (row->unblock)
             attempt_success(row, WITH(.flags = AIO_SUBMIT_ASYNC), true);
     }
-    if (!row->multishot && !row->makes_descriptor && !row->makes_pair)
+    if (!row->multishot && !row->makes_descriptor && !row->makes_pair && !row->pooled)
         attempt_quiet(row);
     attempt_record(row);
     attempt_dump(row);
@@ -232,7 +245,7 @@ void operation_meets_its_deadline(const void *arg) {
     struct attempt a;
     if (row->block) {
         for (int async = 0; async <= !row->timer; async++) {
-            const uint32_t flags = async && !row->multishot ? AIO_SUBMIT_ASYNC : 0;
+            const uint32_t flags = async_flag(row, async);
             attempt_open(&a, row->block);
             const uint64_t start = now_ns();
             const submit_fn submit = row->submit_blocked ? row->submit_blocked : row->submit;
@@ -278,11 +291,11 @@ void operation_in_flight_at_destroy(const void *arg) {
     const struct row *row = arg;
     const submit_fn submit = row->block && row->submit_blocked ? row->submit_blocked : row->submit;
     for (int phase = 0; phase < 6; phase++) { /* staged, handed over, waiting; plain and async */
-        const bool async = phase >= 3 && !row->timer && !row->multishot;
+        const uint32_t flags = async_flag(row, phase >= 3);
         struct attempt a;
         attempt_open(&a, row->block ? row->block : row->setup);
         a.env.start_ns = now_ns();
-        ID(submit(&a.env, WITH(.flags = async ? AIO_SUBMIT_ASYNC : 0), on_call, &a.call));
+        ID(submit(&a.env, WITH(.flags = flags), on_call, &a.call));
         if (phase % 3 == 1)
             CHECK_GE(aio_ctx_flush(a.env.ctx), 0);
         if (phase % 3 == 2 && row->block)
@@ -297,12 +310,11 @@ void operation_cancelled(const void *arg) {
     const struct row *row = arg;
     const submit_fn submit = row->block && row->submit_blocked ? row->submit_blocked : row->submit;
     for (int phase = 0; phase < 6; phase++) {
-        const bool async = phase >= 3 && !row->timer && !row->multishot;
+        const uint32_t flags = async_flag(row, phase >= 3);
         struct attempt a;
         attempt_open(&a, row->block ? row->block : row->setup);
         a.env.start_ns = now_ns();
-        const aio_op_id id =
-            ID(submit(&a.env, WITH(.flags = async ? AIO_SUBMIT_ASYNC : 0), on_call, &a.call));
+        const aio_op_id id = ID(submit(&a.env, WITH(.flags = flags), on_call, &a.call));
         if (phase % 3 == 1)
             CHECK_GE(aio_ctx_flush(a.env.ctx), 0);
         if (phase % 3 == 2 && row->block)
@@ -366,6 +378,10 @@ void operation_refuses_bad_arguments(const void *arg) {
     if (row->timer)
         for (uint32_t flag = AIO_SUBMIT_LINK; flag <= AIO_SUBMIT_ASYNC; flag <<= 1)
             CHECK_EQ(row->submit(e, WITH(.flags = flag), on_call_never, NULL), -EINVAL);
+    const uint32_t unpooled[] = {AIO_SUBMIT_LINK, AIO_SUBMIT_HARDLINK, AIO_SUBMIT_ASYNC,
+                                 AIO_SUBMIT_QUIET, AIO_SUBMIT_SIGPIPE};
+    for (int i = 0; row->pooled && i < COUNT_OF(unpooled); i++)
+        CHECK_EQ(row->submit(e, WITH(.flags = unpooled[i]), on_call_never, NULL), -EINVAL);
     CHECK_EQ(aio_ctx_in_flight(ctx), 0);
     CHECK_EQ(aio_ctx_run(ctx), 0);
     larger.later = 0; /* a later version's struct that asks for nothing new */
@@ -419,8 +435,8 @@ static aio_op_id submit_to_slot(struct attempt *a, const struct row *row, submit
     *fd = SLOT;
     const aio_op_id id = submit(&a->env, options, on_call, &a->call);
     *fd = kept;
-    if (id == -EOPNOTSUPP)
-        needs_ring_of(a->env.ctx, 6, 16);
+    if (id == -EOPNOTSUPP) /* a plain call would do it, but knows no slots */
+        needs_ring_of(a->env.ctx, 6, 11);
     return ID(id);
 }
 
@@ -491,6 +507,12 @@ static void attempt_ends_of_slot(const struct row *row) {
     }
 }
 
+static void needs_a_ring_that_takes_attributes_of_slots(void) {
+    aio_ctx *ctx = make_ctx();
+    needs_ring_of(ctx, 6, 13);
+    end_ctx(ctx);
+}
+
 void operation_through_a_slot(const void *arg) {
     const struct row *row = arg;
     if (!has_slot(row)) {
@@ -501,17 +523,14 @@ void operation_through_a_slot(const void *arg) {
         attempt_close(&a);
         return;
     }
-    if (row->slots_since_6) {
-        aio_ctx *ctx = make_ctx();
-        needs_ring_of(ctx, 6, row->slots_since_6);
-        end_ctx(ctx);
-    }
+    if (!strcmp(row->name, "fgetxattr") || !strcmp(row->name, "fsetxattr"))
+        needs_a_ring_that_takes_attributes_of_slots();
     attempt_through_slot(row, 0, false);
-    if (!row->multishot)
+    if (!row->multishot && !row->pooled)
         attempt_through_slot(row, AIO_SUBMIT_ASYNC, false);
     if (row->unblock) {
         attempt_through_slot(row, 0, true);
-        if (!row->multishot)
+        if (!row->multishot && !row->pooled)
             attempt_through_slot(row, AIO_SUBMIT_ASYNC, true);
     }
     if (row->block)

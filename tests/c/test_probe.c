@@ -18,9 +18,8 @@ enum { OP_PROVIDE_BUFFERS = 31, OP_MSG_RING = 40, OP_FTRUNCATE = 55, OP_PIPE = 6
 
 /* Operations that have no function of their own yet. */
 static const char *const untyped[] = {
-    "read_fixed", "write_fixed", "files_update",   "msg_ring",
-    "send_zc",    "sendmsg_zc",  "read_multishot", "fixed_fd_install",
-    "recv_zc",    "readv_fixed", "writev_fixed",
+    "read_fixed", "write_fixed", "msg_ring",    "send_zc",
+    "sendmsg_zc", "recv_zc",     "readv_fixed", "writev_fixed",
 };
 
 static bool is_untyped(const char *name) {

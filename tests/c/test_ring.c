@@ -32,6 +32,12 @@ static uint32_t facility_status(uint32_t facility) {
     return result.status;
 }
 
+static bool rings_are_had(void) {
+    aio_probe_info info = {.size = sizeof info};
+    CHECK_EQ(aio_probe(NULL, &info), 0);
+    return info.backend == AIO_BACKEND_URING;
+}
+
 /* A context with a facility; where the probe says no, the refusal is checked and the test ends. */
 static aio_ctx *make_with(uint32_t facility, aio_ctx_options options) {
     aio_ctx *ctx = NULL;
@@ -39,8 +45,8 @@ static aio_ctx *make_with(uint32_t facility, aio_ctx_options options) {
     const int32_t status = aio_ctx_create(&options, &ctx);
     if (status == 0)
         return ctx;
-    if (status == -ENOSYS && options.backend == AIO_BACKEND_URING)
-        SKIP("no ring here");
+    if (options.backend == AIO_BACKEND_URING && !rings_are_had())
+        SKIP("no io_uring here");
     CHECK_EQ(status, -EOPNOTSUPP);
     if (facility_status(facility) == AIO_PROBE_YES)
         FAIL("the probe says yes, the context %s", aio_strerror(status));
@@ -404,8 +410,8 @@ TEST(iopoll_takes_direct_transfers_alone) {
     CHECK_EQ(DO(ctx, recv, aio_submit_recv(ctx, pair[0], page, 1, 0, NULL, on_call, &recv)),
              -EINVAL);
     const int unbuffered = open(temp_path("polled"), O_RDONLY | O_DIRECT | O_CLOEXEC);
-    if (unbuffered >= 0) { /* its file system may have no direct I/O, its device no poll queues:
-                            * then Linux 6.12 refuses it, 6.1 waits for an interrupt */
+    if (unbuffered >= 0) { /* there may be no direct I/O; without poll queues it depends on
+                             the kernel what becomes of it */
         memset(page, 0, sizeof page);
         const int32_t got = DO(
             ctx, direct, aio_submit_read(ctx, unbuffered, page, 4096, 0, NULL, on_call, &direct));
@@ -427,6 +433,30 @@ TEST(a_context_with_iopoll_sleeps_and_is_woken) {
         CHECK_LT((after.tv_sec - before.tv_sec) * 1000000000 + after.tv_nsec - before.tv_nsec,
                  50 * (int64_t)MS); /* it would have been busy all the time */
     aio_ctx_release(ctx);
+    end_ctx(ctx);
+}
+
+/* Nothing tells a foreign loop of a completion that has to be polled for: it must not sleep. */
+TEST(a_foreign_loop_does_not_sleep_while_a_device_is_polled) {
+    static char page[4096] __attribute__((aligned(4096)));
+    close(temp_file("polled", page, sizeof page));
+    aio_ctx *ctx = MAKE(IOPOLL, .flags = AIO_CTX_IOPOLL);
+    const int file = open(temp_path("polled"), O_RDONLY | O_DIRECT | O_CLOEXEC);
+    if (file < 0)
+        SKIP("no direct I/O in the temporary folder: %s", strerror(errno));
+    CHECK_GE(aio_ctx_fd(ctx), 0);
+    for (int round = 0; round < 20; round++) {
+        struct call call = {0};
+        int32_t work;
+        ID(aio_submit_read(ctx, file, page, 4096, 0, NULL, on_call, &call));
+        for (const uint64_t end = patience_end_ns(); (work = aio_ctx_flush(ctx)) == 1;) {
+            CHECK_EQ(aio_ctx_next_timeout_ns(ctx), 0);
+            CHECK_GE(aio_ctx_run_once(ctx, 0), 0);
+            CHECK_LT(now_ns(), end);
+        }
+        CHECK_EQ(work, 0);
+        CHECK_EQ(call.finals, 1);
+    }
     end_ctx(ctx);
 }
 
@@ -508,7 +538,7 @@ TEST(what_is_in_flight_survives_growing) {
                         .cq_entries_max = 1024);
     struct call recvs[WAITING] = {0};
     int pairs[WAITING][2], done = 0;
-    char bytes[WAITING];
+    char bytes[WAITING] = {0};
     for (int i = 0; i < WAITING; i++) {
         make_socket_pair(pairs[i]);
         ID(aio_submit_recv(ctx, pairs[i][0], &bytes[i], 1, 0, NULL, on_call, &recvs[i]));
@@ -536,7 +566,14 @@ TEST(what_is_in_flight_survives_growing) {
 
 /* --- waiting --------------------------------------------------------------------------------- */
 
+/* Under valgrind the library's waits are cut into pieces, with arguments of their own. */
+static void needs_whole_waits(void) {
+    if (under_valgrind())
+        SKIP("valgrind's library cuts waits into pieces");
+}
+
 TEST(registered_waits_are_as_long_as_others) {
+    needs_whole_waits();
     aio_ctx *ctx = MAKE(REGISTERED_WAIT, .flags = AIO_CTX_REGISTERED_WAIT);
     check_time_and_posts(ctx);
     check_echo(ctx);
@@ -566,7 +603,7 @@ static int turns_of_two(aio_ctx *ctx) {
     struct call recvs[2] = {0};
     struct writer writer;
     int pairs[2][2], turns = 0;
-    char bytes[2];
+    char bytes[2] = {0};
     pthread_t thread;
     for (int i = 0; i < 2; i++) {
         make_socket_pair(pairs[i]);
@@ -588,6 +625,7 @@ static int turns_of_two(aio_ctx *ctx) {
 }
 
 TEST(a_minimum_wait_gathers_completions) {
+    needs_whole_waits();
     aio_ctx *ctx = MAKE(MIN_WAIT, .min_wait_usec = 10000000, .min_wait_count = 2);
     CHECK_EQ(turns_of_two(ctx), 1);
     end_ctx(ctx);
@@ -597,8 +635,9 @@ TEST(a_minimum_wait_gathers_completions) {
 }
 
 TEST(a_minimum_wait_ends_with_what_there_is) {
-    const bool both = facility_status(AIO_FACILITY_REGISTERED_WAIT) == AIO_PROBE_YES;
-    for (int registered = 0; registered <= both; registered++) {
+    const int forms = facility_status(AIO_FACILITY_REGISTERED_WAIT) == AIO_PROBE_YES ? 2 : 1;
+    needs_whole_waits();
+    for (int registered = 0; registered < forms; registered++) {
         aio_ctx *ctx = MAKE(MIN_WAIT, .min_wait_usec = 30000, .min_wait_count = 100,
                             .flags = registered ? AIO_CTX_REGISTERED_WAIT : 0);
         struct call call = {0};
@@ -724,12 +763,22 @@ static void check_restricted(uint32_t backend) {
         check_echo(ctx);
     }
     CHECK_EQ(aio_ctx_in_flight(ctx), 0);
+    aio_probe_result result = {.size = sizeof result};
+    CHECK_EQ(aio_probe_op(ctx, OP_READ, &result), 0);
+    CHECK_EQ(result.status, AIO_PROBE_NO);
+    CHECK_EQ(result.reason, AIO_REASON_ASKED);
+    CHECK_EQ(aio_probe_op(ctx, OP_RECV, &result), 0);
+    CHECK_EQ(result.status, has_ring(ctx) ? AIO_PROBE_YES : AIO_PROBE_EMULATED);
     const aio_op_id id = ID(aio_submit_recv(ctx, pair[0], &byte, 1, 0, NULL, on_call, &call));
     check_blocked(ctx, &call);
     CHECK_EQ(aio_ctx_cancel(ctx, id), 0); /* the engine's own requests are its own business */
     CHECK_EQ(await_call(ctx, &call), -ECANCELED);
     check_time_and_posts(ctx);
-    CHECK_GE(aio_ctx_fd(ctx), 0);
+    CHECK_GE(aio_ctx_fd(ctx), 0); /* what is registered is the program's own doing */
+    CHECK_EQ(aio_files_register(
+                 ctx, &(aio_files_options){.size = sizeof(aio_files_options), .count = 4}),
+             0);
+    CHECK_EQ(aio_files_update(ctx, 0, pair, 1), 1);
     check_echo(ctx);
     end_ctx(ctx);
 }

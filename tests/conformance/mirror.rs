@@ -6,6 +6,9 @@ pub type aio_op_id = i64;
 pub type aio_callback = Option<extern "C" fn(*mut c_void, i32, u32)>;
 pub type aio_post_fn = Option<extern "C" fn(*mut c_void)>;
 pub type aio_log_fn = Option<extern "C" fn(*mut c_void, i32, *const c_char)>;
+pub const AIO_BUFFER_POOL_INCREMENTAL: u32 = 1;
+pub const AIO_BUFFER_POOL_BUNDLES: u32 = 2;
+pub const AIO_BUFFER_POOL_HUGE: u32 = 4;
 pub const AIO_CANCEL_FIXED_FILE: u32 = 1;
 pub const AIO_BACKEND_AUTO: u32 = 0;
 pub const AIO_BACKEND_URING: u32 = 1;
@@ -90,6 +93,51 @@ pub const AIO_CQE_BUFFER_MORE: u32 = 16;
 pub const AIO_CQE_DEADLINE: u32 = 65536;
 pub const AIO_CQE_ABORTED: u32 = 131072;
 #[repr(C)]
+pub struct aio_buffer_pool_options {
+    pub size: u32,
+    pub count: u32,
+    pub buffer_size: u32,
+    pub flags: u32,
+    pub count_max: u32,
+    pub low_water: u32,
+    pub on_low_water: Option<extern "C" fn(*mut c_void)>,
+    pub low_water_arg: *mut c_void,
+    pub reserved: [u64; 4],
+}
+#[repr(C)]
+pub struct aio_pool_info {
+    pub size: u32,
+    pub flags: u32,
+    pub count: u32,
+    pub count_max: u32,
+    pub buffer_size: u32,
+    pub free: u32,
+    pub leased: u32,
+    pub operations: u32,
+    pub paused: u32,
+    pub reserved0: u32,
+    pub pauses: u64,
+    pub low_waters: u64,
+}
+#[repr(C)]
+pub struct aio_buffer_lease {
+    pub size: u32,
+    pub len: u32,
+    pub data: *mut c_void,
+    pub id: i64,
+}
+#[repr(C)]
+pub struct aio_message_view {
+    pub size: u32,
+    pub flags: u32,
+    pub name: *mut c_void,
+    pub namelen: u32,
+    pub payload_len: u32,
+    pub payload: *mut c_void,
+    pub control: *mut c_void,
+    pub controllen: size_t,
+}
+#[repr(C)]
 pub struct aio_ctx_options {
     pub size: u32,
     pub backend: u32,
@@ -138,6 +186,7 @@ pub struct aio_files_options {
     pub reserved: [u64; 2],
 }
 pub enum aio_ctx {}
+pub enum aio_buffer_pool {}
 #[repr(C)]
 pub struct aio_probe_info {
     pub size: u32,
@@ -210,6 +259,18 @@ pub struct aio_submit_options {
     pub reserved: [u64; 2],
 }
 extern "C" {
+    pub fn aio_buffer_pool_create(a0: *mut aio_ctx, a1: *const aio_buffer_pool_options, a2: *mut *mut aio_buffer_pool) -> i32;
+    pub fn aio_buffer_pool_destroy(a0: *mut aio_buffer_pool) -> i32;
+    pub fn aio_buffer_pool_grow(a0: *mut aio_buffer_pool, a1: u32) -> i32;
+    pub fn aio_buffer_pool_info(a0: *mut aio_buffer_pool, a1: *mut aio_pool_info) -> i32;
+    pub fn aio_ctx_take_buffer(a0: *mut aio_ctx, a1: *mut aio_buffer_lease) -> i32;
+    pub fn aio_buffer_pool_find(a0: *mut aio_buffer_pool, a1: i64, a2: *mut aio_buffer_lease) -> i32;
+    pub fn aio_buffer_pool_release(a0: *mut aio_buffer_pool, a1: i64) -> i32;
+    pub fn aio_submit_recv_multishot(a0: *mut aio_ctx, a1: c_int, a2: *mut aio_buffer_pool, a3: c_int, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_recv_pooled(a0: *mut aio_ctx, a1: c_int, a2: *mut aio_buffer_pool, a3: c_int, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_recvmsg_multishot(a0: *mut aio_ctx, a1: c_int, a2: *mut aio_buffer_pool, a3: *const msghdr, a4: c_int, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_read_multishot(a0: *mut aio_ctx, a1: c_int, a2: *mut aio_buffer_pool, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
+    pub fn aio_message_parse(a0: *const aio_buffer_lease, a1: *const msghdr, a2: *mut aio_message_view) -> i32;
     pub fn aio_ctx_cancel(a0: *mut aio_ctx, a1: aio_op_id) -> i32;
     pub fn aio_ctx_cancel_fd(a0: *mut aio_ctx, a1: c_int, a2: u32) -> i32;
     pub fn aio_ctx_cancel_all(a0: *mut aio_ctx) -> i32;

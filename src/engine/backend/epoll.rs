@@ -6,13 +6,15 @@
 
 mod carry;
 mod files;
+mod select;
 mod waiters;
 mod watches;
 
 use crate::engine::backend::epoll::carry::Next;
 use crate::engine::backend::epoll::files::Files;
+use crate::engine::backend::epoll::select::BufferQueues;
 use crate::engine::backend::epoll::waiters::Place;
-use crate::engine::backend::epoll::watches::{Changed, Watches};
+use crate::engine::backend::epoll::watches::Watches;
 use crate::engine::backend::{Driver, Other};
 use crate::engine::pool::{Cancel, Ended, Pool};
 use crate::op;
@@ -42,10 +44,9 @@ pub(super) struct Epoll {
     watches: Watches,
     pool: Pool,
     files: Files,
+    buffers: BufferQueues,
     /// Completions that found no place in the queue.
     overflow: VecDeque<Cqe>,
-    /// Members of chains whose turn has come, and operations that must be tried anew.
-    due: VecDeque<u32>,
     /// Descriptors that were not served to the end.
     again: VecDeque<i32>,
     /// The chain that is being taken in.
@@ -84,8 +85,8 @@ impl Epoll {
             watches,
             pool,
             files: Files::default(),
+            buffers: BufferQueues::default(),
             overflow: VecDeque::new(),
-            due: VecDeque::new(),
             again: VecDeque::new(),
             chain: None,
             ended: Vec::new(),
@@ -115,7 +116,7 @@ impl Epoll {
     }
 
     pub(super) fn has_more(&self) -> bool {
-        self.full || self.checking || !self.due.is_empty() || !self.again.is_empty()
+        self.full || self.checking || !self.watches.due.is_empty() || !self.again.is_empty()
     }
 
     /// Whether a foreign loop waits on the instance's own descriptor, which is ready until all
@@ -238,9 +239,7 @@ impl Epoll {
     }
 
     fn check(&mut self, queues: &mut Queues, all: bool) {
-        let Changed { due, unfinished } = self.watches.check(all);
-        self.checking = unfinished;
-        self.due.extend(due);
+        self.checking = self.watches.check(all);
         self.go_on(queues);
     }
 
@@ -359,7 +358,7 @@ impl Epoll {
 
     fn make_due(&mut self, key: u32) {
         self.watches.waiters.at(key).place = Place::Due;
-        self.due.push_back(key);
+        self.watches.due.push_back(key);
     }
 
     /// The member before `next` has ended.
@@ -381,7 +380,7 @@ impl Epoll {
     /// Starts what is due, and what becomes due by it.
     #[inline(always)]
     fn go_on(&mut self, queues: &mut Queues) {
-        while let Some(key) = self.due.pop_front() {
+        while let Some(key) = self.watches.due.pop_front() {
             self.start_due(queues, key);
         }
     }

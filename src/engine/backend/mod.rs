@@ -9,8 +9,11 @@ pub(crate) mod tuned;
 pub(crate) mod uring;
 
 use crate::engine::Choice;
-use crate::sys::entry::{Cqe, Sqe, WideSqe, sqe_flags};
+use crate::sys::buffer_ring::BufferRing;
+use crate::sys::descriptor::kernel_version;
+use crate::sys::entry::{Cqe, Opcode, Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
+use crate::sys::facility::Opcodes;
 use crate::sys::queues::Queues;
 use crate::sys::ring::{Config, IORING_SETUP_SQPOLL, Wait};
 use epoll::Epoll;
@@ -36,6 +39,10 @@ pub(crate) struct Granted {
     pub opcodes: [u64; 4],
     /// The ring's descriptor.
     pub ring_fd: Option<i32>,
+    /// Reads may go on by themselves.
+    pub has_multishot_reads: bool,
+    /// What may be submitted, if not everything.
+    pub allowed: Option<Opcodes>,
     /// The signal that ends a pool thread's call.
     pub interrupt_signal: u32,
 }
@@ -148,6 +155,7 @@ impl Backend {
             cq_entries: self.queues.cq_entries,
             sqe_size: self.queues.sqe_size(),
             cqe_size: self.queues.cqe_size(),
+            has_multishot_reads: self.supports(Opcode::IORING_OP_READ_MULTISHOT as u8),
             ..Granted::default()
         };
         let uring = match &self.driver {
@@ -245,7 +253,8 @@ impl Backend {
     /// Whether another enter would bring something at once, apart from what is staged.
     pub(crate) fn has_more(&self) -> bool {
         let driven = match &self.driver {
-            Driver::Uring(_) | Driver::Other(Other::Tuned(_)) => false,
+            Driver::Uring(_) => false,
+            Driver::Other(Other::Tuned(tuned)) => tuned.has_more(&self.queues),
             Driver::Other(Other::Epoll(epoll)) => epoll.has_more(),
         };
         driven || self.overflown()
@@ -412,9 +421,45 @@ impl Backend {
         }
     }
 
+    /// Whether the kernel may close what a slot held long after the slot was closed.
+    pub(crate) fn closes_late(&self) -> bool {
+        !self.emulates_files() && kernel_version() < (6, 13)
+    }
+
     /// Whether slots hold descriptors of the process.
     pub(crate) fn emulates_files(&self) -> bool {
         matches!(self.driver, Driver::Other(Other::Epoll(_)))
+    }
+
+    /// Whether a receive may take several buffers at once.
+    pub(crate) fn has_bundles(&self) -> bool {
+        match &self.driver {
+            Driver::Uring(uring) => uring.has_bundles(),
+            Driver::Other(Other::Tuned(tuned)) => tuned.uring.has_bundles(),
+            Driver::Other(Other::Epoll(_)) => false,
+        }
+    }
+
+    /// Lets receives take buffers from `ring` as `group`; it must stay until they are unregistered
+    /// or the backend is gone. Returns whether they are used up piece by piece, if that was wanted.
+    pub(crate) fn register_buffers(
+        &mut self, group: u16, ring: &BufferRing, incremental: bool,
+    ) -> Result<bool, Errno> {
+        match self.driver.carrier() {
+            Carrier::Ring(uring) => uring.register_buffers(group, ring, incremental),
+            Carrier::Epoll(epoll) => {
+                epoll.register_buffers(group, ring);
+                Ok(false)
+            }
+        }
+    }
+
+    /// No operation takes buffers from `group` any more.
+    pub(crate) fn unregister_buffers(&mut self, group: u16) {
+        match self.driver.carrier() {
+            Carrier::Ring(uring) => uring.unregister_buffers(group),
+            Carrier::Epoll(epoll) => epoll.unregister_buffers(group),
+        }
     }
 
     /// System calls made and full queues met.

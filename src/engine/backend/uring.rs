@@ -1,12 +1,14 @@
 //! The io_uring driver: which rings are asked for, and how long memory for one is waited for.
 
 use crate::sys::atomic::{AtomicU64, Ordering};
+use crate::sys::buffer_ring::BufferRing;
 use crate::sys::clock;
 use crate::sys::entry::Opcode;
 use crate::sys::errno::Errno;
 use crate::sys::queues::Queues;
 use crate::sys::ring::{
-    Config, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER, Ring, Wait,
+    Config, IORING_FEAT_RECVSEND_BUNDLE, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER,
+    Ring, Wait,
 };
 use std::ops::Range;
 
@@ -129,6 +131,30 @@ impl Uring {
         self.ring.unregister_files()?;
         self.has_files = false;
         Ok(())
+    }
+
+    pub(super) fn has_bundles(&self) -> bool {
+        self.ring.features & IORING_FEAT_RECVSEND_BUNDLE != 0
+    }
+
+    /// Kernels without incremental buffers (before 6.12) take them whole.
+    pub(super) fn register_buffers(
+        &mut self, group: u16, ring: &BufferRing, incremental: bool,
+    ) -> Result<bool, Errno> {
+        let (address, entries) = (ring.address(), ring.entries());
+        if incremental && self.ring.register_buffers(group, address, entries, true).is_ok() {
+            return Ok(true);
+        }
+        match self.ring.register_buffers(group, address, entries, false) {
+            Ok(()) => Ok(false),
+            Err(Errno::EINVAL) => Err(Errno::EOPNOTSUPP), // Before Linux 5.19.
+            Err(errno) => Err(errno),
+        }
+    }
+
+    pub(super) fn unregister_buffers(&mut self, group: u16) {
+        // It was registered, so that this cannot fail.
+        let _ = self.ring.unregister_buffers(group);
     }
 
     pub(super) fn retire(&mut self) {

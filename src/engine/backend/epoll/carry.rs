@@ -51,7 +51,7 @@ impl Epoll {
             && !watch.is_worth_trying(side)
             && op::may_wait(entry)
         {
-            return self.watches.wait_kept(entry, side);
+            return watch.is_socket() && self.watches.wait_kept(entry, side);
         }
         let Some(result) = op::net::quick(entry) else { return false };
         self.system_calls += 1;
@@ -101,7 +101,7 @@ impl Epoll {
             Next::Sleep { call, brief } => return self.hand_to_pool(queues, key, call, brief),
             Next::Wait { side, wanted, sleeps, renews } => {
                 let entry = &self.watches.waiters.at(key).entry;
-                let multishot = is_multishot(entry);
+                let multishot = is_multishot(entry) || op::buffers::selects(entry);
                 // A call that must not sleep in vain wants to know what is ready now; so does a
                 // multishot poll, which reports it.
                 let renews = renews || sleeps || (side == Side::Pollers && multishot);
@@ -133,6 +133,9 @@ impl Epoll {
     /// which never keeps a caller waiting but for its disk.
     fn sleep_for(&mut self, queues: &mut Queues, key: u32, brief: bool) {
         let entry = &mut self.watches.waiters.at(key).entry;
+        if op::buffers::selects(entry) {
+            return self.refuse_selected(queues, key);
+        }
         let result = match op::fallback(entry.opcode) {
             Some(Fallback::Either { sleep, .. }) => {
                 return self.hand_to_pool(queues, key, sleep, brief);
@@ -168,10 +171,20 @@ impl Epoll {
         if let Err(errno) = check(entry) {
             return Next::End(errno.status());
         }
+        if op::buffers::selects(entry) {
+            return self.begin_selected(entry);
+        }
         match op::fallback(entry.opcode) {
             Some(Fallback::Trying(attempt)) => self.attempt(entry, attempt, None),
             Some(Fallback::Either { attempt, sleep }) => self.attempt(entry, attempt, Some(sleep)),
-            Some(Fallback::Prompt(call)) => Next::End(self.call(entry, call)),
+            Some(Fallback::Prompt(call)) => {
+                let result = self.call(entry, call);
+                if result == 0 && op::net::ends_sending(entry) {
+                    // No event tells those who wait to send.
+                    self.serve(queues, entry.fd, Side::Writers);
+                }
+                Next::End(result)
+            }
             Some(Fallback::Sleeping(call)) => Next::Sleep { call, brief: false },
             Some(Fallback::Brief(call)) => Next::Sleep { call, brief: true },
             Some(Fallback::Readiness) => self.poll(entry),
@@ -211,7 +224,10 @@ impl Epoll {
             {
                 return Next::Sleep { call, brief: true };
             }
-            if self.watches.get(entry.fd).is_some_and(|watch| !watch.is_worth_trying(side)) {
+            if let Some(watch) = self.watches.get(entry.fd)
+                && !watch.is_worth_trying(side)
+                && (watch.is_socket() || !op::is_misplaced(entry))
+            {
                 return wait(0, false, false);
             }
         }
@@ -235,7 +251,7 @@ impl Epoll {
                 Next::Wait { side: Side::Exceptions, wanted: 0, sleeps: false, renews: false }
             }
             Outcome::Unready(wanted) => {
-                if op::transfers(entry.opcode)
+                if op::net::is_transfer(entry.opcode)
                     && let Some(watch) = self.watches.get(entry.fd)
                 {
                     watch.found_unready(side);
@@ -256,7 +272,9 @@ impl Epoll {
         let Some(wanted) = op::poll::wanted(entry) else {
             return Next::End(Errno::EINVAL.status());
         };
-        let wait = Next::Wait { side: Side::Pollers, wanted, sleeps: false, renews: false };
+        // Where neither is asked for, a file that cannot be watched looks like one to wait for.
+        let renews = wanted & (events::IN | events::OUT) == 0;
+        let wait = Next::Wait { side: Side::Pollers, wanted, sleeps: false, renews };
         if is_multishot(entry) {
             return wait;
         }
@@ -320,6 +338,12 @@ impl Epoll {
                 self.sleep_for(queues, key, false);
                 continue;
             }
+            if op::buffers::selects(&waiter.entry) {
+                if self.serve_selected(queues, key) {
+                    continue;
+                }
+                break;
+            }
             let attempt = match op::fallback(waiter.entry.opcode) {
                 Some(Fallback::Trying(attempt) | Fallback::Either { attempt, .. }) => attempt,
                 _ => continue,
@@ -340,7 +364,7 @@ impl Epoll {
                     }
                 }
                 Outcome::Unready(_) => {
-                    let transfers = op::transfers(waiter.entry.opcode);
+                    let transfers = op::net::is_transfer(waiter.entry.opcode);
                     let Some(watch) = self.watches.get(fd) else { break };
                     if transfers {
                         watch.found_unready(side);
@@ -411,7 +435,7 @@ impl Epoll {
     }
 }
 
-fn is_shut_down(fd: i32) -> bool {
+pub(super) fn is_shut_down(fd: i32) -> bool {
     poll_now(fd, events::RDHUP).is_ok_and(|ready| ready & events::RDHUP != 0)
 }
 
@@ -428,6 +452,6 @@ pub(super) fn check(entry: &Sqe) -> Result<(), Errno> {
 
 /// Entry flags that only a ring understands fail as there without what they refer to.
 fn check_flags(entry: &Sqe) -> Result<(), Errno> {
-    let known = LINKS | sqe_flags::ASYNC | sqe_flags::FIXED_FILE;
+    let known = LINKS | sqe_flags::ASYNC | sqe_flags::FIXED_FILE | sqe_flags::BUFFER_SELECT;
     if entry.flags & !known != 0 { Err(Errno::EINVAL) } else { Ok(()) }
 }

@@ -1,0 +1,388 @@
+//! Buffer pools: memory that receives take a buffer of only when data is there, so that thousands
+//! of idle connections share a few. Free buffers are offered to the backend in a ring; a completion
+//! says which it has used, in whole or in part, and the caller leases what it wants to keep
+//! (`leases.rs`). A buffer is offered again when nobody holds a piece of it.
+//!
+//! An operation that finds the ring empty is paused: to its caller it goes on. It is armed again
+//! when buffers have come back, no more operations in a turn than there are buffers, so that an
+//! empty pool costs nothing while it is empty.
+
+use crate::engine::Engine;
+use crate::engine::buffer_pool::{Arrival, Callee, Pool, PoolOptions};
+use crate::engine::handle::Handle;
+use crate::engine::leases::{Piece, Shared};
+use crate::engine::mailbox::{Batch, Message};
+use crate::engine::slots::{phase, state};
+use crate::sys::buffer_ring::{BufferRing, ENTRIES_MAX};
+use crate::sys::entry::{Cqe, Opcode, cqe_flags};
+use crate::sys::errno::Errno;
+use crate::sys::message;
+use slab::Slab;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// What a pool says of itself.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct PoolInfo {
+    pub count: u32,
+    pub count_max: u32,
+    pub buffer_size: u32,
+    pub free: u32,
+    pub leased: u32,
+    pub paused: u32,
+    pub operations: u32,
+    pub incremental: bool,
+    pub bundles: bool,
+    pub huge: bool,
+    pub pauses: u64,
+    pub low_waters: u64,
+}
+
+/// Pieces that the current completion has brought and nobody has leased yet.
+#[derive(Default)]
+pub(crate) struct Pending {
+    group: u16,
+    control_at: u32,
+    pieces: VecDeque<Piece>,
+}
+
+impl Pending {
+    #[inline(always)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Pools {
+    pools: Slab<Pool>,
+    /// Groups with paused operations.
+    hungry: Vec<u16>,
+    /// Counts the moments at which no completion waited to be taken in. What is taken in now was
+    /// made after the last of them, when the backend knew of every buffer offered before it.
+    period: u32,
+    /// Room for the pieces of what nobody waits for.
+    unwanted: VecDeque<Piece>,
+}
+
+impl Pools {
+    #[inline(always)]
+    pub(crate) fn are_quiet(&self) -> bool {
+        self.hungry.is_empty()
+    }
+
+    /// The pool, which then knows the current period.
+    fn get(&mut self, group: u16) -> Option<&mut Pool> {
+        let pool = self.pools.get_mut(usize::from(group))?;
+        if pool.period != self.period {
+            (pool.period, pool.fresh) = (self.period, 0);
+        }
+        Some(pool)
+    }
+
+    /// No completion waits to be taken in.
+    #[inline(always)]
+    pub(crate) fn begin_period(&mut self) {
+        self.period = self.period.wrapping_add(1);
+    }
+
+    /// Whether paused operations could be armed.
+    pub(crate) fn can_resume(&self) -> bool {
+        self.hungry.iter().any(|&group| self.pools[usize::from(group)].free != 0)
+    }
+
+    pub(crate) fn takes_bundles(&self, group: u16) -> bool {
+        self.pools.get(usize::from(group)).is_some_and(|pool| pool.options.bundles)
+    }
+
+    /// Whether an armed operation would find a buffer.
+    pub(crate) fn has_free(&self, group: u16) -> bool {
+        self.pools.get(usize::from(group)).is_some_and(|pool| pool.free != 0)
+    }
+
+    pub(crate) fn add_user(&mut self, group: u16) {
+        if let Some(pool) = self.get(group) {
+            pool.users += 1;
+        }
+    }
+
+    pub(crate) fn remove_user(&mut self, group: u16) {
+        if let Some(pool) = self.get(group) {
+            pool.users -= 1;
+        }
+    }
+}
+
+impl Engine {
+    /// Makes a pool and its first buffers.
+    pub(crate) fn create_pool(
+        &mut self, handle: &Handle, mut options: PoolOptions,
+    ) -> Result<Arc<Shared>, Errno> {
+        let group = u16::try_from(self.pools.pools.vacant_key()).map_err(|_| Errno::ENOSPC)?;
+        if options.count == 0 || options.count > options.count_max {
+            return Err(Errno::EINVAL);
+        }
+        if options.count_max > ENTRIES_MAX || options.buffer_size > i32::MAX as u32 {
+            return Err(Errno::EINVAL);
+        }
+        let entries = options.count_max.next_power_of_two();
+        options.bundles &= self.backend.has_bundles();
+        let ring = BufferRing::create(entries)?;
+        let shared = Shared::create(handle, group, options.bundles, options.incremental);
+        let shared = Arc::new(shared);
+        options.incremental = self.backend.register_buffers(group, &ring, options.incremental)?;
+        let count = options.count;
+        let mut pool = Pool::create(shared.clone(), options, ring);
+        if let Err(errno) = pool.grow(count) {
+            self.backend.unregister_buffers(group);
+            return Err(errno);
+        }
+        self.pools.pools.insert(pool);
+        Ok(shared)
+    }
+
+    fn own_pool(&mut self, shared: &Shared) -> Result<&mut Pool, Errno> {
+        let pool = self.pools.get(shared.group).ok_or(Errno::EINVAL)?;
+        if std::ptr::eq(Arc::as_ptr(&pool.shared), shared) { Ok(pool) } else { Err(Errno::EINVAL) }
+    }
+
+    pub(crate) fn grow_pool(&mut self, shared: &Shared, count: u32) -> Result<(), Errno> {
+        self.own_pool(shared)?.grow(count)
+    }
+
+    pub(crate) fn pool_info(&mut self, shared: &Shared) -> Result<PoolInfo, Errno> {
+        let slots = &self.slots;
+        let pool = self.pools.get(shared.group).ok_or(Errno::EINVAL)?;
+        pool.take_released();
+        let paused = pool.paused.iter().filter(|&&id| slots.find(id).is_some()).count();
+        Ok(PoolInfo {
+            count: pool.count(),
+            count_max: pool.options.count_max,
+            buffer_size: pool.options.buffer_size,
+            free: pool.free,
+            leased: pool.leased,
+            paused: paused as u32,
+            operations: pool.users,
+            incremental: pool.options.incremental,
+            bundles: pool.options.bundles,
+            huge: pool.is_huge,
+            pauses: pool.pauses,
+            low_waters: pool.low_waters,
+        })
+    }
+
+    /// Ends a pool; its memory stays while there are leases.
+    pub(crate) fn remove_pool(&mut self, shared: &Shared) -> Result<(), Errno> {
+        let pool = self.own_pool(shared)?;
+        if pool.users != 0 || (!self.pending.is_empty() && self.pending.group == shared.group) {
+            return Err(Errno::EBUSY);
+        }
+        self.backend.unregister_buffers(shared.group);
+        self.pools.hungry.retain(|&group| group != shared.group);
+        self.pools.pools.remove(usize::from(shared.group));
+        Ok(())
+    }
+
+    /// Takes an ended lease back at once; false if the pool is not, or not any more, ours.
+    pub(crate) fn take_back(&mut self, shared: &Shared, lease: u32) -> bool {
+        let buffer = shared.buffer_of(lease);
+        let Ok(pool) = self.own_pool(shared) else { return false };
+        pool.take_back(lease, buffer);
+        true
+    }
+
+    // --- completions -------------------------------------------------------------------------
+
+    /// The pool that an operation takes its buffers from.
+    #[inline(always)]
+    pub(crate) fn group(&self, index: u32) -> Option<u16> {
+        let slot = self.slots.at(index);
+        let pool = if slot.has(state::COLD) {
+            self.cold.get(slot).map_or(0, |cold| cold.pool)
+        } else {
+            slot.cold
+        };
+        pool.checked_sub(1).map(|group| group as u16)
+    }
+
+    /// Accounts for what a completion has brought, once, before any later one.
+    pub(crate) fn note_buffers(&mut self, index: u32, cqe: &mut Cqe) {
+        if cqe.flags & (cqe_flags::BUFFER | cqe_flags::NOTED) != cqe_flags::BUFFER {
+            return;
+        }
+        let Some(group) = self.group(index) else { return };
+        let Some(pool) = self.pools.get(group) else { return };
+        cqe.extra = pool.note(cqe).into();
+        cqe.flags |= cqe_flags::NOTED;
+        pool.take_released();
+        if pool.free < pool.options.low_water && !pool.low {
+            pool.low = true;
+            pool.low_waters += 1;
+            if pool.options.on_low_water.is_some() && !pool.low_is_told {
+                pool.low_is_told = true;
+                self.inbox.append(Batch::of(Message::LowWater(group)));
+            }
+        }
+    }
+
+    /// What is to be called, now that a pool has run low: nothing if it was destroyed since.
+    pub(crate) fn low_water(&mut self, group: u16) -> Option<Callee> {
+        let pool = self.pools.get(group)?;
+        if std::mem::take(&mut pool.low_is_told) { pool.options.on_low_water } else { None }
+    }
+
+    /// What a noted completion has brought.
+    pub(crate) fn arrival(&self, index: u32, cqe: &Cqe) -> Option<Arrival> {
+        let group = self.group(index)?;
+        if cqe.flags & cqe_flags::NOTED == 0 {
+            return None;
+        }
+        let slot = self.slots.at(index);
+        let is_message = slot.opcode() == Opcode::IORING_OP_RECVMSG as u8;
+        let header = if is_message { self.cold.get(slot)?.copy.as_deref() } else { None };
+        Some(Arrival {
+            group,
+            first: (cqe.flags >> cqe_flags::BUFFER_SHIFT) as u16,
+            offset: cqe.extra as u32,
+            len: cqe.result.max(0) as u32,
+            control_at: header.map_or(0, message::control_at),
+        })
+    }
+
+    /// Of an arrival that is a message of no bytes: whether it has a sender's name.
+    pub(crate) fn empty_message(&mut self, arrival: Arrival) -> Option<bool> {
+        self.pools.get(arrival.group)?.empty_message(arrival)
+    }
+
+    /// Gives the buffers of an arrival back that nobody is told of.
+    pub(crate) fn drop_arrival(&mut self, arrival: Arrival) {
+        let mut pieces = std::mem::take(&mut self.pools.unwanted);
+        if let Some(pool) = self.pools.get(arrival.group) {
+            pool.pieces(arrival, |piece| pieces.push_back(piece));
+            pool.drop_pieces(arrival.control_at, &mut pieces);
+        }
+        self.pools.unwanted = pieces;
+    }
+
+    /// Lets the callback that is about to run lease what has arrived.
+    pub(crate) fn open_arrival(&mut self, arrival: Arrival) {
+        self.pending.group = arrival.group;
+        self.pending.control_at = arrival.control_at;
+        let pieces = &mut self.pending.pieces;
+        if let Some(pool) = self.pools.get(arrival.group) {
+            pool.pieces(arrival, |piece| pieces.push_back(piece));
+        }
+    }
+
+    /// Leases the next piece of what has arrived; None: there is no more.
+    pub(crate) fn take_piece(&mut self) -> Result<Option<(i64, Piece)>, Errno> {
+        let Some(&piece) = self.pending.pieces.front() else { return Ok(None) };
+        let pool = self.pools.get(self.pending.group).ok_or(Errno::ENOENT)?;
+        let id = pool.lease(piece)?;
+        self.pending.pieces.pop_front();
+        Ok(Some((id, piece)))
+    }
+
+    /// The pool of what has arrived.
+    pub(crate) fn pending_pool(&mut self) -> Option<Arc<Shared>> {
+        self.pools.get(self.pending.group).map(|pool| pool.shared.clone())
+    }
+
+    /// The callback has returned: what it has not leased goes back.
+    #[inline(always)]
+    pub(crate) fn close_arrival(&mut self) {
+        if !self.pending.is_empty() {
+            self.give_pending_back();
+        }
+    }
+
+    #[inline(never)]
+    fn give_pending_back(&mut self) {
+        let Some(pool) = self.pools.get(self.pending.group) else { return };
+        pool.drop_pieces(self.pending.control_at, &mut self.pending.pieces);
+    }
+
+    // --- pauses ------------------------------------------------------------------------------
+
+    /// An operation found no buffer. False, and nothing is done: the refusal is its file's own.
+    pub(crate) fn pause_if_dry(&mut self, index: u32, group: u16) -> bool {
+        let Some(pool) = self.pools.get(group) else { return false };
+        // All that was used before is accounted for: had the ring been empty, nothing would be left
+        // but what was offered since.
+        if pool.free > pool.fresh {
+            return false;
+        }
+        pool.take_released();
+        // Also with buffers that have come back since: others may wait, and all would be refused
+        // but a few.
+        self.pause(index, group);
+        true
+    }
+
+    /// Arms an operation again, as soon as there is a buffer.
+    pub(crate) fn start_again(&mut self, index: u32, group: u16) {
+        if self.pools.has_free(group) {
+            self.start(index);
+        } else {
+            self.pause(index, group);
+        }
+    }
+
+    /// Keeps an operation until there are buffers.
+    pub(crate) fn pause(&mut self, index: u32, group: u16) {
+        let id = self.slots.id(index);
+        self.slots.at_mut(index).set_phase(phase::HELD);
+        self.local += 1;
+        let slots = &self.slots;
+        let Some(pool) = self.pools.get(group) else { return };
+        if pool.is_crowded() {
+            pool.paused.retain(|&id| slots.find(id).is_some());
+        }
+        pool.pauses += 1;
+        pool.paused.push_back(id);
+        if !self.pools.hungry.contains(&group) {
+            self.pools.hungry.push(group);
+        }
+        self.look_for_buffers(group);
+    }
+
+    /// Takes back what was released; if that is nothing, asks to be told of the next release.
+    fn look_for_buffers(&mut self, group: u16) {
+        let Some(pool) = self.pools.get(group) else { return };
+        pool.take_released();
+        if pool.free == 0 && !pool.paused.is_empty() {
+            pool.shared.set_thirsty(true);
+            pool.take_released();
+        }
+    }
+
+    /// A thread has released a buffer of a thirsty pool.
+    pub(crate) fn refill(&mut self, group: u16) {
+        self.look_for_buffers(group);
+    }
+
+    /// Arms paused operations, as many as there are buffers.
+    pub(crate) fn feed_pools(&mut self) {
+        let mut position = 0;
+        while let Some(&group) = self.pools.hungry.get(position) {
+            self.look_for_buffers(group);
+            let most = self.pools.pools[usize::from(group)].free;
+            let mut armed = 0;
+            while armed < most
+                && let Some(id) = self.pools.pools[usize::from(group)].paused.pop_front()
+            {
+                let Some(index) = self.slots.find(id) else { continue };
+                if self.slots.at(index).phase() == phase::HELD {
+                    armed += 1;
+                    self.start(index);
+                }
+            }
+            if self.pools.pools[usize::from(group)].paused.is_empty() {
+                self.pools.pools[usize::from(group)].shared.set_thirsty(false);
+                self.pools.hungry.swap_remove(position);
+            } else {
+                position += 1;
+            }
+        }
+    }
+}
