@@ -1577,8 +1577,8 @@ aio_op_id aio_submit_connect(aio_ctx *ctx, int fd, const struct sockaddr *addr, 
  * Context thread.
  * Errors: -EINVAL, `buf` is NULL; those of send(2).
  * Kernel: 5.6.
- * Surprise: on a unix datagram socket one that had to wait for the peer's queue ends with 0, and an
- * empty message is delivered (rings of 6.18): use MSG_DONTWAIT, or aio_submit_write.
+ * Surprise: on a unix datagram socket one that had to wait for the peer's queue ends with 0, and
+ * an empty message is delivered (rings of 6.18): use MSG_DONTWAIT, or aio_submit_write.
  */
 aio_op_id aio_submit_send(aio_ctx *ctx, int fd, const void *buf, size_t len, int flags,
         const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -1893,11 +1893,11 @@ aio_op_id aio_submit_recv_pooled(aio_ctx *ctx, int fd, aio_buffer_pool *pool, in
         const aio_submit_options *options, aio_callback callback, void *user_data);
 
 /*
- * Receives messages whenever they come, each into a buffer of the pool; aio_message_parse takes one
- * apart. The result counts all that is in the buffer; at the end of a stream it is 0.
+ * Receives messages whenever they come, each into a buffer of the pool; aio_message_parse takes
+ * one apart. The result counts all that is in the buffer; at the end of a stream it is 0.
  *
- * `msg`: only msg_namelen and msg_controllen are read, during the call: how much room a buffer gives
- * to the name and to control data. At most 128 bytes and 64 KiB.
+ * `msg`: only msg_namelen and msg_controllen are read, during the call: how much room a buffer
+ * gives to the name and to control data. At most 128 bytes and 64 KiB.
  * Context thread.
  * Errors: as for aio_submit_recv_multishot, but MSG_TRUNC is allowed; -EINVAL, the pool is to be
  * AIO_BUFFER_POOL_INCREMENTAL; -EFAULT, its buffers are too small for what comes before the
@@ -1909,8 +1909,8 @@ aio_op_id aio_submit_recvmsg_multishot(aio_ctx *ctx, int fd, aio_buffer_pool *po
         aio_callback callback, void *user_data);
 
 /*
- * Reads whenever there is data, each time into a buffer of the pool: of a pipe, a terminal, an event
- * counter, anything that can be polled. The last result is 0 at the end, or an error.
+ * Reads whenever there is data, each time into a buffer of the pool: of a pipe, a terminal, an
+ * event counter, anything that can be polled. The last result is 0 at the end, or an error.
  *
  * Context thread.
  * Errors: -EBADFD, a file that cannot be polled, such as a regular one; else as for
@@ -1926,7 +1926,8 @@ aio_op_id aio_submit_read_multishot(aio_ctx *ctx, int fd, aio_buffer_pool *pool,
  * `lease`: its buffer. `msg`: the room for name and control data, as at the submit. `out`: set its
  * `size`.
  * Any thread.
- * Errors: -EINVAL, a pointer is NULL, a `size` too small, or the buffer too short for such a message.
+ * Errors: -EINVAL, a pointer is NULL, a `size` too small, or the buffer too short for such a
+ * message.
  */
 int32_t aio_message_parse(const aio_buffer_lease *lease, const struct msghdr *msg,
         aio_message_view *out);

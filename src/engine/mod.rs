@@ -20,6 +20,7 @@
 mod arena;
 pub(crate) mod backend;
 mod barrier;
+pub(crate) mod buffer_pool;
 pub(crate) mod buffers;
 mod cancel;
 mod chain;

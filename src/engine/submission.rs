@@ -353,8 +353,8 @@ impl Engine {
         slot.state |= state::COLD;
     }
 
-    /// Whether `start` can make the entry anew, so that it need not be kept: an idle connection then
-    /// costs a slot and no more.
+    /// Whether `start` can make the entry anew, so that it need not be kept: an idle connection
+    /// then costs a slot and no more.
     fn is_rebuildable(&self, prepared: &Prepared, route: &Route) -> bool {
         prepared.pool != 0
             && matches!(route, Route::Backend)

@@ -4,7 +4,7 @@
 //! completions starves neither timers nor posted functions.
 
 use crate::engine::backend::Handed;
-use crate::engine::buffers::Arrival;
+use crate::engine::buffer_pool::Arrival;
 use crate::engine::completion::{Brings, Current, Delivery, Plain, REAP, Record};
 use crate::engine::handle::Handle;
 use crate::engine::mailbox::{Mailbox, Message};

@@ -546,8 +546,8 @@ pub(crate) struct RecvMsg<'a> {
 }
 
 impl RecvMsg<'_> {
-    /// With MSG_WAITALL a ring writes the name once per piece, and takes the length of the first for
-    /// the room that there is (Linux 6.18): the name goes to the copy, which has room for any.
+    /// With MSG_WAITALL a ring writes the name once per piece, and takes the length of the first
+    /// for the room that there is (Linux 6.18): the name goes to the copy, with room for any.
     fn name_room(&self) -> usize {
         let many = self.flags & flags::MSG_WAITALL != 0 && !self.message.name.is_null();
         if many { NAME_MAX } else { 0 }

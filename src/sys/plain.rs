@@ -131,9 +131,9 @@ pub(crate) fn transfer_one<const WRITE: bool>(
 }
 
 /// A transfer of a pipe that does not sleep, of `len` bytes at `addr`, or of as many vectors; for
-/// pipes that do not understand RWF_NOWAIT: all before Linux 6.4, and those that splice(2) has used.
-/// It goes through a description of its own, so that the caller's stays as it is. None: no pipe, or
-/// none that can be opened.
+/// pipes that do not understand RWF_NOWAIT: all before Linux 6.4, and those that splice(2) has
+/// used. It goes through a description of its own, so that the caller's stays as it is. None: no
+/// pipe, or none that can be opened.
 #[cold]
 pub(crate) fn transfer_on_pipe<const WRITE: bool>(
     fd: i32, addr: u64, len: u32, vectors: Option<u32>,
@@ -612,9 +612,9 @@ pub(crate) fn transfer_rest<const WRITE: bool>(
     transfer::<WRITE>(fd, rest.as_ptr() as u64, rest.len() as u32, offset, flags)
 }
 
-/// Carries on with the buffers of a message behind the first `done` bytes. A send's name and control
-/// data belonged to the first call; a receive's flags, and whether there is a name, are those of the
-/// last one. (The name itself is the same for all pieces of a stream.)
+/// Carries on with the buffers of a message behind the first `done` bytes. A send's name and
+/// control data belonged to the first call; a receive's flags, and whether there is a name, are
+/// those of the last one. (The name itself is the same for all pieces of a stream.)
 pub(crate) fn message_rest<const WRITE: bool>(fd: i32, header: u64, done: u64, flags: i32) -> i32 {
     let whole = header_at(header);
     let mut vectors =

@@ -509,7 +509,7 @@ static void attempt_ends_of_slot(const struct row *row) {
 
 static void needs_a_ring_that_takes_attributes_of_slots(void) {
     aio_ctx *ctx = make_ctx();
-    needs_ring_of(ctx, 6, 12);
+    needs_ring_of(ctx, 6, 13);
     end_ctx(ctx);
 }
 
