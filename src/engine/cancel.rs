@@ -97,13 +97,14 @@ impl Engine {
         Ok(())
     }
 
-    /// Asks one operation to end. An error, and nothing is done, if it was asked before or has its
-    /// last completion waiting.
+    /// Asks one operation to end. An error, and nothing is done, if it was asked before, has its
+    /// last completion waiting, or waits for no more than a notification.
     pub(crate) fn request_end(&mut self, index: u32, why: Why) -> Result<(), Errno> {
         let slot = self.slots.at_mut(index);
         // A close that was detached goes on: nobody else would close the descriptor.
         let is_left_alone = slot.has(state::DISCARD) && slot.has(traits::CLOSES);
-        if is_left_alone || slot.has(state::ENDED) || slot.phase() == phase::READY {
+        let has_result = matches!(slot.phase(), phase::READY | phase::NOTIFY);
+        if is_left_alone || slot.has(state::ENDED) || has_result {
             return Err(Errno::EALREADY);
         }
         slot.state |= match why {
@@ -256,13 +257,14 @@ impl Engine {
     fn note_stashed(&mut self, cqe: &Cqe) {
         if let Some(index) = self.slots.find(cqe.user_data)
             && self.slots.at(index).has(state::CHAINED)
-            && cqe.flags & cqe_flags::MORE == 0
+            && (cqe.flags & cqe_flags::MORE == 0 || self.notifies(index))
         {
             self.member_ended(index);
         }
     }
 
-    fn take_to_stash(&mut self, id: u64) {
+    /// Takes what is in the queue; completions of `id` and the engine's own are dealt with at once.
+    pub(crate) fn take_to_stash(&mut self, id: u64) {
         // What the turn was offered goes to the stash with the rest.
         self.backend.offer(0);
         while self.backend.ready() > 0 {

@@ -5,6 +5,7 @@
 use crate::engine::Engine;
 use crate::engine::cancel::{INTERNAL, WAKE};
 use crate::engine::descriptors::Left;
+use crate::engine::registered::{self, RELEASE};
 use crate::engine::slots::{Slot, index_of, phase, state};
 use crate::op::{self, traits};
 use crate::sys::descriptor;
@@ -142,6 +143,8 @@ impl Engine {
             if cqe.flags & MORE == 0 && !self.destroying {
                 self.watch_wake();
             }
+        } else if let Some(key) = registered::key_of(cqe.user_data) {
+            self.released(key);
         } else if cqe.user_data & INTERNAL != 0 {
             self.cancel_answered(cqe.user_data & !INTERNAL, cqe.result);
         }
@@ -155,6 +158,9 @@ impl Engine {
     }
 
     fn complete_carefully(&mut self, index: u32, cqe: Cqe) -> Option<Delivery> {
+        if cqe.flags & (MORE | cqe_flags::NOTIFY) != 0 && self.notifies(index) {
+            return self.complete_zero_copy(index, cqe);
+        }
         let slot = self.slots.at(index);
         let mut flags = cqe.flags & cqe_flags::PUBLIC;
         // The kernel ends a multishot without an error when it had to leave the fast path: to the
@@ -186,7 +192,7 @@ impl Engine {
     }
 
     /// What a last result is called, given who asked for the end: contract, line 17.
-    fn spell(&self, index: u32, result: i32) -> (i32, u32) {
+    pub(crate) fn spell(&self, index: u32, result: i32) -> (i32, u32) {
         let interrupted = Errno::is_interruption(result);
         if !interrupted && result != Errno::ECANCELED.status() {
             return (result, 0);
@@ -212,13 +218,17 @@ impl Engine {
         if slot.has(traits::OUTPUTS) && result >= 0 {
             self.write_outputs(index);
         }
-        if self.slots.at(index).has(state::SIGPIPE) && result == Errno::EPIPE.status() {
-            // The ring's sends never raise it: the option asks for what send(2) does.
-            thread::raise_sigpipe();
-        }
+        self.raise_sigpipe(index, result);
         let delivery = self.tell(index, result, flags, extra);
         self.free(index);
         delivery
+    }
+
+    /// The ring's sends never raise it: the option asks for what send(2) does.
+    pub(crate) fn raise_sigpipe(&self, index: u32, result: i32) {
+        if result == Errno::EPIPE.status() && self.slots.at(index).has(state::SIGPIPE) {
+            thread::raise_sigpipe();
+        }
     }
 
     /// Copies outputs from the engine's copy to the caller's.
@@ -305,7 +315,7 @@ impl Engine {
     }
 
     #[inline(never)]
-    fn unlist(&mut self, index: u32) {
+    pub(crate) fn unlist(&mut self, index: u32) {
         let fd = self.slots.at(index).fd;
         let left = self.descriptors.unlink(&mut self.slots, &mut self.cold, index);
         self.note_left(left, fd);
@@ -339,6 +349,9 @@ impl Engine {
 
     /// Ends an operation with a completion from the ready queue.
     pub(crate) fn end_locally(&mut self, ready: Ready) -> Option<Delivery> {
+        if ready.index == RELEASE {
+            return self.end_release(ready);
+        }
         self.local -= 1;
         self.end(ready.index, ready.result, ready.flags, 0)
     }

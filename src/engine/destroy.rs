@@ -28,7 +28,7 @@ pub(crate) fn destroy(handle: &Handle) -> Result<(), Refusal> {
     let mut failures = 0;
     loop {
         let engine = borrow(handle);
-        if engine.slots.live() == 0 && engine.inbox.is_empty() {
+        if engine.slots.live() == 0 && engine.inbox.is_empty() && !engine.registered.is_expected() {
             break;
         }
         let spent_ns = clock::now_ns() - started_ns;
@@ -72,7 +72,7 @@ pub(crate) fn destroy_orphan(handle: &Handle) {
     loop {
         let engine = borrow(handle);
         engine.end_orphaned();
-        if engine.slots.live() == 0 && engine.inbox.is_empty() {
+        if engine.slots.live() == 0 && engine.inbox.is_empty() && !engine.registered.is_expected() {
             break;
         }
         deliver_local(handle);
@@ -87,6 +87,7 @@ impl Engine {
         self.destroying = true;
         self.running = true;
         self.fail_open_chain();
+        self.give_up_buffers();
         for index in 0..self.slots.end() {
             if self.slots.at(index).phase() != phase::FREE {
                 let _ = self.request_end(index, Why::Aborted);
@@ -110,8 +111,13 @@ impl Engine {
         if !self.stash.is_empty() {
             return;
         }
+        self.give_up_releases();
         for index in 0..self.slots.end() {
             let slot = self.slots.at_mut(index);
+            if slot.phase() == phase::NOTIFY {
+                self.give_up_notification(index);
+                continue;
+            }
             if !matches!(slot.phase(), phase::FREE | phase::READY) {
                 slot.state |= crate::engine::slots::state::ABORTED;
                 if slot.phase() == phase::HELD || slot.phase() == phase::WHEEL {

@@ -31,12 +31,14 @@ pub(crate) mod handle;
 pub(crate) mod mailbox;
 mod pages;
 mod pool;
+pub(crate) mod registered;
 mod slots;
 mod stats;
 mod submission;
 mod timer;
 mod turn;
 mod wheel;
+mod zero_copy;
 
 use crate::sys::clock;
 use crate::sys::descriptor::EventFd;
@@ -50,6 +52,7 @@ use cold::ColdTable;
 use completion::{Current, Ready, Record};
 use descriptors::Descriptors;
 use mailbox::Batch;
+use registered::Registered;
 use slots::Slots;
 use std::collections::{HashMap, VecDeque};
 use std::ffi::c_void;
@@ -163,6 +166,7 @@ pub(crate) struct Engine {
     /// Posted functions taken from the mailbox and not yet run.
     inbox: Batch,
     arena: Arena,
+    registered: Registered,
     chains: Chains,
     barriers: Barriers,
     /// The close that waits, by descriptor number.
@@ -229,6 +233,7 @@ impl Engine {
             records_max: or(options.reap_backlog_max, REAP_BACKLOG_DEFAULT) as usize,
             inbox: Batch::EMPTY,
             arena: Arena::default(),
+            registered: Registered::default(),
             chains: Chains::default(),
             barriers: Barriers::default(),
             closes: HashMap::new(),

@@ -26,6 +26,8 @@ pub(crate) struct SubmitOptions {
     pub timeout_ns: u64,
     pub group: u64,
     pub ioprio: u16,
+    /// Registered buffer plus one.
+    pub buf_index: u32,
     pub correlation: u64,
 }
 
@@ -513,7 +515,15 @@ fn apply_options(prepared: &mut Prepared, options: &SubmitOptions) -> Result<(),
     // Success would bring a descriptor that nobody is told of.
     let brings = traits & traits::GIVES_DESCRIPTOR != 0
         || prepared.outputs.is_some_and(|outputs| outputs.are_descriptors());
+    // And nobody would be told when the memory of a zero-copy send is free.
+    let brings = brings || traits & traits::NOTIFIES != 0;
     let quiet_misused = has(submit_flags::QUIET) && brings;
+    if let Some(index) = options.buf_index.checked_sub(1) {
+        if traits & traits::NOTIFIES == 0 {
+            return Err(Errno::EINVAL);
+        }
+        op::zero_copy::use_buffer(sqe, op::registered::number(index));
+    }
     let idle_misused = has(submit_flags::TIMEOUT_IDLE)
         && (traits & traits::MULTISHOT == 0 || options.timeout_ns == 0);
     let links_both = options.flags & submit_flags::LINKS == submit_flags::LINKS;

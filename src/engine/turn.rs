@@ -9,6 +9,7 @@ use crate::engine::handle::Handle;
 use crate::engine::mailbox::{Mailbox, Message};
 use crate::engine::{Engine, Refusal};
 use crate::sys::clock;
+use crate::sys::entry::cqe_flags;
 use crate::sys::ring::Wait;
 use std::ffi::c_void;
 
@@ -52,7 +53,8 @@ impl Drop for NoUnwind {
 impl Engine {
     /// Nothing is in flight, posted or waiting to be delivered.
     pub(crate) fn is_idle(&self, mailbox: &Mailbox) -> bool {
-        self.slots.live() == 0 && self.inbox.is_empty() && !mailbox.has_mail()
+        let in_flight = self.slots.live() != 0 || self.registered.is_expected();
+        !in_flight && self.inbox.is_empty() && !mailbox.has_mail()
     }
 
     /// A callback has asked for destruction, or the engine has failed in one.
@@ -157,7 +159,10 @@ impl Engine {
     #[inline(always)]
     fn may_sleep(&self, mailbox: &Mailbox, wait: Wait) -> bool {
         mailbox.prepare_sleep(false)
-            && (self.slots.live() != 0 || wait != Wait::Forever || mailbox.is_held())
+            && (self.slots.live() != 0
+                || wait != Wait::Forever
+                || mailbox.is_held()
+                || self.registered.is_expected())
     }
 
     /// The turn of a context that has more to look after than its backend.
@@ -313,7 +318,9 @@ impl Engine {
             return self.deliver_record(delivery);
         }
         let Delivery { callback, user_data, id, result, flags, .. } = delivery;
-        self.current = Current { id, result };
+        // A notification's result counts no bytes.
+        let moved = if flags & cqe_flags::NOTIFY != 0 { 0 } else { result };
+        self.current = Current { id, result: moved };
         Call::Callback(Plain { callback, user_data, result, flags })
     }
 
@@ -322,7 +329,11 @@ impl Engine {
     fn deliver_record(&mut self, delivery: Delivery) -> Call {
         let Delivery { user_data, id, result, flags, brings, .. } = delivery;
         let is_wide = self.granted().cqe_size == 32;
-        let extra = if is_wide { delivery.extra } else { result.max(0) as u64 };
+        let extra = match flags & cqe_flags::NOTIFY {
+            _ if is_wide => delivery.extra,
+            0 => result.max(0) as u64,
+            _ => 0,
+        };
         self.records.push_back(Record { user_data, id, result, flags, extra, brings });
         if self.is_clogged() {
             self.budget.stash = 0;

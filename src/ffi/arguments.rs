@@ -73,7 +73,6 @@ pub(super) unsafe fn submit_options(
     let options = unsafe { sized(options) }?;
     let unknown = options.flags & !crate::engine::submit_flags::ALL != 0
         || options.file_slot != 0
-        || options.buf_index != 0
         || options.reserved0 != 0
         || options.reserved != [0; 2];
     if unknown {
@@ -84,6 +83,7 @@ pub(super) unsafe fn submit_options(
         timeout_ns: options.timeout_ns,
         group: options.group,
         ioprio: u16::try_from(options.ioprio).map_err(|_| Errno::EINVAL)?,
+        buf_index: options.buf_index,
         correlation: options.correlation,
     })
 }

@@ -23,6 +23,8 @@ pub mod space;
 pub mod path;
 pub mod net;
 pub mod options;
+pub mod zero_copy;
+pub mod registered;
 
 use crate::engine::Refusal;
 use crate::engine::handle::Handle;

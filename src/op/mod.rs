@@ -10,7 +10,9 @@ pub(crate) mod net;
 pub(crate) mod options;
 pub(crate) mod path;
 pub(crate) mod poll;
+pub(crate) mod registered;
 pub(crate) mod space;
+pub(crate) mod zero_copy;
 
 use crate::sys::entry::{Opcode, Sqe};
 use crate::sys::errno::Errno;
@@ -35,6 +37,8 @@ pub(crate) mod traits {
     pub(crate) const REARMS: u32 = 1 << 14;
     /// Sends to a peer that may be gone. Of interest at submit alone, so not kept.
     pub(crate) const SENDS: u32 = 1;
+    /// Ends with a notification after its result. Not kept either: the opcode tells.
+    pub(crate) const NOTIFIES: u32 = 2;
     /// Those that make a completion more than a callback and a result.
     pub(crate) const SPECIAL: u32 = MULTISHOT | OUTPUTS;
     /// What a slot keeps.
@@ -244,6 +248,12 @@ static FALLBACKS: [Option<Fallback>; NAMES.len()] = {
         net::SendMsg,
         net::RecvMsg,
         net::Shutdown,
+        zero_copy::SendZc,
+        zero_copy::SendMsgZc,
+        registered::Fixed<false>,
+        registered::Fixed<true>,
+        registered::VectoredFixed<false>,
+        registered::VectoredFixed<true>,
     );
     table
 };
@@ -258,6 +268,7 @@ pub(crate) fn check_plain(sqe: &Sqe) -> Result<(), Errno> {
     const CLOSE: u8 = Opcode::IORING_OP_CLOSE as u8;
     const PIPE: u8 = Opcode::IORING_OP_PIPE as u8;
     const SEND: u8 = Opcode::IORING_OP_SEND as u8;
+    const SEND_ZC: u8 = Opcode::IORING_OP_SEND_ZC as u8;
     const FSYNC: u8 = Opcode::IORING_OP_FSYNC as u8;
     const SPLICE: u8 = Opcode::IORING_OP_SPLICE as u8;
     const TEE: u8 = Opcode::IORING_OP_TEE as u8;
@@ -271,8 +282,9 @@ pub(crate) fn check_plain(sqe: &Sqe) -> Result<(), Errno> {
         OPENAT | OPENAT2 | SOCKET | ACCEPT | CLOSE | PIPE if sqe.splice_fd_in != 0 => {
             Err(Errno::ENXIO)
         }
-        SEND if sqe.off != 0 || sqe.splice_fd_in != 0 => Err(Errno::EOPNOTSUPP),
-        _ if sqe.buf_index != 0 || sqe.personality != 0 => Err(Errno::EINVAL),
+        SEND | SEND_ZC if sqe.off != 0 || sqe.splice_fd_in != 0 => Err(Errno::EOPNOTSUPP),
+        _ if sqe.personality != 0 => Err(Errno::EINVAL),
+        _ if sqe.buf_index != 0 && !registered::names_buffer(sqe) => Err(Errno::EINVAL),
         _ => Ok(()),
     }
 }
@@ -284,6 +296,8 @@ pub(crate) fn side(opcode: u8) -> u32 {
         | 1 << Opcode::IORING_OP_WRITEV as u8
         | 1 << Opcode::IORING_OP_SEND as u8
         | 1 << Opcode::IORING_OP_SENDMSG as u8
+        | 1 << Opcode::IORING_OP_SEND_ZC as u8
+        | 1 << Opcode::IORING_OP_SENDMSG_ZC as u8
         | 1 << Opcode::IORING_OP_CONNECT as u8;
     if opcode < 64 && OUT >> opcode & 1 != 0 { events::OUT } else { events::IN }
 }
@@ -340,14 +354,16 @@ pub(crate) fn may_wait(sqe: &Sqe) -> bool {
     const RECV: u8 = Opcode::IORING_OP_RECV as u8;
     const SENDMSG: u8 = Opcode::IORING_OP_SENDMSG as u8;
     const RECVMSG: u8 = Opcode::IORING_OP_RECVMSG as u8;
+    const SEND_ZC: u8 = Opcode::IORING_OP_SEND_ZC as u8;
+    const SENDMSG_ZC: u8 = Opcode::IORING_OP_SENDMSG_ZC as u8;
     const ACCEPT: u8 = Opcode::IORING_OP_ACCEPT as u8;
     let usual = match sqe.opcode {
         READV | WRITEV => return false,
-        READ | WRITE | RECV | SEND if sqe.len == 0 => return false,
+        READ | WRITE | RECV | SEND | SEND_ZC if sqe.len == 0 => return false,
         // Streams have no offsets, and some say so.
         READ | WRITE if sqe.off != 0 && sqe.off != plain::CURRENT => return false,
         READ | WRITE => 0,
-        SEND | SENDMSG => flags::MSG_NOSIGNAL | flags::MSG_WAITALL,
+        SEND | SENDMSG | SEND_ZC | SENDMSG_ZC => flags::MSG_NOSIGNAL | flags::MSG_WAITALL,
         RECV | RECVMSG => flags::MSG_CMSG_CLOEXEC | flags::MSG_WAITALL | flags::MSG_PEEK,
         // The socket may not be one that listens.
         ACCEPT => return false,

@@ -69,6 +69,7 @@ pub(crate) mod sqe_flags {
 /// Bits of a completion's flags that the engine interprets.
 pub(crate) mod cqe_flags {
     pub(crate) const MORE: u32 = super::abi::IORING_CQE_F_MORE;
+    pub(crate) const NOTIFY: u32 = super::abi::IORING_CQE_F_NOTIF;
     /// The bits that are passed on: BUFFER, MORE, SOCK_NONEMPTY, NOTIFICATION, BUFFER_MORE.
     pub(crate) const PUBLIC: u32 = 0x1f;
 }

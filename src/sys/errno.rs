@@ -42,6 +42,7 @@ errnos!(
     EBADFD,
     EACCES,
     ENXIO,
+    EFAULT,
 );
 
 impl Errno {

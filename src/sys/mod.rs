@@ -14,6 +14,7 @@ pub(crate) mod message;
 pub(crate) mod plain;
 pub(crate) mod poller;
 pub(crate) mod queues;
+pub(crate) mod registered;
 pub(crate) mod ring;
 pub(crate) mod signal;
 pub(crate) mod thread;

@@ -163,9 +163,13 @@ impl Ring {
         Ok(bits)
     }
 
-    fn register(&mut self, opcode: u32, arg: usize, count: u32) -> Result<i32, Errno> {
-        // SAFETY: every caller above passes an argument that fits its opcode and lives on its
-        // frame.
+    pub(super) fn descriptor(&self) -> i32 {
+        self.fd.as_raw_fd()
+    }
+
+    pub(super) fn register(&mut self, opcode: u32, arg: usize, count: u32) -> Result<i32, Errno> {
+        // SAFETY: every caller, here and in `registered.rs`, passes an argument that fits its
+        // opcode and lives on its frame.
         Errno::check(unsafe { (self.calls.register)(self.fd.as_raw_fd(), opcode, arg, count) })
     }
 

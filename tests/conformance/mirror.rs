@@ -40,6 +40,7 @@ pub const AIO_CQE_NOTIFY: u32 = 8;
 pub const AIO_CQE_BUFFER_MORE: u32 = 16;
 pub const AIO_CQE_DEADLINE: u32 = 65536;
 pub const AIO_CQE_ABORTED: u32 = 131072;
+pub const AIO_SEND_ZC_REPORT_USAGE: u32 = 8;
 #[repr(C)]
 pub struct aio_ctx_options {
     pub size: u32,
@@ -66,6 +67,15 @@ pub struct aio_completion {
     pub lease: i64,
 }
 pub enum aio_ctx {}
+#[repr(C)]
+pub struct aio_buffers_options {
+    pub size: u32,
+    pub count: u32,
+    pub iov: *const iovec,
+    pub tags: *const u64,
+    pub on_release: Option<extern "C" fn(*mut c_void, i32, u32)>,
+    pub reserved: [u64; 4],
+}
 #[repr(C)]
 pub struct aio_info {
     pub size: u32,
@@ -184,6 +194,14 @@ extern "C" {
     pub fn aio_submit_fsetxattr(a0: *mut aio_ctx, a1: c_int, a2: *const c_char, a3: *const c_void, a4: usize, a5: c_int, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
     pub fn aio_submit_poll(a0: *mut aio_ctx, a1: c_int, a2: u32, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
     pub fn aio_submit_poll_multishot(a0: *mut aio_ctx, a1: c_int, a2: u32, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
+    pub fn aio_buffers_register(a0: *mut aio_ctx, a1: *const aio_buffers_options) -> i32;
+    pub fn aio_buffers_update(a0: *mut aio_ctx, a1: u32, a2: *const iovec, a3: *const u64, a4: u32) -> i32;
+    pub fn aio_buffers_unregister(a0: *mut aio_ctx) -> i32;
+    pub fn aio_buffers_clone(a0: *mut aio_ctx, a1: *mut aio_ctx) -> i32;
+    pub fn aio_submit_read_fixed(a0: *mut aio_ctx, a1: c_int, a2: *mut c_void, a3: usize, a4: u64, a5: u32, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_write_fixed(a0: *mut aio_ctx, a1: c_int, a2: *const c_void, a3: usize, a4: u64, a5: u32, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_readv_fixed(a0: *mut aio_ctx, a1: c_int, a2: *const iovec, a3: c_int, a4: u64, a5: c_int, a6: u32, a7: *const aio_submit_options, a8: Option<extern "C" fn(*mut c_void, i32, u32)>, a9: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_writev_fixed(a0: *mut aio_ctx, a1: c_int, a2: *const iovec, a3: c_int, a4: u64, a5: c_int, a6: u32, a7: *const aio_submit_options, a8: Option<extern "C" fn(*mut c_void, i32, u32)>, a9: *mut c_void) -> aio_op_id;
     pub fn aio_submit_ftruncate(a0: *mut aio_ctx, a1: c_int, a2: u64, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
     pub fn aio_submit_fallocate(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: u64, a4: u64, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_sync_file_range(a0: *mut aio_ctx, a1: c_int, a2: u64, a3: u64, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
@@ -202,4 +220,6 @@ extern "C" {
     pub fn aio_submit_timer(a0: *mut aio_ctx, a1: u64, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
     pub fn aio_submit_timer_at(a0: *mut aio_ctx, a1: u64, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
     pub fn aio_submit_interval(a0: *mut aio_ctx, a1: u64, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_send_zc(a0: *mut aio_ctx, a1: c_int, a2: *const c_void, a3: usize, a4: c_int, a5: u32, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_sendmsg_zc(a0: *mut aio_ctx, a1: c_int, a2: *const msghdr, a3: c_int, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
 }

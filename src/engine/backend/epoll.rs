@@ -5,17 +5,19 @@
 //! Nothing is completed inside a submit: completions are queued for the next turn, like a ring's.
 
 mod carry;
+mod registered;
 mod waiters;
 mod watches;
 
 use crate::engine::backend::Driver;
 use crate::engine::backend::epoll::carry::Next;
+use crate::engine::backend::epoll::registered::Buffers;
 use crate::engine::backend::epoll::waiters::Place;
 use crate::engine::backend::epoll::watches::{Changed, Watches};
 use crate::engine::pool::{Cancel, Ended, Pool};
-use crate::op;
+use crate::op::{self, zero_copy};
 use crate::sys::clock;
-use crate::sys::entry::{Cqe, Opcode, Sqe, sqe_flags};
+use crate::sys::entry::{Cqe, Opcode, Sqe, cqe_flags, sqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::poller::{BATCH, Event, Limit, events};
 use crate::sys::queues::{Queues, Shifts};
@@ -39,6 +41,7 @@ const LINKS: u8 = sqe_flags::IO_LINK | sqe_flags::IO_HARDLINK;
 pub(super) struct Epoll {
     watches: Watches,
     pool: Pool,
+    buffers: Buffers,
     /// Completions that found no place in the queue.
     overflow: VecDeque<Cqe>,
     /// Members of chains whose turn has come, and operations that must be tried anew.
@@ -80,6 +83,7 @@ impl Epoll {
         let epoll = Epoll {
             watches,
             pool,
+            buffers: Buffers::default(),
             overflow: VecDeque::new(),
             due: VecDeque::new(),
             again: VecDeque::new(),
@@ -242,7 +246,11 @@ impl Epoll {
 
     #[inline(always)]
     fn post(&mut self, queues: &mut Queues, id: u64, result: i32, flags: u32) {
-        let cqe = Cqe { user_data: id, result, flags, extra: 0 };
+        self.queue(queues, Cqe { user_data: id, result, flags, extra: 0 });
+    }
+
+    #[inline(always)]
+    fn queue(&mut self, queues: &mut Queues, cqe: Cqe) {
         if !self.overflow.is_empty() || !queues.complete(cqe) {
             self.keep(queues, cqe);
         }
@@ -273,10 +281,22 @@ impl Epoll {
         if result >= 0 && makes_descriptor(entry.opcode) {
             self.watches.forget(result, false);
         }
-        self.post(queues, entry.user_data, result, 0);
+        self.report(queues, entry, result);
         if follower != 0 {
             self.go_on_with_chain(queues, entry, result, follower - 1);
         }
+    }
+
+    /// The completions of an operation's end: a send that shall notify does so at once, because it
+    /// has copied.
+    #[inline(always)]
+    fn report(&mut self, queues: &mut Queues, entry: &Sqe, result: i32) {
+        if result < 0 || !zero_copy::notifies(entry.opcode) {
+            return self.post(queues, entry.user_data, result, 0);
+        }
+        self.post(queues, entry.user_data, result, cqe_flags::MORE);
+        let usage = zero_copy::copied_usage(entry);
+        self.post(queues, entry.user_data, usage, cqe_flags::NOTIFY);
     }
 
     /// A waiting operation, in no list, has ended.
@@ -285,8 +305,11 @@ impl Epoll {
         waiter.place = Place::Nowhere;
         let interrupted = Errno::is_interruption(result);
         let result = if interrupted { Errno::ECANCELED.status() } else { result };
-        let (entry, follower) = (waiter.entry, waiter.follower);
+        let (entry, follower, buffer) = (waiter.entry, waiter.follower, waiter.buffer);
         self.end(queues, &entry, result, follower);
+        if buffer != 0 {
+            self.let_buffer_go(queues, buffer);
+        }
     }
 
     // --- chains ------------------------------------------------------------------------------
@@ -370,7 +393,13 @@ impl Epoll {
     #[cold]
     fn start_due(&mut self, queues: &mut Queues, key: u32) {
         let mut entry = self.watches.waiters.at(key).entry;
-        let next = self.try_now(queues, &mut entry);
+        let next = match self.look_buffer_up(&mut entry) {
+            Ok(buffer) => {
+                self.hold_buffer(key, buffer);
+                self.try_now(queues, &mut entry)
+            }
+            Err(errno) => Next::End(errno.status()),
+        };
         self.watches.waiters.at(key).entry = entry;
         match next {
             Next::End(result) => self.finish(queues, key, result),

@@ -11,6 +11,7 @@ use crate::engine::Choice;
 use crate::sys::entry::{Cqe, Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::queues::Queues;
+use crate::sys::registered::Area;
 use crate::sys::ring::{Config, Wait};
 use epoll::Epoll;
 use std::collections::VecDeque;
@@ -319,6 +320,55 @@ impl Backend {
         match &mut self.driver {
             Driver::Uring(uring) => uring.register_event_fd(event_fd).map(|()| event_fd),
             Driver::Epoll(epoll) => epoll.register_event_fd(event_fd),
+        }
+    }
+
+    /// Makes a table of registered buffers. A tag other than 0 is the user_data of the completion
+    /// by which the backend says that nothing uses a buffer that has left the table.
+    pub(crate) fn register_areas(&mut self, areas: &[Area], tags: &[u64]) -> Result<(), Errno> {
+        match &mut self.driver {
+            Driver::Uring(uring) => uring.ring.register_areas(areas, tags),
+            Driver::Epoll(epoll) => epoll.register_areas(areas, tags),
+        }
+    }
+
+    /// Replaces buffers from `first` on; returns how many.
+    pub(crate) fn update_areas(
+        &mut self, first: u32, areas: &[Area], tags: &[u64],
+    ) -> Result<u32, Errno> {
+        match &mut self.driver {
+            Driver::Uring(uring) => uring.ring.update_areas(first, areas, tags),
+            Driver::Epoll(epoll) => epoll.update_areas(&mut self.queues, first, areas, tags),
+        }
+    }
+
+    pub(crate) fn unregister_areas(&mut self) -> Result<(), Errno> {
+        match &mut self.driver {
+            Driver::Uring(uring) => uring.ring.unregister_areas(),
+            Driver::Epoll(epoll) => {
+                epoll.unregister_areas(&mut self.queues);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether that does not wait for the operations that use them.
+    pub(crate) fn gives_up_areas_at_once(&self) -> bool {
+        match &self.driver {
+            Driver::Uring(uring) => uring.gives_up_areas_at_once(),
+            Driver::Epoll(_) => true,
+        }
+    }
+
+    /// Shares the registered buffers of another backend of this thread.
+    pub(crate) fn clone_areas(&mut self, source: &Backend) -> Result<(), Errno> {
+        match (&mut self.driver, &source.driver) {
+            (Driver::Uring(uring), Driver::Uring(source)) => uring.clone_areas(source),
+            (Driver::Epoll(epoll), Driver::Epoll(source)) => {
+                epoll.clone_areas(source);
+                Ok(())
+            }
+            _ => Err(Errno::EOPNOTSUPP),
         }
     }
 

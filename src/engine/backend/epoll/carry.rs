@@ -80,10 +80,15 @@ impl Epoll {
 
     #[inline(never)]
     pub(super) fn start(&mut self, queues: &mut Queues, entry: &mut Sqe) {
+        let buffer = match self.look_buffer_up(entry) {
+            Ok(buffer) => buffer,
+            Err(errno) => return self.end(queues, entry, errno.status(), 0),
+        };
         match self.try_now(queues, entry) {
             Next::End(result) => self.end(queues, entry, result, 0),
             next => {
                 let key = self.watches.waiters.add(entry, Place::Due);
+                self.hold_buffer(key, buffer);
                 self.put_off(queues, key, next);
             }
         }

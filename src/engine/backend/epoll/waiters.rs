@@ -65,6 +65,8 @@ pub(super) struct Waiter {
     pub checks: u32,
     /// The next of its chain, as key plus one.
     pub follower: u32,
+    /// The registered buffer that it uses, as key plus one.
+    pub buffer: u32,
     next: u32,
     prev: u32,
     pub place: Place,
@@ -94,6 +96,7 @@ impl Waiters {
         waiter.entry = *entry;
         waiter.place = place;
         waiter.follower = 0;
+        waiter.buffer = 0;
         waiter.sleeps = false;
         key
     }
