@@ -1341,6 +1341,70 @@ aio_op_id aio_submit_socket_inq(aio_ctx *ctx, int fd, const aio_submit_options *
 aio_op_id aio_submit_socket_outq(aio_ctx *ctx, int fd, const aio_submit_options *options,
         aio_callback callback, void *user_data);
 
+/* ---- message --------------------------------------------------------------------------------- */
+
+/*
+ * Appends to control data that a UDP message is to be cut into datagrams of `segment_size` bytes
+ * each, the last may be shorter (UDP_SEGMENT): one call sends many.
+ *
+ * `control`: `capacity` bytes, of any alignment, of which `*len` are used; `*len` grows, and is
+ * msg_controllen in the end. A message takes CMSG_SPACE(sizeof(uint16_t)) bytes.
+ * Any thread.
+ * Errors: -EINVAL, NULL, or `segment_size` is 0 or above 65,535; -ENOBUFS, no room.
+ * Kernel: 4.18. The result of the send is all bytes; a message has at most 128 datagrams (64
+ * before Linux 6.9), and 65,507 bytes.
+ */
+int32_t aio_control_put_segment_size(void *control, size_t capacity, size_t *len,
+        uint32_t segment_size);
+
+/*
+ * Appends descriptors that a message over a unix socket passes to its receiver (SCM_RIGHTS). They
+ * stay yours.
+ *
+ * `control`, `capacity`, `len`: as for aio_control_put_segment_size; CMSG_SPACE(count *
+ * sizeof(int)) bytes. `fds`: `count` of them, 1 to 253. One such call per message.
+ * Any thread.
+ * Errors: -EINVAL, NULL, or a bad `count`; -ENOBUFS, no room.
+ * Surprise: on a stream, descriptors without at least one byte of data are not sent.
+ */
+int32_t aio_control_put_descriptors(void *control, size_t capacity, size_t *len, const int *fds,
+        uint32_t count);
+
+/*
+ * Into datagrams of which size the data of a received message is to be cut: the socket has UDP_GRO
+ * set, and the kernel has put several into one message, the last may be shorter. The message is
+ * one datagram if there is no such size.
+ *
+ * `control`: msg_control, of `len` (msg_controllen) bytes as the receive left them.
+ * Any thread.
+ * Returns the size in bytes; -ENOENT, there is none; -EINVAL, `control` is NULL and `len` is not 0.
+ * Kernel: 5.0.
+ */
+int32_t aio_control_get_segment_size(const void *control, size_t len);
+
+/*
+ * When a message was received: the socket has SO_TIMESTAMPNS, SO_TIMESTAMP or SO_TIMESTAMPING set;
+ * the hardware's time where there is one.
+ *
+ * `control`, `len`: as for aio_control_get_segment_size. `time_ns_out`: nanoseconds since 1970.
+ * Any thread.
+ * Errors: -ENOENT, there is none; -EINVAL, NULL.
+ */
+int32_t aio_control_get_timestamp(const void *control, size_t len, uint64_t *time_ns_out);
+
+/*
+ * The descriptors that a message has passed; they are yours.
+ *
+ * `control`, `len`: as for aio_control_get_segment_size. `fds_out`: room for `capacity`; NULL with
+ * 0 asks for the number alone.
+ * Any thread.
+ * Returns how many there are, of which the first `capacity` are written; -EINVAL, NULL.
+ * Surprise: what does not fit is open all the same: ask again with more room, or close it there.
+ * If msg_flags has MSG_CTRUNC the kernel had no room for all, and has closed the others.
+ */
+int32_t aio_control_get_descriptors(const void *control, size_t len, int *fds_out,
+        uint32_t capacity);
+
 /* ---- zero_copy ------------------------------------------------------------------------------- */
 
 /*

@@ -23,6 +23,7 @@ pub mod space;
 pub mod path;
 pub mod net;
 pub mod options;
+pub mod message;
 pub mod zero_copy;
 pub mod registered;
 

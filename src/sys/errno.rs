@@ -43,6 +43,7 @@ errnos!(
     EACCES,
     ENXIO,
     EFAULT,
+    ENOBUFS,
 );
 
 impl Errno {

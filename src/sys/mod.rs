@@ -6,6 +6,7 @@
 pub(crate) mod atomic;
 pub(crate) mod calls;
 pub(crate) mod clock;
+pub(crate) mod control;
 pub(crate) mod descriptor;
 pub(crate) mod entry;
 pub(crate) mod errno;
