@@ -36,12 +36,13 @@
  *     operation.
  *
  *  6. Nothing leaks when nobody waits: a descriptor that arrives for an operation given up by
- *     aio_ctx_detach or aio_ctx_cancel_wait, also one passed by SCM_RIGHTS, is closed.
+ *     aio_ctx_detach or aio_ctx_cancel_wait, also one passed by SCM_RIGHTS, is closed; a slot of
+ *     the context's table that such an operation fills is emptied.
  *
  *  7. Close is close. aio_submit_close cancels what this context has in flight on the number, their
  *     last callbacks run (-ECANCELED), then it closes, and the peer of a socket sees the end. Other
  *     descriptors of the same socket (dup, fork, another context) keep it open: for that there is
- *     shutdown.
+ *     shutdown. With AIO_SUBMIT_FIXED_FILE the same holds for a slot of the context's table.
  *
  *  8. Backpressure is not an error. A full submission queue is flushed, a full completion queue is
  *     drained, what finds no place waits in order. Only max_ops makes a submit fail: -EAGAIN.
@@ -182,6 +183,8 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 #define AIO_EFORKED (-5008)
 /* The context was destroyed, or is being destroyed. */
 #define AIO_ECLOSED (-5009)
+/* A file or stream ended before the whole was transferred. */
+#define AIO_EEOF (-5010)
 
 /*
  * io_uring where it is allowed, else epoll; `AIO_RS_BACKEND` in the environment (uring, epoll)
@@ -197,6 +200,32 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 #define AIO_CTX_SQE128 1u
 /* 32-byte completion entries; the first extra word is `extra` of a record. Linux 5.19. */
 #define AIO_CTX_CQE32 2u
+/*
+ * A kernel thread takes submissions (SQPOLL): submitting costs no system call, and that thread a
+ * processor. Not where processors are shared; a context that waits is slower with it.
+ */
+#define AIO_CTX_SQPOLL 4u
+/*
+ * Completions are had by polling the device (IOPOLL): for direct reads and writes of devices with
+ * poll queues. Nothing but nop, read, write, readv, writev and their registered forms can be
+ * submitted (-EINVAL from the callback), what is no such transfer ends with -EOPNOTSUPP, nothing
+ * in flight can be cancelled, and waiting for it keeps the processor busy.
+ */
+#define AIO_CTX_IOPOLL 8u
+/* With AIO_CTX_IOPOLL: sleeps for half of the usual time before it polls. Linux 6.13. */
+#define AIO_CTX_HYBRID_IOPOLL 16u
+/*
+ * The argument of waits lies in memory that the kernel knows, so that a wait with a limit copies
+ * nothing in. For contexts with timers; no use to others. Linux 6.13.
+ */
+#define AIO_CTX_REGISTERED_WAIT 32u
+/*
+ * Waiting counts as idle time, not as I/O wait. Not for storage, where I/O wait keeps the
+ * processor's clock high. Linux 6.15.
+ */
+#define AIO_CTX_NO_IOWAIT 64u
+/* With napi_busy_poll_usec: the device's interrupts stay off while it is polled often enough. */
+#define AIO_CTX_NAPI_PREFER 128u
 
 #define AIO_LOG_ERROR 1 /* A log message's level: something failed. */
 #define AIO_LOG_WARN 2 /* A log message's level: something is not as asked for. */
@@ -215,7 +244,28 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 #define AIO_SUBMIT_BARRIER 4u
 /* Do not try inline: run on a kernel worker from the start. */
 #define AIO_SUBMIT_ASYNC 8u
-/* No callback on success; not for operations whose result is a descriptor. */
+/*
+ * The descriptor is a slot of the context's table, see aio_files_register: for every operation on
+ * a descriptor and for close. Not for the directory of a path, nor for epoll_ctl: -EINVAL. Of
+ * splice and tee it is the one written to; SPLICE_F_FD_IN_FIXED among their flags says the same of
+ * the one read from. A slot that is empty or not in the table is -EBADF, in the callback. Where
+ * the kernel lacks an operation and a plain call does it instead: -EOPNOTSUPP.
+ */
+#define AIO_SUBMIT_FIXED_FILE 16u
+/*
+ * What accept, openat, openat2, socket and pipe make goes into the context's table instead: into
+ * slot `file_slot` - 1, whose file it replaces, or, where `file_slot` is 0, into a free one. The
+ * result is the slot's number; pipe writes two, which follow each other where a slot is given.
+ * Multishot accepts take free slots only. At once: -ENXIO, the context has no table; -EINVAL, the
+ * slot is not in it, or AIO_SUBMIT_INHERIT; -EBUSY, a close of the slot waits. In the callback:
+ * -ENFILE, no slot is free; a connection is then closed, and a multishot accept ends.
+ * Kernel: 5.19 (pipe: 6.16; before, -EOPNOTSUPP).
+ */
+#define AIO_SUBMIT_DIRECT 32u
+/*
+ * No callback on success; not for operations whose result is a descriptor, but for those with
+ * AIO_SUBMIT_DIRECT and a slot of your choice.
+ */
 #define AIO_SUBMIT_QUIET 64u
 /* The descriptor made survives exec. */
 #define AIO_SUBMIT_INHERIT 128u
@@ -239,6 +289,64 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 /* A callback's flag: destroy or a broken chain ended the operation, not the caller. */
 #define AIO_CQE_ABORTED 131072u
 
+#define AIO_CANCEL_FIXED_FILE 1u /* For aio_ctx_cancel_fd: `fd` is a slot of the context's table. */
+
+/* A probe's answer: submitting gives -EOPNOTSUPP. */
+#define AIO_PROBE_NO 0u
+/* A probe's answer: the kernel's ring does it. */
+#define AIO_PROBE_YES 1u
+/* A probe's answer: the engine does it by other means. */
+#define AIO_PROBE_EMULATED 2u
+/* A probe's answer: something else serves better, and aio_submit_raw takes it on a ring. */
+#define AIO_PROBE_SUPERSEDED 3u
+
+/* A probe's reason: none is needed. */
+#define AIO_REASON_NONE 0u
+/* A probe's reason: the kernel is too old, or was built without it. */
+#define AIO_REASON_KERNEL 1u
+/* A probe's reason: a filter for system calls (containers). */
+#define AIO_REASON_SECCOMP 2u
+/* A probe's reason: the sysctl kernel.io_uring_disabled. */
+#define AIO_REASON_SYSCTL 3u
+/* A probe's reason: locked memory (RLIMIT_MEMLOCK), or memory. */
+#define AIO_REASON_MEMLOCK 4u
+/* A probe's reason: no descriptors are left. */
+#define AIO_REASON_LIMIT 5u
+/* A probe's reason: no device here can do it. */
+#define AIO_REASON_HARDWARE 6u
+/* A probe's reason: the epoll backend was asked for, by the context's options or AIO_RS_BACKEND. */
+#define AIO_REASON_ASKED 7u
+/* A probe's reason: this version of the library has no function for it. */
+#define AIO_REASON_LIBRARY 8u
+/* A probe's reason: a security module, or missing privileges. */
+#define AIO_REASON_PERMISSION 9u
+
+/* accept_multishot. Facilities are for aio_probe_facility. */
+#define AIO_FACILITY_MULTISHOT_ACCEPT 0u
+#define AIO_FACILITY_MULTISHOT_RECV 1u
+#define AIO_FACILITY_BUFFER_RINGS 2u
+#define AIO_FACILITY_INCREMENTAL_BUFFERS 3u
+#define AIO_FACILITY_BUNDLES 4u
+#define AIO_FACILITY_DIRECT_DESCRIPTORS 5u
+#define AIO_FACILITY_REGISTERED_BUFFERS 6u
+#define AIO_FACILITY_ZERO_COPY_SEND 7u
+#define AIO_FACILITY_ZERO_COPY_RECV 8u
+#define AIO_FACILITY_SQE128 9u
+#define AIO_FACILITY_CQE32 10u
+#define AIO_FACILITY_SQPOLL 11u
+#define AIO_FACILITY_SQPOLL_SHARE 12u
+#define AIO_FACILITY_IOPOLL 13u
+#define AIO_FACILITY_HYBRID_IOPOLL 14u
+#define AIO_FACILITY_NAPI 15u
+#define AIO_FACILITY_RESIZE 16u
+#define AIO_FACILITY_REGISTERED_WAIT 17u
+#define AIO_FACILITY_MIN_WAIT 18u
+#define AIO_FACILITY_WORKER_LIMITS 19u
+#define AIO_FACILITY_WORKER_AFFINITY 20u
+#define AIO_FACILITY_RESTRICTIONS 21u
+#define AIO_FACILITY_NO_IOWAIT 22u
+#define AIO_FACILITY_CLOCK 23u
+
 /* Stands for the file's own position where an offset is asked for. */
 #define AIO_OFFSET_CURRENT UINT64_MAX
 
@@ -249,6 +357,28 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
  * copied after all. Linux 6.2.
  */
 #define AIO_SEND_ZC_REPORT_USAGE 8u
+
+#define AIO_FILES_INHERIT 1u /* For aio_files_install: the descriptor survives exec. */
+
+/*
+ * A pool's option: a buffer is used up piece by piece, so that small messages share one. For
+ * streams: a datagram is cut to what is left of a buffer. Linux 6.12; without it, and on epoll,
+ * each completion takes a whole buffer.
+ */
+#define AIO_BUFFER_POOL_INCREMENTAL 1u
+/*
+ * A pool's option: a completion may bring several buffers at once (a bundle). Linux 6.10; without
+ * it, and on epoll, each brings one.
+ */
+#define AIO_BUFFER_POOL_BUNDLES 2u
+/*
+ * A pool's option: asks for huge pages, which are committed in pieces of 2 MiB. Granted if the
+ * kernel has them and the pool is as large.
+ */
+#define AIO_BUFFER_POOL_HUGE 4u
+
+/* A pool of buffers that receives take when data is there. */
+typedef struct aio_buffer_pool aio_buffer_pool;
 
 /* A context: one thread's ring, and the handle through which other threads reach it. */
 typedef struct aio_ctx aio_ctx;
@@ -273,6 +403,58 @@ typedef struct aio_ctx_options {
     uint32_t reserved0; /* 0 */
     aio_log_fn log; /* Told of what went wrong, NULL: nobody. It must not call into the context. */
     void *log_arg; /* Passed to `log`. */
+    uint32_t sqpoll_cpu; /* With AIO_CTX_SQPOLL: the processor of the thread plus one; 0: any */
+    /* With AIO_CTX_SQPOLL: milliseconds without work before the thread sleeps; 0: 1000 */
+    uint32_t sqpoll_idle_ms;
+    /*
+     * With AIO_CTX_SQPOLL: a context with SQPOLL whose thread is shared, alive during the call;
+     * NULL: none. The thread serves them in turns.
+     */
+    const aio_ctx *sqpoll_share;
+    /*
+     * Microseconds for which a wait polls network devices before it sleeps; 0: does not. For a
+     * network card and a processor of one's own. Linux 6.9.
+     */
+    uint32_t napi_busy_poll_usec;
+    uint32_t min_wait_count; /* Completions that a wait is for, with min_wait_usec; 0: 16 */
+    /*
+     * A wait goes on so many microseconds for min_wait_count completions before it makes do with
+     * one; 0: any ends it. Fewer turns under load; everything, posts included, may come so much
+     * later. Linux 6.12.
+     */
+    uint32_t min_wait_usec;
+    /*
+     * CLOCK_MONOTONIC or CLOCK_BOOTTIME, what timers and deadlines are measured with; 0: the
+     * first. The second goes on while the machine is suspended. Linux 6.12.
+     */
+    uint32_t clock_id;
+    /*
+     * The queues begin with sq_entries and cq_entries and grow up to these when a queue fills, the
+     * completion queue before it overflows; 0: they do not. For many contexts that are mostly
+     * idle. Not with AIO_CTX_SQPOLL. Linux 6.13.
+     */
+    uint32_t sq_entries_max;
+    uint32_t cq_entries_max;
+    /*
+     * Most kernel workers of the context's thread for calls on files, and for all others; 0: the
+     * kernel's choice. They are the thread's: the last of its contexts to begin decides. Too few
+     * make calls that sleep wait for each other.
+     */
+    uint32_t workers_bounded_max;
+    uint32_t workers_unbounded_max;
+    /*
+     * Where those workers run, as for sched_setaffinity(2), copied; NULL: anywhere. Processors that
+     * the thread's cpuset lacks are -EINVAL of the call that adopts the context.
+     */
+    const void *worker_cpus;
+    /*
+     * The only opcodes (IORING_OP_*) that may be submitted, copied; NULL: all. Any other is
+     * -EACCES. Timers are no operations and stay allowed; what is made of several steps needs
+     * the opcodes of each. Submitting costs more.
+     */
+    const uint8_t *allowed_ops;
+    uint32_t worker_cpus_size; /* Bytes of worker_cpus, at most 128 */
+    uint32_t allowed_ops_count; /* How many opcodes are allowed */
     uint64_t reserved[8]; /* 0 */
 } aio_ctx_options;
 
@@ -295,6 +477,7 @@ typedef struct aio_info {
     uint32_t backend; /* AIO_BACKEND_*, the one in use */
     uint32_t setup_flags; /* IORING_SETUP_* granted */
     uint32_t features; /* IORING_FEAT_* of the kernel */
+    /* On the context's thread as they are now, elsewhere as they were at first, like the next */
     uint32_t sq_entries;
     uint32_t cq_entries;
     uint32_t sqe_size; /* Bytes of an entry: 64 or 128 */
@@ -328,13 +511,40 @@ typedef struct aio_stats {
     uint64_t rearms; /* Multishot operations started again by the engine */
 } aio_stats;
 
+/* What aio_probe tells. */
+typedef struct aio_probe_info {
+    uint32_t size; /* sizeof(aio_probe_info) */
+    uint32_t backend; /* AIO_BACKEND_*, the one in use */
+    uint32_t reason; /* AIO_REASON_*, why it is not io_uring */
+    int32_t error; /* What the kernel refused a ring with; 0: it did not, or was not asked */
+    uint32_t kernel_version; /* The running kernel's, `major << 16 | minor` */
+    uint32_t operations; /* Opcodes are the numbers below this */
+    uint32_t facilities; /* Facilities are the numbers below this */
+    uint32_t reserved0; /* 0 */
+    char text[208]; /* The reason in words */
+} aio_probe_info;
+
+/* What aio_probe_op and aio_probe_facility tell. */
+typedef struct aio_probe_result {
+    uint32_t size; /* sizeof(aio_probe_result) */
+    uint32_t status; /* AIO_PROBE_* */
+    uint32_t reason; /* AIO_REASON_*, for anything but a plain yes */
+    int32_t error; /* What the kernel said to it; 0: nothing */
+    uint32_t since; /* The Linux that brought it, `major << 16 | minor` */
+    uint32_t reserved0; /* 0 */
+    char name[32]; /* As in aio_ctx_dump */
+    char functions[192]; /* The functions or options that stand for it */
+    /* The reason in words, and what is done instead; of a facility that works, what it is for */
+    char text[208];
+} aio_probe_result;
+
 /* Options of a submit call; NULL stands for all defaults. */
 typedef struct aio_submit_options {
     uint32_t size; /* sizeof(aio_submit_options) */
     uint32_t flags; /* AIO_SUBMIT_* */
     uint64_t timeout_ns; /* Nanoseconds from the submit to the deadline; 0: none. */
     uint64_t group; /* What aio_ctx_cancel_group can name; 0: none. */
-    /* Direct descriptor slot plus one. No version of this library has such tables yet: 0. */
+    /* With AIO_SUBMIT_DIRECT: the slot plus one, or 0 for a free one. Else 0. */
     uint32_t file_slot;
     uint32_t buf_index; /* Registered buffer plus one, for zero-copy sends; 0: none. */
     uint32_t ioprio; /* As for ioprio_set(2), for file operations. */
@@ -358,6 +568,76 @@ typedef struct aio_buffers_options {
     aio_callback on_release;
     uint64_t reserved[4]; /* 0 */
 } aio_buffers_options;
+
+/* A table of direct descriptors. */
+typedef struct aio_files_options {
+    uint32_t size; /* sizeof(aio_files_options) */
+    uint32_t count; /* Slots, at most 1,048,576 and RLIMIT_NOFILE. */
+    uint32_t alloc_first; /* The first slot that AIO_SUBMIT_DIRECT with `file_slot` 0 may fill. */
+    uint32_t alloc_count; /* How many those are; 0: all from `alloc_first` on. */
+    uint64_t reserved[2]; /* 0 */
+} aio_files_options;
+
+/* Options of aio_buffer_pool_create; NULL stands for all defaults. */
+typedef struct aio_buffer_pool_options {
+    uint32_t size; /* sizeof(aio_buffer_pool_options) */
+    uint32_t count; /* Buffers at first; 0: 256. */
+    uint32_t buffer_size; /* Bytes of a buffer; 0: 4096. */
+    uint32_t flags; /* AIO_BUFFER_POOL_* */
+    /*
+     * How many aio_buffer_pool_grow may make of them, at most 32,768; 0: four times `count`. Costs
+     * 16 bytes of locked memory each.
+     */
+    uint32_t count_max;
+    uint32_t low_water; /* `on_low_water` is called when fewer are free; 0: never. */
+    /*
+     * Called on the context's thread, like a posted function, once for each time that the pool
+     * runs low; it may grow the pool. NULL: nobody.
+     */
+    aio_post_fn on_low_water;
+    void *low_water_arg; /* Passed to `on_low_water`. */
+    uint64_t reserved[4]; /* 0 */
+} aio_buffer_pool_options;
+
+/* What a pool is, and how it is doing. */
+typedef struct aio_pool_info {
+    uint32_t size; /* sizeof(aio_pool_info) */
+    uint32_t flags; /* What was granted of AIO_BUFFER_POOL_*. */
+    uint32_t count; /* Buffers, and how many there may be. */
+    uint32_t count_max;
+    uint32_t buffer_size; /* Bytes of each. */
+    uint32_t free; /* Ready for a receive. */
+    uint32_t leased; /* Leases that were not released. */
+    uint32_t operations; /* Operations in flight that take buffers here. */
+    uint32_t paused; /* Those of them that wait for a buffer now. */
+    uint32_t reserved0; /* 0 */
+    uint64_t pauses; /* How often an operation had to wait for a buffer. */
+    uint64_t low_waters; /* How often the pool ran low. */
+} aio_pool_info;
+
+/* A buffer, or a piece of one, that is the caller's until it is released. */
+typedef struct aio_buffer_lease {
+    uint32_t size; /* sizeof(aio_buffer_lease) */
+    uint32_t len; /* Bytes at `data`. */
+    void *data;
+    int64_t id; /* For aio_buffer_pool_release: positive. */
+} aio_buffer_lease;
+
+/* A message of aio_submit_recvmsg_multishot, taken apart; all pointers are into its buffer. */
+typedef struct aio_message_view {
+    uint32_t size; /* sizeof(aio_message_view) */
+    uint32_t flags; /* MSG_TRUNC, MSG_CTRUNC and the like */
+    void *name; /* The sender's address, cut to the room that it was given. */
+    uint32_t namelen; /* Its whole length. */
+    uint32_t payload_len; /* Bytes at `payload`. */
+    void *payload;
+    /*
+     * Control messages: a msg_control for CMSG_FIRSTHDR, eight bytes aligned if the room for the
+     * name is a multiple of eight.
+     */
+    void *control;
+    size_t controllen;
+} aio_message_view;
 
 #ifdef __cplusplus
 extern "C" {
@@ -403,7 +683,9 @@ const char *aio_error_name(int32_t status);
  * `options`: NULL for the defaults. `ctx_out`: receives the context; destroy it with
  * aio_ctx_destroy.
  * Any thread.
- * Errors: -EINVAL and -E2BIG for bad options; -EMFILE and -ENFILE, no descriptors; -ENOMEM. With
+ * Errors: -EINVAL and -E2BIG for bad options, or for some that do not go together; -EOPNOTSUPP,
+ * the kernel lacks something that they ask for, or there is no ring to ask it of: then nothing
+ * else will do, also with AIO_BACKEND_AUTO; -EMFILE and -ENFILE, no descriptors; -ENOMEM. With
  * AIO_BACKEND_URING also what io_uring_setup(2) and io_uring_register(2) are refused with: -EPERM,
  * -EACCES, -ENOSYS, -ENOMEM. On epoll -ENOSPC, the user's fs.epoll.max_user_watches are used
  * up.
@@ -563,7 +845,7 @@ int32_t aio_ctx_cancel(aio_ctx *ctx, aio_op_id id);
 /*
  * Asks every operation on a descriptor number to end; returns how many were asked.
  *
- * `flags`: 0. Context thread.
+ * `flags`: 0 or AIO_CANCEL_FIXED_FILE. Context thread.
  * Errors: -EINVAL, a negative descriptor or unknown flags.
  * Surprise: it acts on the number in this context; operations through a dup of it go on.
  */
@@ -652,6 +934,39 @@ int64_t aio_ctx_dump(const aio_ctx *ctx, char *buf, size_t len);
  */
 int32_t aio_ctx_in_flight(const aio_ctx *ctx);
 
+/* ---- probe ----------------------------------------------------------------------------------- */
+
+/*
+ * Which backend a context has, or would have, and why it is not io_uring.
+ *
+ * `ctx`: NULL for what AIO_BACKEND_AUTO gives now, AIO_RS_BACKEND in the environment included; a
+ * ring is made for the question and closed again. `out`: its `size` set by the caller; as much is
+ * written.
+ * Any thread.
+ * Errors: -EINVAL, `out` is NULL or its size below 4, or AIO_RS_BACKEND is none; AIO_EFORKED.
+ */
+int32_t aio_probe(const aio_ctx *ctx, aio_probe_info *out);
+
+/*
+ * Whether and how an operation works, and why not.
+ *
+ * `ctx`: as for aio_probe. `opcode`: IORING_OP_*, below `operations` of aio_probe_info. `out`: as
+ * for aio_probe.
+ * Any thread.
+ * Errors: -ENOENT, no such opcode; as aio_probe.
+ */
+int32_t aio_probe_op(const aio_ctx *ctx, uint32_t opcode, aio_probe_result *out);
+
+/*
+ * Whether something that a ring has beside its operations works, and why not. Rings are made for
+ * the question and closed again.
+ *
+ * `ctx`: as for aio_probe. `facility`: AIO_FACILITY_*. `out`: as for aio_probe.
+ * Any thread.
+ * Errors: -ENOENT, no such facility; as aio_probe.
+ */
+int32_t aio_probe_facility(const aio_ctx *ctx, uint32_t facility, aio_probe_result *out);
+
 /* ---- misc ------------------------------------------------------------------------------------ */
 
 /*
@@ -668,9 +983,10 @@ aio_op_id aio_submit_nop(aio_ctx *ctx, const aio_submit_options *options, aio_ca
  * `sqe`: copied; 64 bytes, 128 in a context with AIO_CTX_SQE128. Its user_data is ignored. What it
  * points to belongs to the engine until the last callback.
  * Context thread.
- * Errors: -EINVAL, `sqe` is NULL or has IOSQE_IO_LINK, _HARDLINK, _DRAIN or _CQE_SKIP_SUCCESS set:
- * order is asked for in `options`; -EOPNOTSUPP, the kernel does not have the opcode.
- * Surprise: the callback's flags are AIO_CQE_* alone; a provided buffer's id does not get through.
+ * Errors: -EINVAL, `sqe` is NULL or has IOSQE_IO_LINK, _HARDLINK, _DRAIN, _CQE_SKIP_SUCCESS or
+ * _BUFFER_SELECT set: order is asked for in `options`, and buffers are taken from an
+ * aio_buffer_pool; -EOPNOTSUPP, the kernel does not have the opcode.
+ * Surprise: the callback's flags are AIO_CQE_* alone.
  */
 aio_op_id aio_submit_raw(aio_ctx *ctx, const struct io_uring_sqe *sqe,
         const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -968,6 +1284,50 @@ aio_op_id aio_submit_splice(aio_ctx *ctx, int fd_in, uint64_t off_in, int fd_out
  * Surprise: always runs on a kernel worker.
  */
 aio_op_id aio_submit_tee(aio_ctx *ctx, int fd_in, int fd_out, size_t len, uint32_t flags,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Reads until all of `len` has come; completes with 0 then, and with an error otherwise.
+ *
+ * `buf`: the engine's until the last callback. `len`: bytes; no limit. `offset`: as for
+ * aio_submit_read. How much has come, aio_ctx_current_bytes says in either case (a record:
+ * `extra`). Deadline and cancellation are those of the whole.
+ * Context thread.
+ * Errors: -EINVAL, `buf` is NULL, or AIO_SUBMIT_LINK or _HARDLINK: in a chain it can only be the
+ * last; AIO_EEOF, the end came before; those of read(2).
+ * Kernel: 5.6.
+ */
+aio_op_id aio_submit_read_exact(aio_ctx *ctx, int fd, void *buf, size_t len, uint64_t offset,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Writes until all of `len` is written; completes with 0 then, and with an error otherwise.
+ *
+ * `buf`, `len`, `offset`, the count: as for aio_submit_read_exact.
+ * Context thread.
+ * Errors: as for aio_submit_read_exact; AIO_EEOF, a write has written nothing; those of write(2).
+ * Kernel: 5.6.
+ */
+aio_op_id aio_submit_write_all(aio_ctx *ctx, int fd, const void *buf, size_t len, uint64_t offset,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Sends a file, or part of it, without copying it to memory of the process; completes with 0 or an
+ * error. How much has arrived, aio_ctx_current_bytes says in either case (a record: `extra`): less
+ * than `count` with 0 where the file has ended before.
+ *
+ * `offset`: where to begin in `in_fd`, AIO_OFFSET_CURRENT: at its position, which moves. `count`:
+ * bytes; no limit. Deadline and cancellation are those of the whole. With AIO_SUBMIT_FIXED_FILE
+ * `out_fd` is the slot.
+ * Context thread.
+ * Errors: -EINVAL, `offset` above INT64_MAX, or AIO_SUBMIT_LINK or _HARDLINK: in a chain it can
+ * only be the last; -EMFILE and -ENFILE, at once: it goes through a pipe; those of splice(2).
+ * Kernel: 5.7.
+ * Surprise: what is in the page cache is sent, not copied: a later write to the file may change
+ * what the peer gets. After an error the position of `in_fd` can be ahead of what has arrived.
+ * Without a ring a slow peer keeps a thread of the pool (64 at most).
+ */
+aio_op_id aio_submit_sendfile(aio_ctx *ctx, int out_fd, int in_fd, uint64_t offset, size_t count,
         const aio_submit_options *options, aio_callback callback, void *user_data);
 
 /* ---- space ----------------------------------------------------------------------------------- */
@@ -1291,6 +1651,32 @@ aio_op_id aio_submit_recvmsg(aio_ctx *ctx, int fd, struct msghdr *msg, int flags
 aio_op_id aio_submit_shutdown(aio_ctx *ctx, int fd, int how, const aio_submit_options *options,
         aio_callback callback, void *user_data);
 
+/*
+ * Receives until all of `len` has come; completes with 0 then, and with an error otherwise.
+ *
+ * For streams. `buf`: the engine's until the last callback. `len`: bytes; no limit. `flags`: 0 or
+ * MSG_WAITALL. How much has come, aio_ctx_current_bytes says in either case (a record: `extra`).
+ * Deadline and cancellation are those of the whole.
+ * Context thread.
+ * Errors: -EINVAL, `buf` is NULL, another flag, AIO_SUBMIT_HARDLINK, or AIO_SUBMIT_LINK with a
+ * `len` above 0x7ffff000; AIO_EEOF, the stream has ended before; those of recv(2).
+ * Kernel: 5.6; with AIO_SUBMIT_LINK 5.19.
+ */
+aio_op_id aio_submit_recv_exact(aio_ctx *ctx, int fd, void *buf, size_t len, int flags,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Sends until all of `len` is sent; completes with 0 then, and with an error otherwise.
+ *
+ * For streams. `buf`, `len`, the count: as for aio_submit_recv_exact. `flags`: MSG_MORE,
+ * MSG_DONTROUTE, MSG_NOSIGNAL, MSG_WAITALL.
+ * Context thread.
+ * Errors: as for aio_submit_recv_exact; those of send(2).
+ * Kernel: 5.6; with AIO_SUBMIT_LINK 5.19.
+ */
+aio_op_id aio_submit_send_all(aio_ctx *ctx, int fd, const void *buf, size_t len, int flags,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
 /* ---- options --------------------------------------------------------------------------------- */
 
 /*
@@ -1301,8 +1687,9 @@ aio_op_id aio_submit_shutdown(aio_ctx *ctx, int fd, int how, const aio_submit_op
  * Context thread.
  * Errors: -EINVAL, `optval` is NULL or `optlen` too large; those of setsockopt(2).
  * Kernel: any: a plain call inside the submit, before what is submitted and not yet handed over;
- * only the callback comes later. In a chain, behind a barrier or with AIO_SUBMIT_ASYNC the ring's
- * form: 6.7 (before, -EOPNOTSUPP), which on many kernels refuses unix sockets with -EOPNOTSUPP.
+ * only the callback comes later. In a chain, behind a barrier, with AIO_SUBMIT_ASYNC or
+ * AIO_SUBMIT_FIXED_FILE the ring's form: 6.7 (before, -EOPNOTSUPP), which on many kernels refuses
+ * unix sockets with -EOPNOTSUPP.
  */
 aio_op_id aio_submit_setsockopt(aio_ctx *ctx, int fd, int level, int optname, const void *optval,
         socklen_t optlen, const aio_submit_options *options, aio_callback callback,
@@ -1563,6 +1950,224 @@ aio_op_id aio_submit_readv_fixed(aio_ctx *ctx, int fd, const struct iovec *iov, 
 aio_op_id aio_submit_writev_fixed(aio_ctx *ctx, int fd, const struct iovec *iov, int iovcnt,
         uint64_t offset, int flags, uint32_t buf_index, const aio_submit_options *options,
         aio_callback callback, void *user_data);
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+/*
+ * Makes the context's table of direct descriptors, all of its slots empty.
+ *
+ * What is in it does not count against the process's limit of descriptors, and is known to
+ * this context alone: it holds as many connections as its table has slots. They are filled by
+ * operations with AIO_SUBMIT_DIRECT and by aio_files_update, used with AIO_SUBMIT_FIXED_FILE, and
+ * emptied by aio_submit_close with that flag, which cancels and waits as for any descriptor. An
+ * operation keeps the file it began with, whatever becomes of its slot. What is left is closed
+ * when the context is destroyed.
+ * `options`: `count` at least 1.
+ * Context thread.
+ * Errors: -EINVAL, the range is not inside the table; -EBUSY, there is a table; -EMFILE, more
+ * slots than allowed; -ENOMEM.
+ * Kernel: 5.19; a range that is not the whole table: 6.0, before it -EINVAL. Without io_uring each
+ * filled slot is a descriptor of the process, and counts.
+ */
+int32_t aio_files_register(aio_ctx *ctx, const aio_files_options *options);
+
+/*
+ * Empties the table and gives it up.
+ *
+ * Context thread.
+ * Errors: -ENXIO, there is none; -EBUSY, operations in flight use it; -EAGAIN, the kernel is short
+ * of memory.
+ */
+int32_t aio_files_unregister(aio_ctx *ctx);
+
+/*
+ * Puts descriptors into slots at once; returns how many slots were dealt with.
+ *
+ * `first`: the first slot. `fds`: `count` descriptors; -1 empties a slot. A descriptor stays
+ * yours: the slot has its file, not its number. Fewer than `count`: the one behind them is bad,
+ * and its slot empty.
+ * Context thread. What was submitted before is handed over first.
+ * Errors: -EINVAL, `fds` is NULL, `count` 0, a number below -1, or a slot not in the table;
+ * -ENXIO, there is no table; -EBADF, the first descriptor is bad; -EBUSY, a close of one of the
+ * slots waits; -EAGAIN, the kernel is short of memory; -EMFILE, without io_uring.
+ * Surprise: operations that wait on a slot go on with the file they began with, and keep it open;
+ * aio_submit_close ends them. Whole transfers and sendfile look at their slot for each piece.
+ */
+int32_t aio_files_update(aio_ctx *ctx, uint32_t first, const int32_t *fds, uint32_t count);
+
+/*
+ * Makes an ordinary descriptor of a slot's file, close-on-exec, at once; returns it. It is yours;
+ * the slot keeps its own.
+ *
+ * `flags`: 0 or AIO_FILES_INHERIT.
+ * Context thread. What was submitted before is handed over first.
+ * Errors: -EINVAL, unknown flags; -ENXIO, there is no table; -EBADF, the slot is empty or not in
+ * it; -EMFILE; -EOPNOTSUPP, the kernel cannot.
+ * Kernel: 6.8.
+ */
+int32_t aio_files_install(aio_ctx *ctx, uint32_t slot, uint32_t flags);
+
+/*
+ * Puts descriptors into slots; completes with how many slots were dealt with.
+ *
+ * As aio_files_update, but in the order of a chain. `fds`: copied; at most 16,384.
+ * Context thread.
+ * Errors, at once: as of aio_files_update, and -EINVAL for a `count` above 16,384; in the
+ * callback: -EBADF, the first descriptor is bad.
+ * Kernel: 5.6.
+ */
+aio_op_id aio_submit_files_update(aio_ctx *ctx, uint32_t first, const int32_t *fds, uint32_t count,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Makes an ordinary descriptor of a slot's file, close-on-exec unless AIO_SUBMIT_INHERIT;
+ * completes with it. It is yours; the slot keeps its own.
+ *
+ * Context thread.
+ * Errors: -EBADF, the slot is empty or not in the table; -EMFILE.
+ * Kernel: 6.8; before, -EOPNOTSUPP.
+ */
+aio_op_id aio_submit_files_install(aio_ctx *ctx, uint32_t slot, const aio_submit_options *options,
+        aio_callback callback, void *user_data);
+
+/* ---- buffers --------------------------------------------------------------------------------- */
+
+/*
+ * Makes a pool of buffers for the receives of a context.
+ *
+ * `options`: NULL for the defaults. `pool_out`: receives the pool; destroy it with
+ * aio_buffer_pool_destroy. Memory is committed as it is used.
+ * Context thread.
+ * Errors: -EINVAL and -E2BIG for bad options, such as `count` above `count_max`, or either above
+ * 32,768; -ENOMEM, also for locked memory; -ENOSPC, a context has 65,536 pools.
+ * Kernel: 5.19.
+ */
+int32_t aio_buffer_pool_create(aio_ctx *ctx, const aio_buffer_pool_options *options,
+        aio_buffer_pool **pool_out);
+
+/*
+ * Ends a pool. Leases stay readable until they are released: only aio_buffer_pool_find and
+ * aio_buffer_pool_release may then be called with it, and not after the last.
+ *
+ * Context thread; any thread once the context was destroyed.
+ * Errors: -EINVAL, `pool` is NULL; -EBUSY, operations in flight take buffers here, or a callback
+ * runs that one was brought to: cancel them and await their last callbacks; AIO_EWRONGTHREAD,
+ * AIO_EFORKED.
+ */
+int32_t aio_buffer_pool_destroy(aio_buffer_pool *pool);
+
+/*
+ * Adds `count` buffers to a pool; what waits for one goes on.
+ *
+ * Context thread.
+ * Errors: -EINVAL, `count` is 0; -ENOSPC, there would be more than `count_max`; -ENOMEM.
+ */
+int32_t aio_buffer_pool_grow(aio_buffer_pool *pool, uint32_t count);
+
+/*
+ * Tells what a pool is, and how it is doing.
+ *
+ * `out`: its `size` bytes at most are written.
+ * Context thread.
+ * Errors: -EINVAL, a pointer is NULL or `size` too small; AIO_ECLOSED, the context is gone.
+ */
+int32_t aio_buffer_pool_info(aio_buffer_pool *pool, aio_pool_info *out);
+
+/*
+ * Takes the buffer that the running callback was brought, to keep it beyond the callback; what is
+ * not taken is given back when the callback returns. Of a bundle, the next one.
+ *
+ * `out`: set its `size`.
+ * Context thread, inside a callback with AIO_CQE_BUFFER.
+ * Errors: -EINVAL, `out` is NULL or its `size` too small; -ENOENT, there is none, or no more;
+ * -ENOMEM.
+ */
+int32_t aio_ctx_take_buffer(aio_ctx *ctx, aio_buffer_lease *out);
+
+/*
+ * Where the data of a lease is: for leases that aio_ctx_reap has handed out.
+ *
+ * `out`: set its `size`.
+ * Any thread.
+ * Errors: -EINVAL, a pointer is NULL or `size` too small; -ENOENT, it is no lease of this pool's,
+ * or was released.
+ */
+int32_t aio_buffer_pool_find(aio_buffer_pool *pool, int64_t lease, aio_buffer_lease *out);
+
+/*
+ * Gives a buffer back to its pool.
+ *
+ * Any thread, also when the context is gone.
+ * Errors: -EINVAL, `pool` is NULL; -ENOENT, it is no lease of this pool's, or was released before;
+ * AIO_EFORKED.
+ */
+int32_t aio_buffer_pool_release(aio_buffer_pool *pool, int64_t lease);
+
+/*
+ * Receives whenever data comes, each time into a buffer of the pool, with AIO_CQE_MORE and
+ * AIO_CQE_BUFFER; take it with aio_ctx_take_buffer. The last result is 0 at the end of the stream,
+ * or an error.
+ *
+ * `pool`: one of this context's. While it is empty the operation waits, and goes on by itself; its
+ * deadline runs on.
+ * Context thread.
+ * Errors: -EINVAL, no such pool, MSG_WAITALL, MSG_TRUNC or MSG_PEEK, and AIO_SUBMIT_ASYNC, _QUIET,
+ * _LINK or _HARDLINK: a buffer would be held while the operation waits, or nobody be told of it;
+ * those of recv(2).
+ * Kernel: 6.0 with a buffer ring; on epoll emulated.
+ * Surprise: a datagram of no bytes ends it, with 0; aio_submit_recvmsg_multishot takes those. A
+ * datagram socket that is shut down here ends it on epoll alone: cancel it.
+ */
+aio_op_id aio_submit_recv_multishot(aio_ctx *ctx, int fd, aio_buffer_pool *pool, int flags,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Receives once, into a buffer of the pool that is taken when there is data and not before.
+ *
+ * As aio_submit_recv_multishot, with one callback; MSG_PEEK is allowed.
+ * Context thread.
+ */
+aio_op_id aio_submit_recv_pooled(aio_ctx *ctx, int fd, aio_buffer_pool *pool, int flags,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Receives messages whenever they come, each into a buffer of the pool; aio_message_parse takes one
+ * apart. The result counts all that is in the buffer; at the end of a stream it is 0.
+ *
+ * `msg`: only msg_namelen and msg_controllen are read, during the call: how much room a buffer gives
+ * to the name and to control data. At most 128 bytes and 64 KiB.
+ * Context thread.
+ * Errors: as for aio_submit_recv_multishot, but MSG_TRUNC is allowed; -EINVAL, the pool is to be
+ * AIO_BUFFER_POOL_INCREMENTAL; -EFAULT, its buffers are too small for what comes before the
+ * payload. Descriptors that come with a buffer which nobody takes are closed.
+ * Kernel: 6.0 with a buffer ring; on epoll emulated.
+ */
+aio_op_id aio_submit_recvmsg_multishot(aio_ctx *ctx, int fd, aio_buffer_pool *pool,
+        const struct msghdr *msg, int flags, const aio_submit_options *options,
+        aio_callback callback, void *user_data);
+
+/*
+ * Reads whenever there is data, each time into a buffer of the pool: of a pipe, a terminal, an event
+ * counter, anything that can be polled. The last result is 0 at the end, or an error.
+ *
+ * Context thread.
+ * Errors: -EBADFD, a file that cannot be polled, such as a regular one; else as for
+ * aio_submit_recv_multishot.
+ * Kernel: 6.7; before, a read that is started again by the engine. On epoll emulated.
+ */
+aio_op_id aio_submit_read_multishot(aio_ctx *ctx, int fd, aio_buffer_pool *pool,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Takes a message of aio_submit_recvmsg_multishot apart.
+ *
+ * `lease`: its buffer. `msg`: the room for name and control data, as at the submit. `out`: set its
+ * `size`.
+ * Any thread.
+ * Errors: -EINVAL, a pointer is NULL, a `size` too small, or the buffer too short for such a message.
+ */
+int32_t aio_message_parse(const aio_buffer_lease *lease, const struct msghdr *msg,
+        aio_message_view *out);
 
 #ifdef __cplusplus
 }  // extern "C"

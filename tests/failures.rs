@@ -6,11 +6,14 @@ use aio_rs::ffi::cancel::aio_ctx_cancel;
 use aio_rs::ffi::ctx::*;
 use aio_rs::ffi::misc::{aio_submit_nop, aio_submit_raw};
 use aio_rs::ffi::net::aio_submit_recv;
+use aio_rs::ffi::probe::*;
 use aio_rs::ffi::stats::{aio_ctx_info, aio_info};
 use aio_rs::ffi::status::*;
 use aio_rs::ffi::submit::*;
+use aio_rs::ffi::time::aio_submit_timer;
 use aio_rs::ffi::{aio_ctx, aio_op_id};
 use aio_rs::testing::Calls;
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -23,6 +26,7 @@ const EAGAIN: i32 = -11;
 const ENOMEM: i32 = -12;
 const EBUSY: i32 = -16;
 const EINVAL: i32 = -22;
+const EOPNOTSUPP: i32 = -95;
 const ECANCELED: i32 = -125;
 
 static TURN: Mutex<()> = Mutex::new(());
@@ -35,6 +39,15 @@ static SETUP_FAILURES: AtomicI32 = AtomicI32::new(0);
 static SETUP_FAILURE: AtomicI32 = AtomicI32::new(0);
 /// Most entries that one enter takes.
 static TAKES_MAX: AtomicU32 = AtomicU32::new(u32::MAX);
+thread_local! {
+    /// Register calls, a bit each, that return `REGISTER_FAILURE`; of this thread alone.
+    static REGISTER_FAILS: Cell<u64> = const { Cell::new(0) };
+    static REGISTER_FAILURE: Cell<i32> = const { Cell::new(0) };
+    /// Features that the kernel does not have.
+    static MISSING_FEATURES: Cell<u32> = const { Cell::new(0) };
+    /// Flags that any enter has had.
+    static ENTER_FLAGS: Cell<u32> = const { Cell::new(0) };
+}
 const PANIC: i32 = i32::MIN;
 
 static FAILING: Calls = Calls { setup: failing_setup, enter: failing_enter, register };
@@ -45,8 +58,12 @@ unsafe fn failing_setup(
     if SETUP_FAILURES.fetch_sub(1, Ordering::Relaxed) > 0 {
         return SETUP_FAILURE.load(Ordering::Relaxed);
     }
-    // SAFETY: passed on.
-    unsafe { (Calls::kernel().setup)(entries, params) }
+    // SAFETY: passed on; the structure is the caller's.
+    unsafe {
+        let result = (Calls::kernel().setup)(entries, params);
+        (*params).features &= !MISSING_FEATURES.get();
+        result
+    }
 }
 
 unsafe fn failing_enter(
@@ -60,6 +77,7 @@ unsafe fn failing_enter(
             failure => return failure,
         }
     }
+    ENTER_FLAGS.set(ENTER_FLAGS.get() | flags);
     let taken = to_submit.min(TAKES_MAX.load(Ordering::Relaxed));
     // Like the kernel, which does not wait when it could not take everything.
     let min_complete = if taken < to_submit { 0 } else { min_complete };
@@ -68,6 +86,9 @@ unsafe fn failing_enter(
 }
 
 unsafe fn register(fd: i32, opcode: u32, arg: usize, count: u32) -> i32 {
+    if REGISTER_FAILS.get() >> opcode & 1 != 0 {
+        return REGISTER_FAILURE.get();
+    }
     // SAFETY: passed on.
     unsafe { (Calls::kernel().register)(fd, opcode, arg, count) }
 }
@@ -326,4 +347,122 @@ fn an_interruption_never_reaches_the_user() {
     assert_eq!(fixture.run(), 0);
     assert_eq!((outcome.calls, outcome.result), (1, -5), "other errors are passed on");
     assert_eq!(fixture.destroy(), 0);
+}
+
+/// What an enter is told about waiting.
+const EXT_ARG_REG: u32 = 64;
+const NO_IOWAIT: u32 = 128;
+
+/// Bits of io_uring's features.
+const FEAT_MIN_TIMEOUT: u32 = 1 << 15;
+const FEAT_NO_IOWAIT: u32 = 1 << 17;
+
+fn probed(facility: u32) -> aio_probe_result {
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    Calls::install(Some(&FAILING));
+    // SAFETY: numbers alone.
+    let mut result: aio_probe_result = unsafe { std::mem::zeroed() };
+    result.size = size_of::<aio_probe_result>() as u32;
+    // SAFETY: the output is as large as it says.
+    assert_eq!(unsafe { aio_probe_facility(null(), facility, &mut result) }, 0);
+    result
+}
+
+/// A context that has waited for a timer; the flags of its enter calls.
+fn flags_of_a_wait(flags: u32) -> Result<u32, i32> {
+    let options = aio_ctx_options { backend: AIO_BACKEND_URING, flags, ..defaults() };
+    let fixture = Fixture::after_setup_failures(0, 0, Some(options))?;
+    ENTER_FLAGS.set(0);
+    let mut outcome = Outcome::default();
+    let user_data = std::ptr::from_mut(&mut outcome).cast();
+    // SAFETY: the context is alive, the outcome outlives the operation.
+    let id = unsafe { aio_submit_timer(fixture.ctx, 1_000_000, null(), Some(on_end), user_data) };
+    assert!(id > 0);
+    assert_eq!(fixture.run(), 0);
+    assert_eq!((outcome.calls, outcome.result), (1, 0));
+    let seen = ENTER_FLAGS.get();
+    assert_eq!(fixture.destroy(), 0);
+    Ok(seen)
+}
+
+#[test]
+fn waits_carry_what_the_options_ask_for() {
+    let both = EXT_ARG_REG | NO_IOWAIT;
+    assert_eq!(flags_of_a_wait(0).map(|flags| flags & both), Ok(0));
+    for (option, facility, flag) in [
+        (AIO_CTX_REGISTERED_WAIT, AIO_FACILITY_REGISTERED_WAIT, EXT_ARG_REG),
+        (AIO_CTX_NO_IOWAIT, AIO_FACILITY_NO_IOWAIT, NO_IOWAIT),
+    ] {
+        let has = probed(facility).status == AIO_PROBE_YES;
+        let expected = if has { Ok(flag) } else { Err(EOPNOTSUPP) };
+        assert_eq!(flags_of_a_wait(option).map(|flags| flags & both), expected);
+    }
+}
+
+#[test]
+fn a_ring_that_cannot_be_resized_goes_on() {
+    const RESIZE_RINGS: u32 = 33;
+    if probed(AIO_FACILITY_RESIZE).status != AIO_PROBE_YES {
+        return; // There is nothing to fail.
+    }
+    let options = aio_ctx_options {
+        backend: AIO_BACKEND_URING,
+        sq_entries: 4,
+        sq_entries_max: 64,
+        ..defaults()
+    };
+    let fixture = Fixture::new(Some(options));
+    REGISTER_FAILURE.set(ENOMEM);
+    REGISTER_FAILS.set(1 << RESIZE_RINGS);
+    let mut outcomes: Vec<Outcome> = (0..100).map(|_| Outcome::default()).collect();
+    for outcome in &mut outcomes {
+        assert!(fixture.nop(outcome) > 0);
+    }
+    assert_eq!(fixture.run(), 0);
+    REGISTER_FAILS.set(0);
+    assert!(outcomes.iter().all(|outcome| outcome.calls == 1 && outcome.result == 0));
+    assert_eq!(fixture.info().sq_entries, 4);
+    assert_eq!(fixture.destroy(), 0);
+}
+
+/// Whether contexts are refused and the probe says that the kernel is the reason.
+fn check_missing(facility: u32, options: aio_ctx_options) {
+    for backend in [AIO_BACKEND_AUTO, AIO_BACKEND_URING] {
+        let made =
+            Fixture::after_setup_failures(0, 0, Some(aio_ctx_options { backend, ..options }));
+        assert_eq!(made.err(), Some(EOPNOTSUPP), "facility {facility}");
+    }
+    let result = probed(facility);
+    assert_eq!(result.status, AIO_PROBE_NO);
+    assert_eq!(result.reason, AIO_REASON_KERNEL);
+}
+
+#[test]
+fn a_kernel_that_lacks_a_facility_is_named_and_no_context_is_made() {
+    let flags = |flags: u32| aio_ctx_options { flags, ..defaults() };
+    let calls = [
+        (27, AIO_FACILITY_NAPI, aio_ctx_options { napi_busy_poll_usec: 5, ..defaults() }),
+        (29, AIO_FACILITY_CLOCK, aio_ctx_options { clock_id: 7, ..defaults() }),
+        (33, AIO_FACILITY_RESIZE, aio_ctx_options { sq_entries_max: 512, ..defaults() }),
+        (34, AIO_FACILITY_REGISTERED_WAIT, flags(AIO_CTX_REGISTERED_WAIT)),
+    ];
+    REGISTER_FAILURE.set(EINVAL);
+    for (call, facility, options) in calls {
+        REGISTER_FAILS.set(1 << call);
+        check_missing(facility, options);
+        REGISTER_FAILS.set(0);
+    }
+    let features = [
+        (FEAT_NO_IOWAIT, AIO_FACILITY_NO_IOWAIT, flags(AIO_CTX_NO_IOWAIT)),
+        (
+            FEAT_MIN_TIMEOUT,
+            AIO_FACILITY_MIN_WAIT,
+            aio_ctx_options { min_wait_usec: 5, ..defaults() },
+        ),
+    ];
+    for (feature, facility, options) in features {
+        MISSING_FEATURES.set(feature);
+        check_missing(facility, options);
+        MISSING_FEATURES.set(0);
+    }
 }

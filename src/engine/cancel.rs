@@ -5,7 +5,6 @@
 use crate::engine::slots::{phase, state};
 use crate::engine::{Engine, Refusal};
 use crate::op::traits;
-use crate::sys::clock;
 use crate::sys::entry::{Cqe, Opcode, Sqe, cqe_flags};
 use crate::sys::errno::Errno;
 
@@ -28,6 +27,9 @@ pub(crate) struct Retry {
 pub(crate) const INTERNAL: u64 = 1 << 63;
 /// The engine's own poll of its wake-up descriptor.
 pub(crate) const WAKE: u64 = INTERNAL | 0xff_ffff;
+/// Work of the engine's own on the table of direct descriptors: no id has generation 0.
+pub(crate) const RELEASE: u64 = INTERNAL | 1;
+pub(crate) const INSTALL: u64 = INTERNAL | 2;
 
 const RETRY_FIRST_NS: u64 = 100_000;
 const RETRY_DOUBLINGS_MAX: u32 = 9;
@@ -70,7 +72,8 @@ impl Engine {
         })
     }
 
-    pub(crate) fn cancel_fd(&mut self, fd: i32) -> i32 {
+    pub(crate) fn cancel_fd(&mut self, fd: i32, is_slot: bool) -> i32 {
+        let fd = self.descriptors.number(fd, is_slot);
         let listed = self.descriptors.listed(&mut self.slots, &mut self.cold, fd);
         let mut asked = 0;
         for index in listed {
@@ -162,7 +165,7 @@ impl Engine {
         // One repetition at a time, however many answers there are.
         if slot.phase() == phase::BACKEND && !slot.has(state::RETRIED) {
             slot.state |= state::RETRIED;
-            let due_ns = clock::now_ns() + RETRY_FIRST_NS;
+            let due_ns = self.now_ns() + RETRY_FIRST_NS;
             self.retries.push_back(Retry { id, due_ns, attempts: 0 });
         }
     }
@@ -244,8 +247,8 @@ impl Engine {
         if self.slots.find(id).is_none() {
             return Ok(());
         }
-        let wait = match self.retry_cancels(clock::now_ns()) {
-            Some(due_ns) => crate::sys::ring::Wait::For(due_ns.saturating_sub(clock::now_ns())),
+        let wait = match self.retry_cancels(self.now_ns()) {
+            Some(due_ns) => crate::sys::ring::Wait::For(due_ns.saturating_sub(self.now_ns())),
             None => crate::sys::ring::Wait::Forever,
         };
         self.enter_backend(wait)?;
@@ -253,14 +256,15 @@ impl Engine {
         Ok(())
     }
 
-    /// A chain goes on when a member has completed, not when its callback has run.
-    fn note_stashed(&mut self, cqe: &Cqe) {
-        if let Some(index) = self.slots.find(cqe.user_data)
-            && self.slots.at(index).has(state::CHAINED)
-            && (cqe.flags & cqe_flags::MORE == 0 || self.notifies(index))
-        {
+    /// A chain goes on when a member has completed, not when its callback has run; and buffers are
+    /// used in the order of completions.
+    fn note_stashed(&mut self, cqe: &mut Cqe) {
+        let Some(index) = self.slots.find(cqe.user_data) else { return };
+        let has_result = cqe.flags & cqe_flags::MORE == 0 || self.notifies(index);
+        if self.slots.at(index).has(state::CHAINED) && has_result {
             self.member_ended(index);
         }
+        self.note_buffers(index, cqe);
     }
 
     /// Takes what is in the queue; completions of `id` and the engine's own are dealt with at once.
@@ -268,13 +272,13 @@ impl Engine {
         // What the turn was offered goes to the stash with the rest.
         self.backend.offer(0);
         while self.backend.ready() > 0 {
-            let Some(cqe) = self.backend.pop() else { break };
+            let Some(mut cqe) = self.backend.pop() else { break };
             // The engine's own completions may be what the wait depends on.
             if cqe.user_data == id || cqe.user_data & INTERNAL != 0 {
                 let delivery = self.complete(cqe);
                 debug_assert!(delivery.is_none());
             } else {
-                self.note_stashed(&cqe);
+                self.note_stashed(&mut cqe);
                 self.stash.push_back(cqe);
             }
         }

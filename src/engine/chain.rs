@@ -202,8 +202,18 @@ impl Engine {
         }
         let chain = &mut self.chains.chains[key];
         let head = chain.first - 1;
-        if head != index {
-            chain.broken = true;
+        if head == index {
+            return self.cancel_in_backend(head);
+        }
+        chain.broken = true;
+        self.cancel_head(head);
+    }
+
+    /// Cancels the running head for another member's sake. One of several steps must know it, or it
+    /// would go on with the next.
+    fn cancel_head(&mut self, head: u32) {
+        if self.cold.of(self.slots.at(head)).steps.is_some() {
+            self.slots.at_mut(head).state |= state::ABORTED;
         }
         self.cancel_in_backend(head);
     }
@@ -242,7 +252,7 @@ impl Engine {
         } else if chain.broken {
             let head = chain.first - 1;
             if self.slots.at(head).phase() == phase::BACKEND {
-                self.cancel_in_backend(head);
+                self.cancel_head(head);
             }
         }
     }

@@ -4,6 +4,7 @@
 use crate::engine::arena::Block;
 use crate::engine::slots::Slot;
 use crate::op::NO_DESCRIPTOR;
+use crate::op::steps::Steps;
 use crate::sys::entry::WideSqe;
 use crate::sys::message::Outputs;
 use slab::Slab;
@@ -16,10 +17,16 @@ pub(crate) struct Cold {
     pub entry: WideSqe,
     pub copy: Option<Block>,
     pub outputs: Option<Outputs>,
+    /// What follows the entry, for an operation of several.
+    pub steps: Option<Steps>,
+    /// The group of the pool that it takes its buffers from, plus one.
+    pub pool: u32,
     /// The second descriptor of an operation between two, and its list links.
     pub second_fd: i32,
     pub second_next: u32,
     pub second_prev: u32,
+    /// Where in the table of direct descriptors the result goes, as `op::files` counts; 0: nowhere.
+    pub direct: u32,
     /// Chain key and the next member's slot index plus one.
     pub chain: usize,
     pub chain_next: u32,
@@ -42,9 +49,12 @@ impl Cold {
             entry: WideSqe::default(),
             copy: None,
             outputs: None,
+            steps: None,
+            pool: 0,
             second_fd: NO_DESCRIPTOR,
             second_next: 0,
             second_prev: 0,
+            direct: 0,
             chain: NO_CHAIN,
             chain_next: 0,
             goes_on: false,

@@ -3,8 +3,10 @@
 //! that nobody wants. Results are spelled as the contract's line 17 says.
 
 use crate::engine::Engine;
-use crate::engine::cancel::{INTERNAL, WAKE};
-use crate::engine::descriptors::Left;
+use crate::engine::buffers::Arrival;
+use crate::engine::cancel::{INSTALL, INTERNAL, WAKE};
+use crate::engine::descriptors::{DIRECT, Left, target};
+use crate::engine::leases::{self, Shared};
 use crate::engine::registered::{self, RELEASE};
 use crate::engine::slots::{Slot, index_of, phase, state};
 use crate::op::{self, traits};
@@ -31,23 +33,40 @@ pub(crate) struct Delivery {
     pub result: i32,
     pub flags: u32,
     pub extra: u64,
+    /// Of an operation of several steps: how much was transferred, whatever the result is.
+    pub moved: Option<u64>,
     pub brings: Brings,
+    pub arrival: Option<Arrival>,
 }
 
-/// Descriptors that come with a result. The engine's until the caller is told of it.
+/// What comes with a result: the engine's until the caller is told of it.
 #[derive(Clone, Copy)]
 pub(crate) enum Brings {
     Nothing,
+    /// Descriptors.
     One(i32),
     Two([i32; 2]),
+    /// A piece of a pool's buffer.
+    Lease {
+        pool: *const Shared,
+        id: i64,
+        /// As in an `Arrival`.
+        control_at: u32,
+    },
 }
 
 impl Brings {
+    /// The lease's id, or 0.
+    pub(crate) fn lease(self) -> i64 {
+        if let Brings::Lease { id, .. } = self { id } else { 0 }
+    }
+
     pub(crate) fn close(self) {
         match self {
             Brings::Nothing => {}
             Brings::One(fd) => descriptor::close(fd),
             Brings::Two(pair) => pair.into_iter().for_each(descriptor::close),
+            Brings::Lease { pool, id, control_at } => leases::release(pool, id, control_at),
         }
     }
 }
@@ -71,7 +90,7 @@ pub(crate) struct Current {
 impl Current {
     pub(crate) const NONE: Current = Current { id: 0, result: 0 };
 
-    /// How much was transferred.
+    /// How much was transferred, by an operation of one step.
     pub(crate) fn bytes(&self) -> u64 {
         self.result.max(0) as u64
     }
@@ -126,9 +145,15 @@ impl Engine {
     }
 
     /// Takes a completion of any kind in. None: there is nobody to tell.
-    pub(crate) fn complete(&mut self, cqe: Cqe) -> Option<Delivery> {
+    pub(crate) fn complete(&mut self, mut cqe: Cqe) -> Option<Delivery> {
         match self.slots.find(cqe.user_data) {
-            Some(index) => self.complete_carefully(index, cqe),
+            Some(index) => {
+                if let Some(group) = self.group(index) {
+                    self.note_buffers(index, &mut cqe);
+                    return self.complete_pooled(index, group, cqe);
+                }
+                self.complete_carefully(index, cqe)
+            }
             None => {
                 self.complete_internal(cqe);
                 None
@@ -145,6 +170,8 @@ impl Engine {
             }
         } else if let Some(key) = registered::key_of(cqe.user_data) {
             self.released(key);
+        } else if cqe.user_data == INSTALL {
+            self.installed = Some(cqe.result);
         } else if cqe.user_data & INTERNAL != 0 {
             self.cancel_answered(cqe.user_data & !INTERNAL, cqe.result);
         }
@@ -152,6 +179,9 @@ impl Engine {
 
     /// Polls the wake-up descriptor, so that a message ends the backend's wait.
     pub(crate) fn watch_wake(&mut self) {
+        if self.backend.wakes_itself() {
+            return;
+        }
         let mut sqe = Sqe { user_data: WAKE, ..Sqe::default() };
         op::poll::wake_poll(&mut sqe, self.wake_fd);
         self.backend.stage(&sqe.into());
@@ -162,6 +192,9 @@ impl Engine {
             return self.complete_zero_copy(index, cqe);
         }
         let slot = self.slots.at(index);
+        if self.cold.get(slot).is_some_and(|cold| cold.steps.is_some()) {
+            return self.complete_step(index, cqe);
+        }
         let mut flags = cqe.flags & cqe_flags::PUBLIC;
         // The kernel ends a multishot without an error when it had to leave the fast path: to the
         // caller it is one operation. But a file that knows no changes is always ready.
@@ -171,7 +204,7 @@ impl Engine {
             let cold = self.cold.of(slot);
             if flags & MORE != 0 {
                 cold.goes_on = true;
-            } else if !is_over && (cold.goes_on || !polls || can_be_watched(slot.fd)) {
+            } else if !is_over && (cold.goes_on || !polls || knows_changes(slot.fd)) {
                 cold.goes_on = false;
                 self.tally.rearms();
                 self.start(index);
@@ -182,13 +215,73 @@ impl Engine {
             let (result, extra_flags) = self.spell(index, cqe.result);
             return self.end(index, result, flags | extra_flags, cqe.extra);
         }
+        self.restart_idle_deadline(index);
+        self.tell(index, cqe.result, flags, cqe.extra)
+    }
+
+    fn restart_idle_deadline(&mut self, index: u32) {
         let slot = self.slots.at(index);
         if slot.has(state::IDLE_DEADLINE) && slot.has(state::TIMED) {
             let period_ns = self.cold.of(slot).period_ns;
             self.wheel.disarm(&mut self.slots, index);
             self.arm_after(index, period_ns);
         }
-        self.tell(index, cqe.result, flags, cqe.extra)
+    }
+
+    /// The same for a receive into a pool's buffers, which are noted.
+    fn complete_pooled(&mut self, index: u32, group: u16, cqe: Cqe) -> Option<Delivery> {
+        let arrival = self.arrival(index, &cqe);
+        let mut flags = cqe.flags & cqe_flags::PUBLIC;
+        let mut result = cqe.result;
+        let slot = self.slots.at(index);
+        let is_over = slot.has(state::ENDED | state::DISCARD);
+        if flags & MORE == 0 {
+            if result == Errno::ENOBUFS.status() && !is_over && self.pause_if_dry(index, group) {
+                return None;
+            }
+            if arrival.is_some_and(|arrival| self.is_empty_message(arrival)) {
+                let fd = self.slots.at(index).fd;
+                // Nobody can ask what is in a slot.
+                let is_last = target(fd).1 || op::buffers::is_last_message(fd);
+                result = if is_last { 0 } else { result };
+            }
+            let slot = self.slots.at(index);
+            if slot.has(traits::MULTISHOT) && result > 0 && !slot.has(state::DISCARD) {
+                if is_over {
+                    // Its last callback says how it has ended.
+                    self.make_ended_ready(index);
+                } else {
+                    self.tally.rearms();
+                    self.start_again(index, group);
+                }
+                flags |= MORE;
+            }
+        }
+        // No data, no buffer.
+        let arrival = if result > 0 {
+            arrival
+        } else {
+            flags &= !(cqe_flags::BUFFER | cqe_flags::BUFFER_MORE);
+            arrival.into_iter().for_each(|arrival| self.drop_arrival(arrival));
+            None
+        };
+        let delivery = if flags & MORE == 0 {
+            if result == Errno::ENOBUFS.status() && is_over {
+                result = Errno::ECANCELED.status();
+            }
+            let (result, extra_flags) = self.spell(index, result);
+            self.end(index, result, flags | extra_flags, 0)
+        } else {
+            self.restart_idle_deadline(index);
+            self.tell(index, result, flags, 0)
+        };
+        match delivery {
+            Some(delivery) => Some(Delivery { arrival, ..delivery }),
+            None => {
+                arrival.into_iter().for_each(|arrival| self.drop_arrival(arrival));
+                None
+            }
+        }
     }
 
     /// What a last result is called, given who asked for the end: contract, line 17.
@@ -236,6 +329,9 @@ impl Engine {
         let slot = self.slots.at(index);
         let discarded = self.is_unwanted(slot);
         let cold = self.cold.of(slot);
+        if cold.direct != 0 {
+            return self.write_direct_pair(index, discarded);
+        }
         if let (Some(outputs), Some(copy)) = (cold.outputs, cold.copy.as_deref()) {
             if discarded {
                 outputs.discard(copy);
@@ -249,10 +345,15 @@ impl Engine {
     pub(crate) fn tell(
         &mut self, index: u32, result: i32, flags: u32, extra: u64,
     ) -> Option<Delivery> {
+        let result = self.direct_result(index, result);
         let slot = self.slots.at(index);
         if self.is_unwanted(slot) {
             if slot.has(traits::GIVES_DESCRIPTOR) && result >= 0 {
-                descriptor::close(result);
+                if self.is_direct(slot) {
+                    self.release_direct(index, result);
+                } else {
+                    descriptor::close(result);
+                }
             }
             return None;
         }
@@ -262,7 +363,10 @@ impl Engine {
         let id = self.slots.id(index);
         let (callback, user_data) = (slot.callback, slot.user_data);
         let brings = if result >= 0 { self.brought(slot, result) } else { Brings::Nothing };
-        Some(Delivery { callback, user_data, id, result, flags, extra, brings })
+        let steps = self.cold.get(slot).and_then(|cold| cold.steps.as_ref());
+        let moved = steps.map(|steps| steps.moved());
+        let arrival = None;
+        Some(Delivery { callback, user_data, id, result, flags, extra, moved, brings, arrival })
     }
 
     /// Nobody waits for it; nobody reaps while the context is being destroyed, and nobody is called
@@ -271,7 +375,11 @@ impl Engine {
         slot.has(state::DISCARD) || self.mute || (self.destroying && slot.callback == REAP)
     }
 
+    /// Slots of the table are not among it: they go with the table.
     fn brought(&self, slot: &Slot, result: i32) -> Brings {
+        if self.is_direct(slot) {
+            return Brings::Nothing;
+        }
         if slot.has(traits::GIVES_DESCRIPTOR) {
             return Brings::One(result);
         }
@@ -297,6 +405,9 @@ impl Engine {
             let left = self.descriptors.unlink_second(&mut self.slots, &mut self.cold, index, fd);
             self.note_left(left, fd);
         }
+        if let Some(group) = self.group(index) {
+            self.pools.remove_user(group);
+        }
         let slot = self.slots.at_mut(index);
         let multishot = slot.has(traits::MULTISHOT);
         let mut epoch = 0;
@@ -306,6 +417,7 @@ impl Engine {
                 self.arena.give_back(copy);
             }
         }
+        self.slots.at_mut(index).cold = 0;
         self.slots.release(index);
         if multishot {
             self.multishots -= 1;
@@ -367,8 +479,14 @@ impl Engine {
     }
 }
 
+/// Whether a poll of `fd` that the kernel has ended is worth another; of a direct descriptor nobody
+/// can tell.
+fn knows_changes(fd: i32) -> bool {
+    fd < DIRECT && can_be_watched(fd)
+}
+
 /// How the end of an operation that was asked to end is spelled.
-fn ended(bits: u32) -> (i32, u32) {
+pub(crate) fn ended(bits: u32) -> (i32, u32) {
     if bits & state::EXPIRED != 0 {
         (Errno::ETIMEDOUT.status(), DEADLINE)
     } else if bits & state::CANCELLED != 0 {

@@ -1,10 +1,17 @@
 //! The list of operations per descriptor number, threaded through the slots: what close and
 //! cancel_fd act on (contract, line 7). An operation between two descriptors is in two lists; the
-//! second pair of links is in its cold part.
+//! second pair of links is in its cold part. Direct descriptors, the slots of the context's own
+//! table, have numbers and lists beside those of the process.
 
 use crate::engine::cold::ColdTable;
 use crate::engine::pages::Pages;
 use crate::engine::slots::Slots;
+use crate::op::NO_DESCRIPTOR;
+use crate::sys::errno::Errno;
+
+/// Numbers from here on are those of direct descriptors: table slot plus this. The kernel's limit
+/// of a process's descriptors is 2^30 and less.
+pub(crate) const DIRECT: i32 = 1 << 30;
 
 /// A link: slot index plus one, and whether the second pair of links of that slot is meant.
 const SECOND: u32 = 1 << 31;
@@ -14,6 +21,8 @@ const CLOSING: u32 = 1 << 30;
 #[derive(Default)]
 pub(crate) struct Descriptors {
     heads: Pages<u32, 1024>,
+    /// By slot of the table of direct descriptors; none without one.
+    direct_heads: Box<[u32]>,
 }
 
 /// What an unlink left behind.
@@ -25,17 +34,67 @@ pub(crate) enum Left {
     CloseCanStart,
 }
 
+/// What a listed number means: a descriptor, or a slot of the table and true.
+pub(crate) fn target(number: i32) -> (i32, bool) {
+    let is_slot = number >= 0 && number & DIRECT != 0;
+    (if is_slot { number & !DIRECT } else { number }, is_slot)
+}
+
 impl Descriptors {
     /// The head of a list whose number is not being closed and that is empty or begins with an
     /// operation's only descriptor.
     #[inline(always)]
     pub(crate) fn plain_head(&mut self, fd: i32) -> Option<&mut u32> {
-        self.head(fd).filter(|head| **head & (SECOND | CLOSING) == 0)
+        // No page has numbers of direct descriptors.
+        self.heads.get(fd).filter(|head| **head & (SECOND | CLOSING) == 0)
     }
 
     #[inline(always)]
     fn head(&mut self, fd: i32) -> Option<&mut u32> {
-        self.heads.get(fd)
+        if fd & DIRECT != 0 { self.direct_head(fd) } else { self.heads.get(fd) }
+    }
+
+    #[cold]
+    fn direct_head(&mut self, fd: i32) -> Option<&mut u32> {
+        self.direct_heads.get_mut((fd & !DIRECT) as usize)
+    }
+
+    #[inline(always)]
+    fn head_or_make(&mut self, fd: i32) -> &mut u32 {
+        if fd & DIRECT != 0 {
+            return self.direct_head(fd).expect("`number` gives numbers inside the table");
+        }
+        self.heads.get_or_make(fd)
+    }
+
+    /// Makes room for the lists of a table of `count` direct descriptors.
+    pub(crate) fn open_table(&mut self, count: u32) -> Result<(), Errno> {
+        let mut heads = Vec::new();
+        heads.try_reserve_exact(count as usize).map_err(|_| Errno::ENOMEM)?;
+        heads.resize(count as usize, 0);
+        self.direct_heads = heads.into_boxed_slice();
+        Ok(())
+    }
+
+    /// The table is gone; no operation is listed under its slots.
+    pub(crate) fn close_table(&mut self) {
+        self.direct_heads = Box::default();
+    }
+
+    /// How many slots the table of direct descriptors has.
+    pub(crate) fn table_len(&self) -> u32 {
+        self.direct_heads.len() as u32
+    }
+
+    /// The number under which operations on `fd` are listed, or on slot `fd`; negative: none.
+    pub(crate) fn number(&self, fd: i32, is_slot: bool) -> i32 {
+        if is_slot && (fd as u32) < self.table_len() {
+            fd | DIRECT
+        } else if !is_slot && fd < DIRECT {
+            fd
+        } else {
+            NO_DESCRIPTOR
+        }
     }
 
     /// Puts slot `index` at the front of the list of its `fd`, which is not negative. False, and
@@ -43,7 +102,7 @@ impl Descriptors {
     #[inline(always)]
     pub(crate) fn link(&mut self, slots: &mut Slots, cold: &mut ColdTable, index: u32) -> bool {
         let fd = slots.at(index).fd;
-        let head = self.heads.get_or_make(fd);
+        let head = self.head_or_make(fd);
         let first = *head;
         if first == 0 {
             *head = index + 1;
@@ -62,7 +121,7 @@ impl Descriptors {
     }
 
     fn link_more(&mut self, slots: &mut Slots, cold: &mut ColdTable, link: u32, fd: i32) -> bool {
-        let head = self.heads.get_or_make(fd);
+        let head = self.head_or_make(fd);
         let first = *head;
         if first & CLOSING != 0 {
             return false;
@@ -148,7 +207,7 @@ impl Descriptors {
 
     /// Marks `fd` as about to be closed; false if it is already.
     pub(crate) fn begin_close(&mut self, fd: i32) -> bool {
-        let head = self.heads.get_or_make(fd);
+        let head = self.head_or_make(fd);
         let begins = *head & CLOSING == 0;
         *head |= CLOSING;
         begins

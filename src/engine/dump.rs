@@ -1,5 +1,6 @@
 //! What a person sees of a context: the dump of everything in flight, and the log callback.
 
+use crate::engine::descriptors::DIRECT;
 use crate::engine::handle::{Handle, life};
 use crate::engine::slots::{Slot, phase, state};
 use crate::engine::{ContextOptions, Engine, log_level};
@@ -29,8 +30,12 @@ impl Engine {
             granted.setup_flags,
         );
         for (index, slot) in self.slots.iter() {
-            let _ = write!(text, "  id {} {}", self.slots.id(index), op::name(slot.opcode()));
-            if slot.fd >= 0 {
+            let steps = self.cold.get(slot).and_then(|cold| cold.steps.as_ref());
+            let name = steps.map_or(op::name(slot.opcode()), |steps| steps.name());
+            let _ = write!(text, "  id {} {name}", self.slots.id(index));
+            if slot.fd >= DIRECT {
+                let _ = write!(text, " slot {}", slot.fd & !DIRECT);
+            } else if slot.fd >= 0 {
                 let _ = write!(text, " fd {}", slot.fd);
             }
             let age_ms = now_ms.wrapping_sub(slot.submitted_ms);
@@ -95,7 +100,8 @@ fn phase_name(slot: &Slot) -> &'static str {
         phase::NOTIFY => "sent, its memory still in use",
         phase::HELD if slot.has(state::CLOSE_WAITS) => "waiting to close",
         phase::HELD if slot.has(state::BARRIER) => "behind a barrier",
-        _ => "in an open chain",
+        _ if slot.has(state::CHAINED) => "in an open chain",
+        _ => "waiting for a buffer",
     }
 }
 

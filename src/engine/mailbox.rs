@@ -24,6 +24,10 @@ use std::sync::OnceLock;
 pub(crate) enum Message {
     Run(unsafe extern "C-unwind" fn(*mut c_void), *mut c_void),
     Cancel(u64),
+    /// A buffer of this pool's was released.
+    Refill(u16),
+    /// This pool has run low.
+    LowWater(u16),
 }
 
 struct Node {
@@ -252,6 +256,11 @@ impl Drop for Mailbox {
 
 impl Batch {
     pub(crate) const EMPTY: Batch = Batch { first: std::ptr::null_mut() };
+
+    /// A message of the owner's to itself.
+    pub(crate) fn of(message: Message) -> Batch {
+        Batch { first: Box::into_raw(Box::new(Node { next: std::ptr::null_mut(), message })) }
+    }
 
     #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {

@@ -20,6 +20,7 @@
 mod arena;
 pub(crate) mod backend;
 mod barrier;
+pub(crate) mod buffers;
 mod cancel;
 mod chain;
 mod cold;
@@ -27,26 +28,33 @@ mod completion;
 mod descriptors;
 mod destroy;
 mod dump;
+mod files;
 pub(crate) mod handle;
+pub(crate) mod leases;
 pub(crate) mod mailbox;
 mod pages;
 mod pool;
+pub(crate) mod probe;
 pub(crate) mod registered;
 mod slots;
 mod stats;
+mod steps;
 mod submission;
 mod timer;
 mod turn;
 mod wheel;
 mod zero_copy;
 
-use crate::sys::clock;
-use crate::sys::descriptor::EventFd;
+use crate::sys::clock::{self, Clock};
+use crate::sys::descriptor::{EventFd, Pipe};
 use crate::sys::errno::Errno;
+use crate::sys::facility::Opcodes;
 use crate::sys::ring::{Config, IORING_SETUP_CQE32, IORING_SETUP_SQE128};
 use arena::Arena;
 use backend::Backend;
+use backend::tuned::Tuning;
 use barrier::Barriers;
+use buffers::{Pending, Pools};
 use chain::Chains;
 use cold::ColdTable;
 use completion::{Current, Ready, Record};
@@ -88,7 +96,7 @@ pub(crate) enum Refusal {
 }
 
 /// What a context is made with; zeroes are the defaults.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct ContextOptions {
     pub backend: Choice,
     pub wide_submissions: bool,
@@ -100,11 +108,13 @@ pub(crate) struct ContextOptions {
     pub timer_resolution_ns: u64,
     pub reap_backlog_max: u32,
     pub log: Option<Log>,
+    pub tuning: Tuning,
 }
 
 /// Which backend a caller asks for.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Choice {
+    #[default]
     /// What `AIO_RS_BACKEND` in the environment says, or the best that is allowed.
     Auto,
     Uring,
@@ -113,7 +123,7 @@ pub(crate) enum Choice {
 
 impl Choice {
     /// Lets the environment speak for Auto.
-    fn settled(self) -> Result<Choice, Errno> {
+    pub(crate) fn settled(self) -> Result<Choice, Errno> {
         match (self, std::env::var("AIO_RS_BACKEND").as_deref()) {
             (Choice::Auto, Ok("epoll")) => Ok(Choice::Epoll),
             (Choice::Auto, Ok("uring")) => Ok(Choice::Uring),
@@ -155,7 +165,13 @@ pub(crate) struct Engine {
     descriptors: Descriptors,
     cold: ColdTable,
     current: Current,
+    /// Of the newest operation of several steps that was delivered: its id and what it moved.
+    moved: (u64, u64),
     wheel: Wheel,
+    /// What time is measured with.
+    clock: Clock,
+    /// The only operations that may be submitted.
+    allowed: Option<Opcodes>,
     /// Completions that the engine made itself.
     ready: VecDeque<Ready>,
     /// Completions that were taken out of order while waiting for one of them.
@@ -166,9 +182,14 @@ pub(crate) struct Engine {
     /// Posted functions taken from the mailbox and not yet run.
     inbox: Batch,
     arena: Arena,
+    pools: Pools,
+    /// What the completion whose callback is running has brought.
+    pending: Pending,
     registered: Registered,
     chains: Chains,
     barriers: Barriers,
+    /// What an install of the engine's own has brought.
+    installed: Option<i32>,
     /// The close that waits, by descriptor number.
     closes: HashMap<i32, u32>,
     /// Descriptor numbers whose waiting close can start.
@@ -177,6 +198,8 @@ pub(crate) struct Engine {
     /// Operations that are not in the backend: timers, held and ready ones.
     local: u32,
     multishots: u32,
+    /// Empty ones, for operations that move bytes through a pipe.
+    pipes: Vec<Pipe>,
     budget: turn::Budget,
     tally: stats::Tally,
     /// The mailbox's descriptor, polled by the backend.
@@ -211,14 +234,17 @@ impl Engine {
             cq_entries: cq.max(sq),
             required: wide(options.wide_submissions, IORING_SETUP_SQE128)
                 | wide(options.wide_completions, IORING_SETUP_CQE32),
+            ..Config::default()
         };
-        let backend = Backend::create(options.backend.settled()?, config, wake_fd)?;
+        let tuning = &options.tuning;
+        let backend = Backend::create(options.backend.settled()?, config, wake_fd, tuning)?;
+        let clock = tuning.clock.unwrap_or(Clock::Monotonic);
         let or = |value: u32, default: u32| if value == 0 { default } else { value };
         let resolution = match options.timer_resolution_ns {
             0 => TIMER_RESOLUTION_DEFAULT_NS,
             ns => ns,
         };
-        Ok(Engine {
+        let mut engine = Engine {
             slots: Slots::new(or(options.max_ops, u32::MAX), clock::random_bits()),
             backend,
             special: slots::state::SPECIAL,
@@ -226,21 +252,28 @@ impl Engine {
             descriptors: Descriptors::default(),
             cold: ColdTable::default(),
             current: Current::NONE,
-            wheel: Wheel::new(resolution, clock::now_ns()),
+            moved: (0, 0),
+            wheel: Wheel::new(resolution, clock.now_ns()),
+            clock,
+            allowed: tuning.allowed,
             ready: VecDeque::new(),
             stash: VecDeque::new(),
             records: VecDeque::new(),
             records_max: or(options.reap_backlog_max, REAP_BACKLOG_DEFAULT) as usize,
             inbox: Batch::EMPTY,
             arena: Arena::default(),
+            pools: Pools::default(),
+            pending: Pending::default(),
             registered: Registered::default(),
             chains: Chains::default(),
             barriers: Barriers::default(),
+            installed: None,
             closes: HashMap::new(),
             closable: Vec::new(),
             retries: VecDeque::new(),
             local: 0,
             multishots: 0,
+            pipes: Vec::new(),
             budget: turn::Budget::default(),
             tally: stats::Tally::default(),
             wake_fd,
@@ -251,7 +284,15 @@ impl Engine {
             mute: false,
             destroy_grace_ns: options.destroy_grace_ns,
             log: options.log,
-        })
+        };
+        engine.decide_path();
+        Ok(engine)
+    }
+
+    /// The time, by the context's clock.
+    #[inline(always)]
+    fn now_ns(&self) -> u64 {
+        self.clock.now_ns()
     }
 
     /// Operations in flight.
@@ -281,5 +322,10 @@ impl Engine {
 
     pub(crate) fn current(&self) -> &Current {
         &self.current
+    }
+
+    /// How much the operation whose callback is running has transferred.
+    pub(crate) fn current_bytes(&self) -> u64 {
+        if self.current.id == self.moved.0 { self.moved.1 } else { self.current.bytes() }
     }
 }

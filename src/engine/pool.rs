@@ -330,18 +330,19 @@ impl Pool {
     /// and where the owner may have been in the middle of a change.
     pub(crate) fn abandon(&mut self) {
         self.abandoned = true;
-        descriptor::close(self.shared.ended.raw());
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        if self.abandoned {
-            // The handles and the threads' shares are of threads that this process has not.
-            self.handles.drain(..).for_each(std::mem::forget);
+        if !self.abandoned {
+            return self.stop();
+        }
+        // The handles and the threads' shares are of threads that this process has not.
+        self.handles.drain(..).for_each(std::mem::forget);
+        if Arc::get_mut(&mut self.shared).is_none() {
+            descriptor::close(self.shared.ended.raw());
             std::mem::forget(Arc::clone(&self.shared));
-        } else {
-            self.stop();
         }
     }
 }

@@ -172,7 +172,7 @@ impl Engine {
             return Err(Errno::EINVAL);
         }
         check(areas, tags)?;
-        self.hand_over_staged()?;
+        self.hand_over()?;
         let tracks = !self.backend.gives_up_areas_at_once();
         let keys = self.registered.add_all(areas, tags, tracks)?;
         let done = match self.backend.update_areas(first, areas, &tags_of(&keys)) {
@@ -196,7 +196,7 @@ impl Engine {
 
     pub(crate) fn unregister_buffers(&mut self) -> Result<(), Errno> {
         let count = self.registered.areas.as_ref().ok_or(Errno::ENXIO)?.len();
-        self.hand_over_staged()?;
+        self.hand_over()?;
         if self.backend.gives_up_areas_at_once() {
             self.backend.unregister_areas()?;
         } else {
@@ -215,24 +215,13 @@ impl Engine {
     }
 
     /// Shares the buffers of another context of this thread.
-    pub(crate) fn clone_buffers(&mut self, source: &Engine) -> Result<(), Errno> {
+    pub(crate) fn clone_buffers(&mut self, source: &mut Engine) -> Result<(), Errno> {
         let areas = source.registered.areas.clone().ok_or(Errno::ENXIO)?;
         self.make_room_for_table()?;
-        self.backend.clone_areas(&source.backend)?;
+        self.backend.clone_areas(&mut source.backend)?;
         self.registered.keys = vec![0; areas.len()];
         self.registered.areas = Some(areas);
         self.registered.callback = source.registered.callback;
-        Ok(())
-    }
-
-    /// What was submitted before a change of the table uses the table as it was.
-    fn hand_over_staged(&mut self) -> Result<(), Errno> {
-        if self.backend.has_staged() {
-            self.backend.enter(None)?;
-            if self.backend.has_staged() {
-                return Err(Errno::EAGAIN);
-            }
-        }
         Ok(())
     }
 
@@ -289,7 +278,9 @@ impl Engine {
             result,
             flags: ready.flags,
             extra: 0,
+            moved: None,
             brings: Brings::Nothing,
+            arrival: None,
         })
     }
 

@@ -114,7 +114,8 @@ pub(crate) struct Slot {
     /// Neighbours in the list of the descriptor (`descriptors.rs`).
     pub fd_next: u32,
     pub fd_prev: u32,
-    /// Key of the cold part, plus one.
+    /// Key of the cold part, plus one. Without one, the group of the pool that it takes its buffers
+    /// from, plus one.
     pub cold: u32,
     /// When it was submitted, in milliseconds of the engine's coarse clock.
     pub submitted_ms: u32,
@@ -152,7 +153,11 @@ impl Slot {
     }
 
     pub(crate) fn cold_key(&self) -> Option<usize> {
-        NonZeroU32::new(self.cold).map(|key| key.get() as usize - 1)
+        if self.has(state::COLD) {
+            NonZeroU32::new(self.cold).map(|key| key.get() as usize - 1)
+        } else {
+            None
+        }
     }
 }
 

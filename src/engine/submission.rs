@@ -4,11 +4,14 @@
 
 use crate::engine::cancel::Why;
 use crate::engine::cold::Cold;
+use crate::engine::descriptors::{DIRECT, target};
 use crate::engine::slots::{OPCODE_SHIFT, Slot, index_of, phase, state};
 use crate::engine::{Engine, chain};
+use crate::op::steps::Steps;
 use crate::op::{self, Fallback, NO_DESCRIPTOR, Operation, traits};
 use crate::sys::entry::{Opcode, Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
+use crate::sys::facility;
 use crate::sys::message::Outputs;
 
 /// Whom to tell. `callback` is a C function's address, or `AIO_CALLBACK_REAP`.
@@ -25,6 +28,8 @@ pub(crate) struct SubmitOptions {
     pub flags: u32,
     pub timeout_ns: u64,
     pub group: u64,
+    /// Slot of the table of direct descriptors plus one.
+    pub file_slot: u32,
     pub ioprio: u16,
     /// Registered buffer plus one.
     pub buf_index: u32,
@@ -37,12 +42,22 @@ pub(crate) mod submit_flags {
     pub(crate) const HARDLINK: u32 = 2;
     pub(crate) const BARRIER: u32 = 4;
     pub(crate) const ASYNC: u32 = 8;
+    pub(crate) const FIXED_FILE: u32 = 16;
+    pub(crate) const DIRECT: u32 = 32;
     pub(crate) const QUIET: u32 = 64;
     pub(crate) const INHERIT: u32 = 128;
     pub(crate) const SIGPIPE: u32 = 256;
     pub(crate) const TIMEOUT_IDLE: u32 = 512;
-    pub(crate) const ALL: u32 =
-        LINK | HARDLINK | BARRIER | ASYNC | QUIET | INHERIT | SIGPIPE | TIMEOUT_IDLE;
+    pub(crate) const ALL: u32 = LINK
+        | HARDLINK
+        | BARRIER
+        | ASYNC
+        | FIXED_FILE
+        | DIRECT
+        | QUIET
+        | INHERIT
+        | SIGPIPE
+        | TIMEOUT_IDLE;
     pub(crate) const LINKS: u32 = LINK | HARDLINK;
 }
 
@@ -54,8 +69,13 @@ pub(crate) struct Prepared {
     pub needs: u8,
     pub fd: i32,
     pub second_fd: i32,
+    /// Where in the table of direct descriptors the result goes, as `op::files` counts; 0: nowhere.
+    pub direct: u32,
     pub copy: Option<crate::engine::arena::Block>,
     pub outputs: Option<Outputs>,
+    pub steps: Option<Steps>,
+    /// The group of the pool that its buffers come from, plus one.
+    pub pool: u32,
     /// A plain call does it at once.
     pub prompt: bool,
 }
@@ -104,7 +124,8 @@ impl Engine {
     pub(crate) fn submit<O: Operation>(&mut self, op: &O, done: Done) -> Result<u64, Errno> {
         let fd = op.descriptor();
         let closes = op.traits() & traits::CLOSES != 0;
-        if !is_plain(op) || !self.backend.has_room() || (closes && !self.descriptors.is_empty(fd)) {
+        let is_odd = fd >= DIRECT || (closes && !self.descriptors.is_empty(fd));
+        if !is_plain(op) || !self.backend.has_room() || is_odd {
             return self.submit_carefully(op, &SubmitOptions::default(), done);
         }
         let (id, slot) = self.slots.take()?;
@@ -137,9 +158,10 @@ impl Engine {
     }
 
     /// Sends submissions and completions through the plain path, or the careful one while a chain
-    /// is open, a barrier waits, or nobody must be called.
+    /// is open, a barrier waits, not everything is allowed, or nobody must be called.
     pub(crate) fn decide_path(&mut self) {
-        self.backend.hold(self.chains.is_open() || !self.barriers.is_empty());
+        let careful = self.chains.is_open() || !self.barriers.is_empty() || self.allowed.is_some();
+        self.backend.hold(careful);
         let plain = self.barriers.is_empty() && !self.mute;
         self.special = if plain { state::SPECIAL } else { !0 };
     }
@@ -162,8 +184,11 @@ impl Engine {
             needs: op.needs() as u8,
             fd: op.descriptor(),
             second_fd: op.second_descriptor(),
+            direct: 0,
             copy,
             outputs: op.outputs(),
+            steps: op.steps(),
+            pool: op.pool(),
             prompt: op.is_prompt(),
         };
         self.submit_prepared(prepared, options, done)
@@ -183,8 +208,11 @@ impl Engine {
             needs: entry.sqe.opcode,
             fd: raw.descriptor(),
             second_fd: NO_DESCRIPTOR,
+            direct: 0,
             copy: None,
             outputs: None,
+            steps: None,
+            pool: 0,
             prompt: false,
         };
         self.submit_prepared(prepared, options, done)
@@ -204,8 +232,14 @@ impl Engine {
     fn try_submit(
         &mut self, prepared: &mut Prepared, options: &SubmitOptions, done: Done,
     ) -> Result<u64, Errno> {
+        let opcode = prepared.entry.sqe.opcode;
+        if self.allowed.is_some_and(|allowed| !facility::contains(&allowed, opcode)) {
+            return Err(Errno::EACCES);
+        }
         apply_options(prepared, options)?;
+        self.apply_files(prepared, options)?;
         let route = self.route(prepared, options)?;
+        self.begin_steps(prepared)?;
         let index = self.take_slot(prepared.entry.sqe.opcode, prepared.fd, done, options)?;
         let id = self.slots.id(index);
         prepared.entry.sqe.user_data = id;
@@ -213,6 +247,10 @@ impl Engine {
         let slot = self.slots.at_mut(index);
         slot.state |= phase::BACKEND | prepared.traits & traits::KEPT;
         self.multishots += u32::from(prepared.traits & traits::MULTISHOT != 0);
+        let group = self.group(index);
+        if let Some(group) = group {
+            self.pools.add_user(group);
+        }
         if options.timeout_ns != 0 {
             self.arm_after(index, options.timeout_ns);
         }
@@ -229,7 +267,10 @@ impl Engine {
             Route::Barrier if closes && !self.mark_closing(index) => {}
             Route::Barrier => self.hold_behind_barrier(index),
             Route::Backend if closes => self.begin_close(index),
-            Route::Backend => self.backend.stage(&prepared.entry),
+            Route::Backend => match group {
+                Some(group) if !self.pools.has_free(group) => self.pause(index, group),
+                _ => self.backend.stage(&prepared.entry),
+            },
         }
         Ok(id)
     }
@@ -241,11 +282,17 @@ impl Engine {
         let is_open = self.chains.is_open();
         let chained = links != 0 || is_open;
         let multishot = prepared.traits & traits::MULTISHOT != 0;
-        if chained && (multishot || (barrier && is_open)) {
+        if chained && (multishot || prepared.pool != 0 || (barrier && is_open)) {
             return Err(Errno::EINVAL);
         }
+        if let Some(steps) = &prepared.steps
+            && (links == submit_flags::HARDLINK || (links != 0 && !steps.keeps_links()))
+        {
+            return Err(Errno::EINVAL); // The link would not wait for the last step.
+        }
         let opcode = prepared.entry.sqe.opcode;
-        let free = !chained && !barrier;
+        // A plain call knows no slots of the table.
+        let free = !chained && !barrier && !prepared.uses_table();
         let is_missing = !self.backend.supports(prepared.needs);
         if is_missing || (prepared.prompt && free && options.flags & submit_flags::ASYNC == 0) {
             match op::fallback(opcode) {
@@ -272,22 +319,30 @@ impl Engine {
         let idle = options.flags & submit_flags::TIMEOUT_IDLE != 0;
         let epoch = self.barriers.note();
         let keeps_entry = matches!(route, Route::Chain { .. } | Route::Barrier)
-            || prepared.traits & (traits::CLOSES | traits::REARMS) != 0;
+            || prepared.traits & (traits::CLOSES | traits::REARMS) != 0
+            || prepared.pool != 0;
+        let keeps_entry = keeps_entry && !self.is_rebuildable(prepared, route);
         let is_plain = !keeps_entry
             && !idle
+            && prepared.steps.is_none()
             && epoch == 0
             && prepared.copy.is_none()
             && prepared.second_fd < 0
+            && prepared.direct == 0
             && options.group == 0
             && options.correlation == 0;
         if is_plain {
+            self.slots.at_mut(index).cold = prepared.pool;
             return;
         }
         let cold = Cold {
             entry: prepared.entry,
             copy: prepared.copy.take(),
             outputs: prepared.outputs,
+            steps: prepared.steps.take(),
+            pool: prepared.pool,
             second_fd: prepared.second_fd,
+            direct: prepared.direct,
             group: options.group,
             correlation: options.correlation,
             period_ns: if idle { options.timeout_ns } else { 0 },
@@ -298,6 +353,14 @@ impl Engine {
         let slot = self.slots.at_mut(index);
         slot.cold = key;
         slot.state |= state::COLD;
+    }
+
+    /// Whether `start` can make the entry anew, so that it need not be kept: an idle connection then
+    /// costs a slot and no more.
+    fn is_rebuildable(&self, prepared: &Prepared, route: &Route) -> bool {
+        prepared.pool != 0
+            && matches!(route, Route::Backend)
+            && op::buffers::is_usual(&prepared.entry.sqe)
     }
 
     /// A slot for an operation of any kind, its phase yet to be set.
@@ -412,7 +475,14 @@ impl Engine {
             self.local -= 1;
         }
         slot.set_phase(phase::BACKEND);
-        self.backend.stage(&self.cold.of(self.slots.at(index)).entry);
+        let slot = self.slots.at(index);
+        if let (false, Some(group)) = (slot.has(state::COLD), self.group(index)) {
+            let mut sqe =
+                op::buffers::rebuild(target(slot.fd), group, self.pools.takes_bundles(group));
+            sqe.user_data = slot.id();
+            return self.backend.stage(&sqe.into());
+        }
+        self.backend.stage(&self.cold.of(slot).entry);
     }
 
     /// Holds an operation until all one-shot operations before it have completed.
@@ -485,7 +555,9 @@ fn is_plain<O: Operation>(op: &O) -> bool {
         && op.needs() as u8 <= NEWEST_OF_FLOOR
         && op.traits() & traits::REARMS == 0
         && op.second_descriptor() == NO_DESCRIPTOR
+        && op.pool() == 0
         && !op.is_prompt()
+        && op.steps().is_none()
 }
 
 #[inline(always)]
@@ -512,14 +584,18 @@ fn apply_options(prepared: &mut Prepared, options: &SubmitOptions) -> Result<(),
         }
         sqe.ioprio = options.ioprio;
     }
-    // Success would bring a descriptor that nobody is told of.
+    // Success would bring a descriptor that nobody is told of, unless the caller has said where it
+    // goes; or data.
     let brings = traits & traits::GIVES_DESCRIPTOR != 0
         || prepared.outputs.is_some_and(|outputs| outputs.are_descriptors());
     // And nobody would be told when the memory of a zero-copy send is free.
-    let brings = brings || traits & traits::NOTIFIES != 0;
-    let quiet_misused = has(submit_flags::QUIET) && brings;
+    let notifies = traits & traits::NOTIFIES != 0;
+    let brings_unseen = (brings && options.file_slot == 0) || prepared.pool != 0 || notifies;
+    let quiet_misused = has(submit_flags::QUIET) && brings_unseen;
+    // A kernel worker would hold a buffer for as long as it waits.
+    let async_misused = has(submit_flags::ASYNC) && prepared.pool != 0;
     if let Some(index) = options.buf_index.checked_sub(1) {
-        if traits & traits::NOTIFIES == 0 {
+        if !notifies {
             return Err(Errno::EINVAL);
         }
         op::zero_copy::use_buffer(sqe, op::registered::number(index));
@@ -529,6 +605,7 @@ fn apply_options(prepared: &mut Prepared, options: &SubmitOptions) -> Result<(),
     let links_both = options.flags & submit_flags::LINKS == submit_flags::LINKS;
     if idle_misused
         || quiet_misused
+        || async_misused
         || links_both
         || (has(submit_flags::INHERIT) && !op::inherit(sqe))
         || (has(submit_flags::SIGPIPE) && traits & traits::SENDS == 0)

@@ -9,7 +9,6 @@ use crate::engine::registered::RELEASE;
 use crate::engine::slots::{phase, state};
 use crate::engine::submission::{Done, SubmitOptions, submit_flags};
 use crate::op::{self, NO_DESCRIPTOR, traits};
-use crate::sys::clock;
 use crate::sys::entry::cqe_flags;
 use crate::sys::errno::Errno;
 
@@ -28,6 +27,8 @@ pub(crate) enum Fires {
 const REFUSED: u32 = submit_flags::LINKS
     | submit_flags::BARRIER
     | submit_flags::ASYNC
+    | submit_flags::FIXED_FILE
+    | submit_flags::DIRECT
     | submit_flags::INHERIT
     | submit_flags::SIGPIPE;
 
@@ -65,7 +66,7 @@ impl Engine {
         if self.running {
             return self.wheel.arm_fresh(&mut self.slots, index, after_ns);
         }
-        let deadline_ns = clock::now_ns().saturating_add(after_ns);
+        let deadline_ns = self.now_ns().saturating_add(after_ns);
         self.wheel.arm(&mut self.slots, index, deadline_ns);
     }
 
@@ -73,7 +74,7 @@ impl Engine {
     #[inline(always)]
     pub(crate) fn place_timers(&mut self) {
         if self.wheel.has_fresh() {
-            self.wheel.place_fresh(clock::now_ns());
+            self.wheel.place_fresh(self.now_ns());
         }
     }
 
@@ -86,12 +87,17 @@ impl Engine {
         let idle = options.flags & submit_flags::TIMEOUT_IDLE != 0;
         let no_period = matches!(fires, Fires::Every(0));
         // An idle deadline of an interval would never pass, or pass before its first tick.
-        if options.flags & REFUSED != 0 || options.ioprio != 0 || idle || no_period {
+        if options.flags & REFUSED != 0
+            || options.file_slot != 0
+            || options.ioprio != 0
+            || idle
+            || no_period
+        {
             return Err(Errno::EINVAL);
         }
         let id = self.arm_timer(fires, options, done)?;
         let Some(index) = self.slots.find(id) else { return Ok(id) };
-        let now_ns = clock::now_ns();
+        let now_ns = self.now_ns();
         let expiry_ns = match options.timeout_ns {
             0 => u64::MAX,
             ns => now_ns.saturating_add(ns),

@@ -4,14 +4,18 @@
 //! completions starves neither timers nor posted functions.
 
 use crate::engine::backend::Handed;
-use crate::engine::completion::{Current, Delivery, Plain, REAP, Record};
+use crate::engine::buffers::Arrival;
+use crate::engine::completion::{Brings, Current, Delivery, Plain, REAP, Record};
 use crate::engine::handle::Handle;
 use crate::engine::mailbox::{Mailbox, Message};
 use crate::engine::{Engine, Refusal};
-use crate::sys::clock;
+use crate::sys::clock::{self, Clock};
 use crate::sys::entry::cqe_flags;
+use crate::sys::errno::Errno;
 use crate::sys::ring::Wait;
 use std::ffi::c_void;
+use std::ptr::null;
+use std::sync::Arc;
 
 /// Deliveries of one kind per turn.
 const COMPLETIONS_MAX: u32 = 1024;
@@ -74,6 +78,7 @@ impl Engine {
             || !self.inbox.is_empty()
             || self.wheel.has_expired()
             || self.backend.ready() > 0
+            || self.pools.can_resume()
     }
 
     /// What must not stay undone when the context goes to sleep.
@@ -87,6 +92,9 @@ impl Engine {
         }
         if !self.barriers.is_empty() {
             self.open_barriers();
+        }
+        if !self.pools.are_quiet() {
+            self.feed_pools();
         }
     }
 
@@ -117,7 +125,8 @@ impl Engine {
             | self.ready.len()
             | self.retries.len()
             | usize::from(self.foreign_fd.is_some())
-            | usize::from(!self.inbox.is_empty());
+            | usize::from(!self.inbox.is_empty())
+            | usize::from(!self.pools.are_quiet());
         busy == 0 && self.wheel.is_empty()
     }
 
@@ -131,6 +140,7 @@ impl Engine {
             wait = Wait::Poll;
         }
         let has_staged = self.backend.has_staged();
+        self.note_period();
         let entered = self.enter_backend(wait);
         mailbox.awake();
         entered?;
@@ -151,6 +161,14 @@ impl Engine {
     fn look_at_coarse_clock(&mut self, has_staged: bool) {
         if !has_staged || self.tally.turns.is_multiple_of(CLOCK_TURNS) {
             self.now_ms = clock::coarse_ms();
+        }
+    }
+
+    /// Tells the pools if every completion was taken in.
+    #[inline(always)]
+    fn note_period(&mut self) {
+        if self.backend.ready() == 0 && !self.backend.overflown() {
+            self.pools.begin_period();
         }
     }
 
@@ -183,6 +201,9 @@ impl Engine {
         }
         let in_backend = self.slots.live() != self.local || self.backend.must_look();
         let has_staged = self.backend.has_staged();
+        if self.stash.is_empty() {
+            self.note_period();
+        }
         let entered = if wait != Wait::Poll || in_backend || has_staged {
             self.enter_backend(wait)
         } else {
@@ -193,8 +214,10 @@ impl Engine {
         self.take_mail(mailbox);
         self.look_at_coarse_clock(has_staged);
         if !self.wheel.is_empty() || !self.retries.is_empty() {
-            self.budget.now_ns = clock::now_ns();
-            self.now_ms = (self.budget.now_ns / 1_000_000) as u32;
+            self.budget.now_ns = self.now_ns();
+            if self.clock == Clock::Monotonic {
+                self.now_ms = (self.budget.now_ns / 1_000_000) as u32;
+            }
             self.wheel.advance(self.budget.now_ns);
             if !self.retries.is_empty() {
                 self.retry_cancels(self.budget.now_ns);
@@ -228,7 +251,7 @@ impl Engine {
 
     /// Shortens a wait to the next deadline or repetition.
     fn limit_wait(&mut self, wait: Wait) -> Wait {
-        let now_ns = clock::now_ns();
+        let now_ns = self.now_ns();
         let retry = self.retry_cancels(now_ns).unwrap_or(u64::MAX);
         let due_ns = self.wheel.next_ns().unwrap_or(u64::MAX).min(retry);
         if due_ns == u64::MAX {
@@ -307,6 +330,15 @@ impl Engine {
                 Message::Cancel(id) => {
                     let _ = self.cancel(id);
                 }
+                Message::Refill(group) => self.refill(group),
+                Message::LowWater(group) => {
+                    if let Some((function, arg)) = self.low_water(group)
+                        && !self.mute
+                    {
+                        self.current = Current::NONE;
+                        return Some(Call::Post(function, arg));
+                    }
+                }
             }
         }
         None
@@ -317,29 +349,62 @@ impl Engine {
         if delivery.callback == REAP {
             return self.deliver_record(delivery);
         }
-        let Delivery { callback, user_data, id, result, flags, .. } = delivery;
-        // A notification's result counts no bytes.
-        let moved = if flags & cqe_flags::NOTIFY != 0 { 0 } else { result };
-        self.current = Current { id, result: moved };
+        let Delivery { callback, user_data, id, result, flags, moved, arrival, .. } = delivery;
+        if let Some(arrival) = arrival {
+            self.open_arrival(arrival);
+        }
+        self.current = Current { id, result };
+        if let Some(bytes) = moved {
+            self.moved = (id, bytes);
+        }
         Call::Callback(Plain { callback, user_data, result, flags })
     }
 
     #[cold]
     #[inline(never)]
     fn deliver_record(&mut self, delivery: Delivery) -> Call {
-        let Delivery { user_data, id, result, flags, brings, .. } = delivery;
+        let Delivery { user_data, id, result, flags, moved, brings, .. } = delivery;
         let is_wide = self.granted().cqe_size == 32;
-        let extra = match flags & cqe_flags::NOTIFY {
-            _ if is_wide => delivery.extra,
-            0 => result.max(0) as u64,
-            _ => 0,
-        };
-        self.records.push_back(Record { user_data, id, result, flags, extra, brings });
+        let plain = if is_wide { delivery.extra } else { result.max(0) as u64 };
+        let extra = moved.unwrap_or(plain);
+        let record = Record { user_data, id, result, flags, extra, brings };
+        match delivery.arrival {
+            Some(arrival) => self.push_leased(record, arrival),
+            None => self.records.push_back(record),
+        }
         if self.is_clogged() {
             self.budget.stash = 0;
             self.backend.offer(0);
         }
         Call::Record
+    }
+
+    /// A record per buffer: what a bundle brings is told in pieces, the last with the flags of all.
+    fn push_leased(&mut self, record: Record, arrival: Arrival) {
+        self.open_arrival(arrival);
+        let pool = self.pending_pool();
+        let mut piece = self.take_piece();
+        while let Ok(Some((lease, taken))) = piece {
+            piece = self.take_piece();
+            let is_last = matches!(piece, Ok(None));
+            self.records.push_back(Record {
+                result: taken.len as i32,
+                extra: taken.len.into(),
+                flags: if is_last { record.flags } else { record.flags | cqe_flags::MORE },
+                brings: Brings::Lease {
+                    pool: pool.as_ref().map_or(null(), Arc::as_ptr),
+                    id: lease,
+                    control_at: arrival.control_at,
+                },
+                ..record
+            });
+        }
+        if piece.is_err() {
+            // No memory for another lease: the data is lost, and the caller learns of it.
+            let result = Errno::ENOMEM.status();
+            self.records.push_back(Record { result, extra: 0, ..record });
+        }
+        self.close_arrival();
     }
 
     /// The turn is over: what became possible by it is staged.
@@ -372,7 +437,7 @@ impl Engine {
             self.enter_backend(Wait::Poll)?;
         }
         self.place_timers();
-        let late = self.wheel.next_ns().is_some_and(|due_ns| due_ns <= clock::now_ns());
+        let late = self.wheel.next_ns().is_some_and(|due_ns| due_ns <= self.now_ns());
         if self.has_work() || self.backend.has_staged() || self.backend.has_more() || late {
             return Ok(true);
         }
@@ -387,7 +452,7 @@ impl Engine {
         }
         let retry = self.retries.iter().map(|retry| retry.due_ns).min();
         let due_ns = self.wheel.next_ns().into_iter().chain(retry).min();
-        let due = due_ns.map(|due_ns| due_ns.saturating_sub(clock::now_ns()));
+        let due = due_ns.map(|due_ns| due_ns.saturating_sub(self.now_ns()));
         due.into_iter().chain(self.backend.patience_ns()).min()
     }
 
@@ -430,6 +495,7 @@ pub(crate) fn turn(handle: &Handle, wait: Wait) -> Result<u32, Refusal> {
             perform(plain);
         } else if let Some(call) = borrow(handle).next_call() {
             perform_any(call);
+            borrow(handle).close_arrival();
         } else {
             break;
         }
@@ -444,6 +510,7 @@ pub(crate) fn deliver_local(handle: &Handle) {
     borrow(handle).set_local_budget();
     while let Some(call) = borrow(handle).next_call() {
         perform_any(call);
+        borrow(handle).close_arrival();
     }
 }
 

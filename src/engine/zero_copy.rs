@@ -5,7 +5,7 @@
 use crate::engine::Engine;
 use crate::engine::completion::{ABORTED, Delivery};
 use crate::engine::slots::{phase, state};
-use crate::op::zero_copy;
+use crate::op::{NO_DESCRIPTOR, zero_copy};
 use crate::sys::entry::{Cqe, cqe_flags};
 use crate::sys::errno::Errno;
 
@@ -23,7 +23,8 @@ impl Engine {
         if cqe.flags & NOTIFY != 0 {
             // The kernel says in the highest bit that it had to copy, where it was asked to say.
             let is_copied = cqe.result < 0;
-            return self.end(index, i32::from(is_copied), NOTIFY, 0);
+            let delivery = self.end(index, i32::from(is_copied), NOTIFY, 0)?;
+            return Some(Delivery { moved: Some(0), ..delivery });
         }
         let (result, extra_flags) = self.spell(index, cqe.result);
         let slot = self.slots.at(index);
@@ -41,7 +42,9 @@ impl Engine {
             self.slots.at_mut(index).state &= !state::LISTED;
         }
         self.raise_sigpipe(index, result);
-        self.slots.at_mut(index).set_phase(phase::NOTIFY);
+        let slot = self.slots.at_mut(index);
+        slot.fd = NO_DESCRIPTOR;
+        slot.set_phase(phase::NOTIFY);
         self.tell(index, result, MORE | extra_flags, cqe.extra)
     }
 

@@ -19,28 +19,44 @@ const VECTORS_MAX: usize = 1024;
 const ADDRESS_MAX: u32 = 128;
 const CONTROL_MAX: usize = 64 * 1024;
 
-/// Reads a structure that begins with its own size: at least `T`'s first version, which so far is
-/// all of it; what is longer must be zero, or it asks for something this version does not know.
+/// Reads a structure that begins with its own size and has not grown since its first version; what
+/// is longer must be zero, or it asks for something this version does not know.
 ///
 /// # Safety
 /// `pointer` is NULL or points to as many bytes as its first word says. `T` is plain integers and
 /// pointers, so that any bytes are a value.
 pub(super) unsafe fn sized<T: Copy>(pointer: *const T) -> Result<T, Errno> {
+    // SAFETY: passed on.
+    unsafe { sized_since(pointer, size_of::<T>()) }
+}
+
+/// The same for a structure whose first version had `first` bytes: what a caller of that time does
+/// not know of is zero.
+///
+/// # Safety
+/// As `sized`; zeroes are a value of every field.
+pub(super) unsafe fn sized_since<T: Copy>(pointer: *const T, first: usize) -> Result<T, Errno> {
     // SAFETY: the caller's promise; the size word comes first.
     unsafe {
         let size = pointer.cast::<u32>().as_ref().ok_or(Errno::EINVAL)?;
         let (size, known) = (*size as usize, size_of::<T>());
-        if size < known {
+        // No version had a size in between.
+        if size != first && size < known {
             return Err(Errno::EINVAL);
         }
         if size > SIZE_MAX {
             return Err(Errno::E2BIG);
         }
-        let tail = std::slice::from_raw_parts(pointer.cast::<u8>().add(known), size - known);
-        if tail.iter().any(|&byte| byte != 0) {
-            return Err(Errno::E2BIG);
+        let from = pointer.cast::<u8>();
+        if size > known {
+            let tail = std::slice::from_raw_parts(from.add(known), size - known);
+            if tail.iter().any(|&byte| byte != 0) {
+                return Err(Errno::E2BIG);
+            }
         }
-        Ok(pointer.read())
+        let mut value = std::mem::MaybeUninit::<T>::zeroed();
+        std::ptr::copy_nonoverlapping(from, value.as_mut_ptr().cast::<u8>(), size.min(known));
+        Ok(value.assume_init())
     }
 }
 
@@ -72,7 +88,6 @@ pub(super) unsafe fn submit_options(
     // SAFETY: passed on.
     let options = unsafe { sized(options) }?;
     let unknown = options.flags & !crate::engine::submit_flags::ALL != 0
-        || options.file_slot != 0
         || options.reserved0 != 0
         || options.reserved != [0; 2];
     if unknown {
@@ -82,6 +97,7 @@ pub(super) unsafe fn submit_options(
         flags: options.flags,
         timeout_ns: options.timeout_ns,
         group: options.group,
+        file_slot: options.file_slot,
         ioprio: u16::try_from(options.ioprio).map_err(|_| Errno::EINVAL)?,
         buf_index: options.buf_index,
         correlation: options.correlation,
@@ -232,6 +248,19 @@ pub(super) unsafe fn message<'a>(header: *const msghdr) -> Result<Message<'a>, E
             control_len: header.msg_controllen,
         })
     }
+}
+
+/// How much room a header gives to the name and to control data.
+///
+/// # Safety
+/// `header` is NULL or a header.
+pub(super) unsafe fn capacities(header: *const msghdr) -> Result<(u32, usize), Errno> {
+    // SAFETY: the caller's header.
+    let header = unsafe { header.as_ref() }.ok_or(Errno::EINVAL)?;
+    if header.msg_namelen > ADDRESS_MAX || header.msg_controllen > CONTROL_MAX {
+        return Err(Errno::EINVAL);
+    }
+    Ok((header.msg_namelen, header.msg_controllen))
 }
 
 /// The same for a header that is received into, and where its outputs go.

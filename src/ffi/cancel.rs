@@ -24,18 +24,21 @@ pub unsafe extern "C" fn aio_ctx_cancel(ctx: *mut aio_ctx, id: aio_op_id) -> i32
     })
 }
 
+/// For aio_ctx_cancel_fd: `fd` is a slot of the context's table.
+pub const AIO_CANCEL_FIXED_FILE: u32 = 1;
+
 /// Asks every operation on a descriptor number to end; returns how many were asked.
 ///
-/// `flags`: 0. Context thread.
+/// `flags`: 0 or AIO_CANCEL_FIXED_FILE. Context thread.
 /// Errors: -EINVAL, a negative descriptor or unknown flags.
 /// Surprise: it acts on the number in this context; operations through a dup of it go on.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_ctx_cancel_fd(ctx: *mut aio_ctx, fd: c_int, flags: u32) -> i32 {
     guard!(ctx, handle => {
-        if fd < 0 || flags != 0 {
+        if fd < 0 || flags & !AIO_CANCEL_FIXED_FILE != 0 {
             return Err(Errno::EINVAL.into());
         }
-        Ok(handle.enter_while_destroying()?.cancel_fd(fd))
+        Ok(handle.enter_while_destroying()?.cancel_fd(fd, flags != 0))
     })
 }
 

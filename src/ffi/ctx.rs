@@ -2,8 +2,7 @@
 
 use crate::engine::handle::Handle;
 use crate::engine::mailbox::Message;
-use crate::engine::{Choice, ContextOptions, Log};
-use crate::ffi::{aio_ctx, aio_log_fn, aio_post_fn, arguments, guard};
+use crate::ffi::{aio_ctx, aio_log_fn, aio_post_fn, arguments, guard, tuning};
 use crate::sys::errno::Errno;
 use std::ffi::{c_int, c_void};
 
@@ -19,6 +18,24 @@ pub const AIO_BACKEND_EPOLL: u32 = 2;
 pub const AIO_CTX_SQE128: u32 = 1;
 /// 32-byte completion entries; the first extra word is `extra` of a record. Linux 5.19.
 pub const AIO_CTX_CQE32: u32 = 2;
+/// A kernel thread takes submissions (SQPOLL): submitting costs no system call, and that thread a
+/// processor. Not where processors are shared; a context that waits is slower with it.
+pub const AIO_CTX_SQPOLL: u32 = 4;
+/// Completions are had by polling the device (IOPOLL): for direct reads and writes of devices with
+/// poll queues. Nothing but nop, read, write, readv, writev and their registered forms can be
+/// submitted (-EINVAL from the callback), what is no such transfer ends with -EOPNOTSUPP, nothing
+/// in flight can be cancelled, and waiting for it keeps the processor busy.
+pub const AIO_CTX_IOPOLL: u32 = 8;
+/// With AIO_CTX_IOPOLL: sleeps for half of the usual time before it polls. Linux 6.13.
+pub const AIO_CTX_HYBRID_IOPOLL: u32 = 16;
+/// The argument of waits lies in memory that the kernel knows, so that a wait with a limit copies
+/// nothing in. For contexts with timers; no use to others. Linux 6.13.
+pub const AIO_CTX_REGISTERED_WAIT: u32 = 32;
+/// Waiting counts as idle time, not as I/O wait. Not for storage, where I/O wait keeps the
+/// processor's clock high. Linux 6.15.
+pub const AIO_CTX_NO_IOWAIT: u32 = 64;
+/// With napi_busy_poll_usec: the device's interrupts stay off while it is polled often enough.
+pub const AIO_CTX_NAPI_PREFER: u32 = 128;
 
 /// A log message's level: something failed.
 pub const AIO_LOG_ERROR: i32 = 1;
@@ -55,6 +72,46 @@ pub struct aio_ctx_options {
     pub log: aio_log_fn,
     /// Passed to `log`.
     pub log_arg: *mut c_void,
+    /// With AIO_CTX_SQPOLL: the processor of the thread plus one; 0: any
+    pub sqpoll_cpu: u32,
+    /// With AIO_CTX_SQPOLL: milliseconds without work before the thread sleeps; 0: 1000
+    pub sqpoll_idle_ms: u32,
+    /// With AIO_CTX_SQPOLL: a context with SQPOLL whose thread is shared, alive during the call;
+    /// NULL: none. The thread serves them in turns.
+    pub sqpoll_share: *const aio_ctx,
+    /// Microseconds for which a wait polls network devices before it sleeps; 0: does not. For a
+    /// network card and a processor of one's own. Linux 6.9.
+    pub napi_busy_poll_usec: u32,
+    /// Completions that a wait is for, with min_wait_usec; 0: 16
+    pub min_wait_count: u32,
+    /// A wait goes on so many microseconds for min_wait_count completions before it makes do with
+    /// one; 0: any ends it. Fewer turns under load; everything, posts included, may come so much
+    /// later. Linux 6.12.
+    pub min_wait_usec: u32,
+    /// CLOCK_MONOTONIC or CLOCK_BOOTTIME, what timers and deadlines are measured with; 0: the
+    /// first. The second goes on while the machine is suspended. Linux 6.12.
+    pub clock_id: u32,
+    /// The queues begin with sq_entries and cq_entries and grow up to these when a queue fills, the
+    /// completion queue before it overflows; 0: they do not. For many contexts that are mostly
+    /// idle. Not with AIO_CTX_SQPOLL. Linux 6.13.
+    pub sq_entries_max: u32,
+    pub cq_entries_max: u32,
+    /// Most kernel workers of the context's thread for calls on files, and for all others; 0: the
+    /// kernel's choice. They are the thread's: the last of its contexts to begin decides. Too few
+    /// make calls that sleep wait for each other.
+    pub workers_bounded_max: u32,
+    pub workers_unbounded_max: u32,
+    /// Where those workers run, as for sched_setaffinity(2), copied; NULL: anywhere. Processors that
+    /// the thread's cpuset lacks are -EINVAL of the call that adopts the context.
+    pub worker_cpus: *const c_void,
+    /// The only opcodes (IORING_OP_*) that may be submitted, copied; NULL: all. Any other is
+    /// -EACCES. Timers are no operations and stay allowed; what is made of several steps needs
+    /// the opcodes of each. Submitting costs more.
+    pub allowed_ops: *const u8,
+    /// Bytes of worker_cpus, at most 128
+    pub worker_cpus_size: u32,
+    /// How many opcodes are allowed
+    pub allowed_ops_count: u32,
     /// 0
     pub reserved: [u64; 8],
 }
@@ -81,7 +138,9 @@ pub struct aio_completion {
 /// `options`: NULL for the defaults. `ctx_out`: receives the context; destroy it with
 /// aio_ctx_destroy.
 /// Any thread.
-/// Errors: -EINVAL and -E2BIG for bad options; -EMFILE and -ENFILE, no descriptors; -ENOMEM. With
+/// Errors: -EINVAL and -E2BIG for bad options, or for some that do not go together; -EOPNOTSUPP,
+/// the kernel lacks something that they ask for, or there is no ring to ask it of: then nothing
+/// else will do, also with AIO_BACKEND_AUTO; -EMFILE and -ENFILE, no descriptors; -ENOMEM. With
 /// AIO_BACKEND_URING also what io_uring_setup(2) and io_uring_register(2) are refused with: -EPERM,
 /// -EACCES, -ENOSYS, -ENOMEM. On epoll -ENOSPC, the user's fs.epoll.max_user_watches are used
 /// up.
@@ -96,7 +155,7 @@ pub unsafe extern "C" fn aio_ctx_create(
     let create = || -> Result<(), Errno> {
         let out = arguments::output(ctx_out)?;
         // SAFETY: the caller's sized options, or NULL.
-        let options = unsafe { context_options(options) }?;
+        let options = unsafe { tuning::context_options(options) }?;
         let handle = Handle::create(&options)?;
         // SAFETY: `out` is not NULL, and the caller's.
         unsafe { out.write(Box::into_raw(handle).cast()) };
@@ -107,52 +166,6 @@ pub unsafe extern "C" fn aio_ctx_create(
         Ok(Err(errno)) => errno.status(),
         Err(_) => crate::ffi::status::AIO_EPANIC,
     }
-}
-
-/// # Safety
-/// As `arguments::sized`.
-unsafe fn context_options(options: *const aio_ctx_options) -> Result<ContextOptions, Errno> {
-    let defaults = aio_ctx_options {
-        size: 0,
-        backend: AIO_BACKEND_AUTO,
-        flags: 0,
-        sq_entries: 0,
-        cq_entries: 0,
-        max_ops: 0,
-        destroy_grace_ns: 0,
-        timer_resolution_ns: 0,
-        reap_backlog_max: 0,
-        reserved0: 0,
-        log: None,
-        log_arg: std::ptr::null_mut(),
-        reserved: [0; 8],
-    };
-    // SAFETY: passed on.
-    let options = if options.is_null() { defaults } else { unsafe { arguments::sized(options) }? };
-    let unknown = options.flags & !(AIO_CTX_SQE128 | AIO_CTX_CQE32) != 0
-        || options.reserved0 != 0
-        || options.reserved != [0; 8];
-    if unknown {
-        return Err(Errno::EINVAL);
-    }
-    let backend = match options.backend {
-        AIO_BACKEND_AUTO => Choice::Auto,
-        AIO_BACKEND_URING => Choice::Uring,
-        AIO_BACKEND_EPOLL => Choice::Epoll,
-        _ => return Err(Errno::EINVAL),
-    };
-    Ok(ContextOptions {
-        backend,
-        wide_submissions: options.flags & AIO_CTX_SQE128 != 0,
-        wide_completions: options.flags & AIO_CTX_CQE32 != 0,
-        sq_entries: options.sq_entries,
-        cq_entries: options.cq_entries,
-        max_ops: options.max_ops,
-        destroy_grace_ns: options.destroy_grace_ns,
-        timer_resolution_ns: options.timer_resolution_ns,
-        reap_backlog_max: options.reap_backlog_max,
-        log: options.log.map(|function| Log { function, arg: options.log_arg }),
-    })
 }
 
 /// Ends every operation, runs every last callback, then frees the context; see paragraph 13.
@@ -307,7 +320,7 @@ pub unsafe extern "C" fn aio_ctx_reap(
                 result: record.result,
                 flags: record.flags,
                 extra: record.extra,
-                lease: 0,
+                lease: record.brings.lease(),
             };
             // SAFETY: `count` records of `size` bytes are the caller's.
             unsafe { out.byte_add(written as usize * size).write_unaligned(record) };

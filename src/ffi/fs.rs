@@ -1,6 +1,7 @@
 //! Files. Paths, vectors and other small arguments are copied; data buffers belong to the engine
 //! until the last callback.
 
+use crate::ffi::misc::AIO_OFFSET_CURRENT;
 use crate::ffi::submit::{aio_submit_options, submit};
 use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments};
 use crate::op::fs;
@@ -259,5 +260,96 @@ pub unsafe extern "C" fn aio_submit_tee(
     // SAFETY: the ABI's pointers.
     unsafe {
         submit(ctx, || Ok(fs::Tee { fd_in, fd_out, len, flags }), options, callback, user_data)
+    }
+}
+
+/// Reads until all of `len` has come; completes with 0 then, and with an error otherwise.
+///
+/// `buf`: the engine's until the last callback. `len`: bytes; no limit. `offset`: as for
+/// aio_submit_read. How much has come, aio_ctx_current_bytes says in either case (a record:
+/// `extra`). Deadline and cancellation are those of the whole.
+/// Context thread.
+/// Errors: -EINVAL, `buf` is NULL, or AIO_SUBMIT_LINK or _HARDLINK: in a chain it can only be the
+/// last; AIO_EEOF, the end came before; those of read(2).
+/// Kernel: 5.6.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_submit_read_exact(
+    ctx: *mut aio_ctx, fd: c_int, buf: *mut c_void, len: usize, offset: u64,
+    options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
+) -> aio_op_id {
+    // SAFETY: the ABI's pointers.
+    unsafe {
+        submit(
+            ctx,
+            || {
+                arguments::buffer(buf, len)?;
+                Ok(fs::Exact::<false> { fd, buf, len, offset })
+            },
+            options,
+            callback,
+            user_data,
+        )
+    }
+}
+
+/// Writes until all of `len` is written; completes with 0 then, and with an error otherwise.
+///
+/// `buf`, `len`, `offset`, the count: as for aio_submit_read_exact.
+/// Context thread.
+/// Errors: as for aio_submit_read_exact; AIO_EEOF, a write has written nothing; those of write(2).
+/// Kernel: 5.6.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_submit_write_all(
+    ctx: *mut aio_ctx, fd: c_int, buf: *const c_void, len: usize, offset: u64,
+    options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
+) -> aio_op_id {
+    // SAFETY: the ABI's pointers.
+    unsafe {
+        submit(
+            ctx,
+            || {
+                arguments::buffer(buf, len)?;
+                Ok(fs::Exact::<true> { fd, buf: buf.cast_mut(), len, offset })
+            },
+            options,
+            callback,
+            user_data,
+        )
+    }
+}
+
+/// Sends a file, or part of it, without copying it to memory of the process; completes with 0 or an
+/// error. How much has arrived, aio_ctx_current_bytes says in either case (a record: `extra`): less
+/// than `count` with 0 where the file has ended before.
+///
+/// `offset`: where to begin in `in_fd`, AIO_OFFSET_CURRENT: at its position, which moves. `count`:
+/// bytes; no limit. Deadline and cancellation are those of the whole. With AIO_SUBMIT_FIXED_FILE
+/// `out_fd` is the slot.
+/// Context thread.
+/// Errors: -EINVAL, `offset` above INT64_MAX, or AIO_SUBMIT_LINK or _HARDLINK: in a chain it can
+/// only be the last; -EMFILE and -ENFILE, at once: it goes through a pipe; those of splice(2).
+/// Kernel: 5.7.
+/// Surprise: what is in the page cache is sent, not copied: a later write to the file may change
+/// what the peer gets. After an error the position of `in_fd` can be ahead of what has arrived.
+/// Without a ring a slow peer keeps a thread of the pool (64 at most).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_submit_sendfile(
+    ctx: *mut aio_ctx, out_fd: c_int, in_fd: c_int, offset: u64, count: usize,
+    options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
+) -> aio_op_id {
+    // SAFETY: the ABI's pointers.
+    unsafe {
+        submit(
+            ctx,
+            || {
+                if offset != AIO_OFFSET_CURRENT && offset > i64::MAX as u64 {
+                    return Err(Errno::EINVAL);
+                }
+                Ok(fs::SendFile { out_fd, in_fd, offset, count })
+            },
+            options,
+            callback,
+            user_data,
+        )
     }
 }

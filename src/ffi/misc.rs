@@ -33,9 +33,10 @@ pub unsafe extern "C" fn aio_submit_nop(
 /// `sqe`: copied; 64 bytes, 128 in a context with AIO_CTX_SQE128. Its user_data is ignored. What it
 /// points to belongs to the engine until the last callback.
 /// Context thread.
-/// Errors: -EINVAL, `sqe` is NULL or has IOSQE_IO_LINK, _HARDLINK, _DRAIN or _CQE_SKIP_SUCCESS set:
-/// order is asked for in `options`; -EOPNOTSUPP, the kernel does not have the opcode.
-/// Surprise: the callback's flags are AIO_CQE_* alone; a provided buffer's id does not get through.
+/// Errors: -EINVAL, `sqe` is NULL or has IOSQE_IO_LINK, _HARDLINK, _DRAIN, _CQE_SKIP_SUCCESS or
+/// _BUFFER_SELECT set: order is asked for in `options`, and buffers are taken from an
+/// aio_buffer_pool; -EOPNOTSUPP, the kernel does not have the opcode.
+/// Surprise: the callback's flags are AIO_CQE_* alone.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_raw(
     ctx: *mut aio_ctx, sqe: *const io_uring_sqe, options: *const aio_submit_options,

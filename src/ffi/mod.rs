@@ -1,5 +1,6 @@
 //! The C ABI: signatures, checks, one call down. No decisions. A file per section of the header;
-//! `arguments` is the one that turns pointers into references, `shielded` the one panic boundary.
+//! `arguments` is the one that turns pointers into references, `shielded` the one panic boundary;
+//! `tuning` reads a context's options.
 
 // The names are C's, in C's spelling.
 #![allow(non_camel_case_types)]
@@ -7,6 +8,7 @@
 #![allow(clippy::missing_safety_doc, clippy::too_many_arguments)]
 
 mod arguments;
+mod tuning;
 
 // The header's sections, in this order.
 pub mod status;
@@ -14,6 +16,7 @@ pub mod ctx;
 pub mod submit;
 pub mod cancel;
 pub mod stats;
+pub mod probe;
 pub mod misc;
 pub mod futex;
 pub mod time;
@@ -26,6 +29,8 @@ pub mod options;
 pub mod message;
 pub mod zero_copy;
 pub mod registered;
+pub mod files;
+pub mod buffers;
 
 use crate::engine::Refusal;
 use crate::engine::handle::Handle;
@@ -33,6 +38,11 @@ use std::ffi::c_void;
 
 /// A context: one thread's ring, and the handle through which other threads reach it.
 pub struct aio_ctx {
+    _private: (),
+}
+
+/// A pool of buffers that receives take when data is there.
+pub struct aio_buffer_pool {
     _private: (),
 }
 

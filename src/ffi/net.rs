@@ -260,3 +260,65 @@ pub unsafe extern "C" fn aio_submit_shutdown(
     // SAFETY: the ABI's pointers.
     unsafe { submit(ctx, || Ok(net::Shutdown { fd, how }), options, callback, user_data) }
 }
+
+/// Receives until all of `len` has come; completes with 0 then, and with an error otherwise.
+///
+/// For streams. `buf`: the engine's until the last callback. `len`: bytes; no limit. `flags`: 0 or
+/// MSG_WAITALL. How much has come, aio_ctx_current_bytes says in either case (a record: `extra`).
+/// Deadline and cancellation are those of the whole.
+/// Context thread.
+/// Errors: -EINVAL, `buf` is NULL, another flag, AIO_SUBMIT_HARDLINK, or AIO_SUBMIT_LINK with a
+/// `len` above 0x7ffff000; AIO_EEOF, the stream has ended before; those of recv(2).
+/// Kernel: 5.6; with AIO_SUBMIT_LINK 5.19.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_submit_recv_exact(
+    ctx: *mut aio_ctx, fd: c_int, buf: *mut c_void, len: usize, flags: c_int,
+    options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
+) -> aio_op_id {
+    // SAFETY: the ABI's pointers.
+    unsafe {
+        submit(
+            ctx,
+            || {
+                arguments::buffer(buf, len)?;
+                if flags & !net::Exact::<false>::FLAGS != 0 {
+                    return Err(Errno::EINVAL);
+                }
+                Ok(net::Exact::<false> { fd, buf, len, flags })
+            },
+            options,
+            callback,
+            user_data,
+        )
+    }
+}
+
+/// Sends until all of `len` is sent; completes with 0 then, and with an error otherwise.
+///
+/// For streams. `buf`, `len`, the count: as for aio_submit_recv_exact. `flags`: MSG_MORE,
+/// MSG_DONTROUTE, MSG_NOSIGNAL, MSG_WAITALL.
+/// Context thread.
+/// Errors: as for aio_submit_recv_exact; those of send(2).
+/// Kernel: 5.6; with AIO_SUBMIT_LINK 5.19.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_submit_send_all(
+    ctx: *mut aio_ctx, fd: c_int, buf: *const c_void, len: usize, flags: c_int,
+    options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
+) -> aio_op_id {
+    // SAFETY: the ABI's pointers.
+    unsafe {
+        submit(
+            ctx,
+            || {
+                arguments::buffer(buf, len)?;
+                if flags & !net::Exact::<true>::FLAGS != 0 {
+                    return Err(Errno::EINVAL);
+                }
+                Ok(net::Exact::<true> { fd, buf: buf.cast_mut(), len, flags })
+            },
+            options,
+            callback,
+            user_data,
+        )
+    }
+}

@@ -17,8 +17,9 @@ const OPTION_MAX: socklen_t = 65_536;
 /// Context thread.
 /// Errors: -EINVAL, `optval` is NULL or `optlen` too large; those of setsockopt(2).
 /// Kernel: any: a plain call inside the submit, before what is submitted and not yet handed over;
-/// only the callback comes later. In a chain, behind a barrier or with AIO_SUBMIT_ASYNC the ring's
-/// form: 6.7 (before, -EOPNOTSUPP), which on many kernels refuses unix sockets with -EOPNOTSUPP.
+/// only the callback comes later. In a chain, behind a barrier, with AIO_SUBMIT_ASYNC or
+/// AIO_SUBMIT_FIXED_FILE the ring's form: 6.7 (before, -EOPNOTSUPP), which on many kernels refuses
+/// unix sockets with -EOPNOTSUPP.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_setsockopt(
     ctx: *mut aio_ctx, fd: c_int, level: c_int, optname: c_int, optval: *const c_void,

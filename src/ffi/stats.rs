@@ -19,6 +19,7 @@ pub struct aio_info {
     pub setup_flags: u32,
     /// IORING_FEAT_* of the kernel
     pub features: u32,
+    /// On the context's thread as they are now, elsewhere as they were at first, like the next
     pub sq_entries: u32,
     pub cq_entries: u32,
     /// Bytes of an entry: 64 or 128
@@ -92,7 +93,7 @@ pub unsafe extern "C" fn aio_ctx_current_op(ctx: *const aio_ctx) -> aio_op_id {
 pub unsafe extern "C" fn aio_ctx_current_bytes(ctx: *const aio_ctx) -> u64 {
     let bytes: i64 = guard!(ctx, handle => {
         let engine = handle.inspect()?;
-        Ok(engine.map_or(0, |engine| engine.current().bytes() as i64))
+        Ok(engine.map_or(0, |engine| engine.current_bytes() as i64))
     });
     bytes.max(0) as u64
 }
@@ -108,7 +109,11 @@ pub unsafe extern "C" fn aio_ctx_info(ctx: *const aio_ctx, out: *mut aio_info) -
             return Err(Refusal::Forked);
         }
         let (major, minor) = crate::sys::descriptor::kernel_version();
-        let granted = handle.granted;
+        // Its queues may have grown since.
+        let granted = match handle.inspect() {
+            Ok(Some(engine)) => engine.granted(),
+            _ => handle.granted,
+        };
         let info = aio_info {
             size: 0,
             backend: if granted.emulated { AIO_BACKEND_EPOLL } else { AIO_BACKEND_URING },

@@ -1,6 +1,7 @@
 //! Status codes: one table of our own, the kernel's as they are; and the version.
 
 use crate::engine::Refusal;
+use crate::op::steps::END_OF_FILE;
 use crate::sys::errno;
 use std::ffi::{CStr, c_char};
 
@@ -22,9 +23,13 @@ pub const AIO_EPANIC: i32 = -5007;
 pub const AIO_EFORKED: i32 = -5008;
 /// The context was destroyed, or is being destroyed.
 pub const AIO_ECLOSED: i32 = -5009;
+/// A file or stream ended before the whole was transferred.
+pub const AIO_EEOF: i32 = -5010;
+
+const _: () = assert!(AIO_EEOF == END_OF_FILE);
 
 /// Value, name, text.
-const OWN: [(i32, &CStr, &CStr); 9] = [
+const OWN: [(i32, &CStr, &CStr); 10] = [
     (AIO_EWRONGTHREAD, c"AIO_EWRONGTHREAD", c"the context belongs to another thread"),
     (AIO_EREENTRANT, c"AIO_EREENTRANT", c"the context is running already"),
     (AIO_EPENDING, c"AIO_EPENDING", c"the context is destroyed when the callback has returned"),
@@ -34,6 +39,7 @@ const OWN: [(i32, &CStr, &CStr); 9] = [
     (AIO_EPANIC, c"AIO_EPANIC", c"the engine has failed"),
     (AIO_EFORKED, c"AIO_EFORKED", c"the context is a forked copy"),
     (AIO_ECLOSED, c"AIO_ECLOSED", c"the context is closed"),
+    (AIO_EEOF, c"AIO_EEOF", c"the end came before the whole was transferred"),
 ];
 
 pub(super) fn of(refusal: Refusal) -> i32 {

@@ -18,7 +18,22 @@ pub const AIO_SUBMIT_HARDLINK: u32 = 2;
 pub const AIO_SUBMIT_BARRIER: u32 = 4;
 /// Do not try inline: run on a kernel worker from the start.
 pub const AIO_SUBMIT_ASYNC: u32 = 8;
-/// No callback on success; not for operations whose result is a descriptor.
+/// The descriptor is a slot of the context's table, see aio_files_register: for every operation on
+/// a descriptor and for close. Not for the directory of a path, nor for epoll_ctl: -EINVAL. Of
+/// splice and tee it is the one written to; SPLICE_F_FD_IN_FIXED among their flags says the same of
+/// the one read from. A slot that is empty or not in the table is -EBADF, in the callback. Where
+/// the kernel lacks an operation and a plain call does it instead: -EOPNOTSUPP.
+pub const AIO_SUBMIT_FIXED_FILE: u32 = 16;
+/// What accept, openat, openat2, socket and pipe make goes into the context's table instead: into
+/// slot `file_slot` - 1, whose file it replaces, or, where `file_slot` is 0, into a free one. The
+/// result is the slot's number; pipe writes two, which follow each other where a slot is given.
+/// Multishot accepts take free slots only. At once: -ENXIO, the context has no table; -EINVAL, the
+/// slot is not in it, or AIO_SUBMIT_INHERIT; -EBUSY, a close of the slot waits. In the callback:
+/// -ENFILE, no slot is free; a connection is then closed, and a multishot accept ends.
+/// Kernel: 5.19 (pipe: 6.16; before, -EOPNOTSUPP).
+pub const AIO_SUBMIT_DIRECT: u32 = 32;
+/// No callback on success; not for operations whose result is a descriptor, but for those with
+/// AIO_SUBMIT_DIRECT and a slot of your choice.
 pub const AIO_SUBMIT_QUIET: u32 = 64;
 /// The descriptor made survives exec.
 pub const AIO_SUBMIT_INHERIT: u32 = 128;
@@ -54,7 +69,7 @@ pub struct aio_submit_options {
     pub timeout_ns: u64,
     /// What aio_ctx_cancel_group can name; 0: none.
     pub group: u64,
-    /// Direct descriptor slot plus one. No version of this library has such tables yet: 0.
+    /// With AIO_SUBMIT_DIRECT: the slot plus one, or 0 for a free one. Else 0.
     pub file_slot: u32,
     /// Registered buffer plus one, for zero-copy sends; 0: none.
     pub buf_index: u32,

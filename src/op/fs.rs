@@ -2,6 +2,7 @@
 //! ones mean the file's own position.
 
 use crate::op::path::{copy_path, path_size};
+use crate::op::steps::Steps;
 use crate::op::{Fallback, Operation, Outcome, STARTED, clamp_length, done, total, traits};
 use crate::sys::entry::{Opcode, Sqe};
 use crate::sys::errno::Errno;
@@ -310,6 +311,36 @@ impl Operation for Write {
     }
 }
 
+/// read and write until all is moved.
+#[derive(Clone, Copy)]
+pub(crate) struct Exact<const WRITE: bool> {
+    pub fd: i32,
+    pub buf: *mut c_void,
+    pub len: usize,
+    pub offset: u64,
+}
+
+impl<const WRITE: bool> Operation for Exact<WRITE> {
+    const OPCODE: Opcode = if WRITE { Write::OPCODE } else { Read::OPCODE };
+    const FALLBACK: Fallback = transfer::<WRITE, false>();
+
+    fn traits(&self) -> u32 {
+        traits::CALLER_MEMORY
+    }
+
+    fn descriptor(&self) -> i32 {
+        self.fd
+    }
+
+    fn steps(&self) -> Option<Steps> {
+        Some(Steps::whole(if WRITE { "write_all" } else { "read_exact" }, self.len, false))
+    }
+
+    fn prepare(&self, sqe: &mut Sqe, copy: &mut [u64]) {
+        Read { fd: self.fd, buf: self.buf, len: self.len, offset: self.offset }.prepare(sqe, copy);
+    }
+}
+
 /// readv and writev: `preadv2` and `pwritev2` by another opcode.
 #[derive(Clone, Copy)]
 pub(crate) struct Vectored<'a, const WRITE: bool> {
@@ -438,4 +469,37 @@ impl Operation for Tee {
         sqe.op_flags = self.flags;
         sqe.splice_fd_in = self.fd_in;
     }
+}
+
+/// sendfile(2) as splices through a pipe of the engine's. Linux 5.7.
+#[derive(Clone, Copy)]
+pub(crate) struct SendFile {
+    pub out_fd: i32,
+    pub in_fd: i32,
+    pub offset: u64,
+    pub count: usize,
+}
+
+impl Operation for SendFile {
+    const OPCODE: Opcode = Splice::OPCODE;
+    const FALLBACK: Fallback = Splice::FALLBACK;
+
+    fn traits(&self) -> u32 {
+        traits::SENDS
+    }
+
+    fn descriptor(&self) -> i32 {
+        self.out_fd
+    }
+
+    fn second_descriptor(&self) -> i32 {
+        self.in_fd
+    }
+
+    fn steps(&self) -> Option<Steps> {
+        Some(Steps::sendfile(self.out_fd, self.in_fd, self.offset, self.count))
+    }
+
+    /// Made when there is a pipe.
+    fn prepare(&self, _: &mut Sqe, _: &mut [u64]) {}
 }

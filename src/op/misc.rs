@@ -1,7 +1,7 @@
 //! Operations without a family: nop, epoll sets, pipes, children, and the raw entry that a caller
 //! filled for an opcode that this library has no function for.
 
-use crate::op::{Fallback, NO_DESCRIPTOR, Operation, Outcome, traits, zero_copy};
+use crate::op::{Fallback, NO_DESCRIPTOR, Operation, Outcome, files, traits, zero_copy};
 use crate::sys::entry::{Opcode, Sqe, WideSqe, sqe_flags};
 use crate::sys::message::{Outputs, P_PIDFD, copy_into, epoll_event, flags};
 use crate::sys::plain;
@@ -185,12 +185,13 @@ pub(crate) fn command(fd: i32, command: u32, bytes: &[u8]) -> WideSqe {
 pub(crate) struct Raw(pub WideSqe);
 
 impl Raw {
-    /// Entry flags that are the engine's own business: order is asked for with submit options, and
-    /// every completion is reported to the engine.
+    /// Entry flags that are the engine's own business: order is asked for with submit options, every
+    /// completion is reported to the engine, and buffers are taken from pools, which keep count.
     const FORBIDDEN: u8 = sqe_flags::IO_DRAIN
         | sqe_flags::IO_LINK
         | sqe_flags::IO_HARDLINK
-        | sqe_flags::CQE_SKIP_SUCCESS;
+        | sqe_flags::CQE_SKIP_SUCCESS
+        | sqe_flags::BUFFER_SELECT;
 
     pub(crate) fn is_acceptable(&self) -> bool {
         self.0.sqe.flags & Self::FORBIDDEN == 0
@@ -213,16 +214,15 @@ impl Raw {
             Opcode::IORING_OP_SOCKET as u8,
             Opcode::IORING_OP_FIXED_FD_INSTALL as u8,
         ];
-        // A direct result (file_index) is a table slot, not a descriptor.
-        let descriptor = gives.contains(&sqe.opcode) && sqe.splice_fd_in == 0;
+        let descriptor = gives.contains(&sqe.opcode);
         traits::CALLER_MEMORY
             | if zero_copy::notifies(sqe.opcode) { traits::NOTIFIES } else { 0 }
             | if multishot { traits::MULTISHOT } else { 0 }
             | if descriptor { traits::GIVES_DESCRIPTOR } else { 0 }
     }
 
-    /// The number under which the entry is listed: its `fd`, unless that is a table slot or the
-    /// opcode uses the field for something else.
+    /// The number under which the entry is listed: its `fd`, a slot's as well, unless the opcode
+    /// uses the field for something else.
     pub(crate) fn descriptor(&self) -> i32 {
         let sqe = &self.0.sqe;
         let elsewhere = [
@@ -245,7 +245,7 @@ impl Raw {
             Opcode::IORING_OP_SETXATTR as u8,
             Opcode::IORING_OP_PIPE as u8,
         ];
-        if sqe.flags & sqe_flags::FIXED_FILE != 0 || elsewhere.contains(&sqe.opcode) {
+        if elsewhere.contains(&sqe.opcode) || files::closed_slot(sqe) != 0 {
             NO_DESCRIPTOR
         } else {
             sqe.fd

@@ -3,6 +3,8 @@
 //! no ring. A fallback starts from the entry alone, so that an entry is the one form in which an
 //! operation waits, is re-armed or moves between backends. Knows nothing of slots or contexts.
 
+pub(crate) mod files;
+pub(crate) mod buffers;
 pub(crate) mod fs;
 pub(crate) mod futex;
 pub(crate) mod misc;
@@ -12,6 +14,8 @@ pub(crate) mod path;
 pub(crate) mod poll;
 pub(crate) mod registered;
 pub(crate) mod space;
+pub(crate) mod steps;
+pub(crate) mod table;
 pub(crate) mod zero_copy;
 
 use crate::sys::entry::{Opcode, Sqe};
@@ -148,10 +152,22 @@ pub(crate) trait Operation {
         None
     }
 
+    /// What follows the first entry, where it is not the whole operation.
+    #[inline(always)]
+    fn steps(&self) -> Option<steps::Steps> {
+        None
+    }
+
     /// Whether a plain call does it as well and never sleeps, so that it is made at once where
     /// nothing speaks against it.
     fn is_prompt(&self) -> bool {
         false
+    }
+
+    /// The group of the pool that its buffers come from, plus one; 0: none.
+    #[inline(always)]
+    fn pool(&self) -> u32 {
+        0
     }
 
     /// Writes the entry, zeroed and with its opcode set, and fills `copy`, whose address is stable
@@ -184,9 +200,24 @@ pub(crate) fn inherit(sqe: &mut Sqe) -> bool {
         code if code == Opcode::IORING_OP_ACCEPT as u8 => net::Accept::inherit(sqe),
         code if code == Opcode::IORING_OP_RECVMSG as u8 => net::RecvMsg::inherit(sqe),
         code if code == Opcode::IORING_OP_PIPE as u8 => misc::Pipe::inherit(sqe),
+        code if code == Opcode::IORING_OP_FIXED_FD_INSTALL as u8 => {
+            files::FilesInstall::inherit(sqe);
+        }
         _ => return false,
     }
     true
+}
+
+/// Whether the descriptor that an entry makes is known to be close-on-exec.
+pub(crate) fn closes_on_exec(sqe: &Sqe) -> bool {
+    let flag = match sqe.opcode {
+        code if code == Opcode::IORING_OP_OPENAT as u8 => sqe.op_flags as i32 & flags::O_CLOEXEC,
+        code if code == Opcode::IORING_OP_PIPE as u8 => sqe.op_flags as i32 & flags::O_CLOEXEC,
+        code if code == Opcode::IORING_OP_SOCKET as u8 => sqe.off as i32 & flags::SOCK_CLOEXEC,
+        code if code == Opcode::IORING_OP_ACCEPT as u8 => sqe.op_flags as i32 & flags::SOCK_CLOEXEC,
+        _ => 0,
+    };
+    flag != 0
 }
 
 /// How `opcode` is carried out without a ring; None: not at all.
@@ -195,8 +226,8 @@ pub(crate) fn fallback(opcode: u8) -> Option<Fallback> {
 }
 
 /// By opcode.
-static FALLBACKS: [Option<Fallback>; NAMES.len()] = {
-    let mut table = [None; NAMES.len()];
+static FALLBACKS: [Option<Fallback>; table::OPERATIONS.len()] = {
+    let mut table = [None; table::OPERATIONS.len()];
     macro_rules! enter {
         ($($operation:ty),* $(,)?) => {
             $(table[<$operation>::OPCODE as usize] = Some(<$operation>::FALLBACK);)*
@@ -217,6 +248,7 @@ static FALLBACKS: [Option<Fallback>; NAMES.len()] = {
         fs::OpenAt2,
         fs::Close,
         fs::Read,
+        buffers::PoolRead,
         fs::Write,
         fs::Readv,
         fs::Writev,
@@ -259,14 +291,9 @@ static FALLBACKS: [Option<Fallback>; NAMES.len()] = {
 };
 
 /// Refuses what a ring refuses before it begins, and what an entry asks for beside its operation
-/// and only a ring knows: direct descriptors, registered buffers, addresses of sends.
+/// and only a ring knows: addresses of sends.
 pub(crate) fn check_plain(sqe: &Sqe) -> Result<(), Errno> {
-    const OPENAT: u8 = Opcode::IORING_OP_OPENAT as u8;
-    const OPENAT2: u8 = Opcode::IORING_OP_OPENAT2 as u8;
-    const SOCKET: u8 = Opcode::IORING_OP_SOCKET as u8;
     const ACCEPT: u8 = Opcode::IORING_OP_ACCEPT as u8;
-    const CLOSE: u8 = Opcode::IORING_OP_CLOSE as u8;
-    const PIPE: u8 = Opcode::IORING_OP_PIPE as u8;
     const SEND: u8 = Opcode::IORING_OP_SEND as u8;
     const SEND_ZC: u8 = Opcode::IORING_OP_SEND_ZC as u8;
     const FSYNC: u8 = Opcode::IORING_OP_FSYNC as u8;
@@ -277,16 +304,20 @@ pub(crate) fn check_plain(sqe: &Sqe) -> Result<(), Errno> {
     const MADE: i32 = flags::SOCK_CLOEXEC | flags::SOCK_NONBLOCK;
     match sqe.opcode {
         ACCEPT if sqe.op_flags as i32 & !MADE != 0 => Err(Errno::EINVAL),
-        SPLICE | TEE if sqe.op_flags & !SPLICE_KNOWN != 0 => Err(Errno::EINVAL),
-        FSYNC if sqe.op_flags & !fs::DATA_ONLY != 0 => Err(Errno::EINVAL),
-        OPENAT | OPENAT2 | SOCKET | ACCEPT | CLOSE | PIPE if sqe.splice_fd_in != 0 => {
-            Err(Errno::ENXIO)
+        SPLICE | TEE if sqe.op_flags & !SPLICE_KNOWN != 0 && !files::reads_from_slot(sqe) => {
+            Err(Errno::EINVAL)
         }
+        FSYNC if sqe.op_flags & !fs::DATA_ONLY != 0 => Err(Errno::EINVAL),
         SEND | SEND_ZC if sqe.off != 0 || sqe.splice_fd_in != 0 => Err(Errno::EOPNOTSUPP),
         _ if sqe.personality != 0 => Err(Errno::EINVAL),
-        _ if sqe.buf_index != 0 && !registered::names_buffer(sqe) => Err(Errno::EINVAL),
+        _ if sqe.buf_index != 0 && !names_buffers(sqe) => Err(Errno::EINVAL),
         _ => Ok(()),
     }
+}
+
+/// Whether `buf_index` says where the memory is.
+fn names_buffers(sqe: &Sqe) -> bool {
+    buffers::selects(sqe) || registered::names_buffer(sqe)
 }
 
 /// Which readiness an operation on a descriptor waits for: `events::IN` or `OUT`.
@@ -426,94 +457,89 @@ pub(crate) fn breaks_chain(sqe: &Sqe, result: i32) -> bool {
 
 /// The name in dumps.
 pub(crate) fn name(opcode: u8) -> &'static str {
-    NAMES.get(usize::from(opcode)).copied().unwrap_or(match opcode {
+    match opcode {
         TIMER => "timer",
         INTERVAL => "interval",
-        _ => "raw",
-    })
+        _ => table::OPERATIONS.get(usize::from(opcode)).map_or("raw", |row| row.name),
+    }
 }
 
 /// Operations of the engine itself, outside the kernel's numbers.
 pub(crate) const TIMER: u8 = 254;
 pub(crate) const INTERVAL: u8 = 255;
 
-/// By opcode, as of Linux 6.16.
-const NAMES: [&str; 63] = [
-    "nop",
-    "readv",
-    "writev",
-    "fsync",
-    "read_fixed",
-    "write_fixed",
-    "poll",
-    "poll_remove",
-    "sync_file_range",
-    "sendmsg",
-    "recvmsg",
-    "timeout",
-    "timeout_remove",
-    "accept",
-    "async_cancel",
-    "link_timeout",
-    "connect",
-    "fallocate",
-    "openat",
-    "close",
-    "files_update",
-    "statx",
-    "read",
-    "write",
-    "fadvise",
-    "madvise",
-    "send",
-    "recv",
-    "openat2",
-    "epoll_ctl",
-    "splice",
-    "provide_buffers",
-    "remove_buffers",
-    "tee",
-    "shutdown",
-    "renameat",
-    "unlinkat",
-    "mkdirat",
-    "symlinkat",
-    "linkat",
-    "msg_ring",
-    "fsetxattr",
-    "setxattr",
-    "fgetxattr",
-    "getxattr",
-    "socket",
-    "uring_cmd",
-    "send_zc",
-    "sendmsg_zc",
-    "read_multishot",
-    "waitid",
-    "futex_wait",
-    "futex_wake",
-    "futex_waitv",
-    "fixed_fd_install",
-    "ftruncate",
-    "bind",
-    "listen",
-    "recv_zc",
-    "epoll_wait",
-    "readv_fixed",
-    "writev_fixed",
-    "pipe",
-];
-
 #[cfg(test)]
 mod tests {
+    use super::table::{FACILITIES, OPERATIONS, Without};
     use super::*;
 
+    /// Submit functions that no opcode stands behind: the engine does what they ask for, or the
+    /// caller says which opcode.
+    const WITHOUT_OPCODE: [&str; 11] = [
+        "aio_submit_raw",
+        "aio_submit_timer",
+        "aio_submit_timer_at",
+        "aio_submit_interval",
+        "aio_submit_work",
+        "aio_submit_poll_until",
+        "aio_submit_getaddrinfo",
+        "aio_submit_getnameinfo",
+        "aio_submit_signal",
+        "aio_submit_spawn",
+        "aio_submit_watch",
+    ];
+
+    const EXPORTED: &str = include_str!("../../tests/abi/aio.syms");
+
     #[test]
-    fn every_opcode_has_its_name() {
+    fn every_opcode_has_its_row() {
         assert_eq!(name(Opcode::IORING_OP_LISTEN as u8), "listen");
         assert_eq!(name(Opcode::IORING_OP_SPLICE as u8), "splice");
         assert_eq!(name(Opcode::IORING_OP_LINKAT as u8), "linkat");
+        assert_eq!(name(Opcode::IORING_OP_PIPE as u8), "pipe");
         assert_eq!(name(TIMER), "timer");
         assert_eq!(name(200), "raw");
+    }
+
+    #[test]
+    fn rows_say_what_the_fallbacks_do() {
+        for (opcode, row) in (0u8..).zip(&OPERATIONS) {
+            let without = match fallback(opcode) {
+                None if opcode == Opcode::IORING_OP_ASYNC_CANCEL as u8 => Without::Engine,
+                None if files::is_of_table(opcode) => Without::Engine,
+                None => Without::Nothing,
+                Some(Fallback::Prompt(_)) => Without::Prompt,
+                Some(Fallback::Brief(_)) => Without::Brief,
+                Some(Fallback::Sleeping(_)) => Without::Sleeping,
+                Some(Fallback::Trying(_)) => Without::Trying,
+                Some(Fallback::Either { .. }) => Without::Either,
+                Some(Fallback::Readiness) => Without::Readiness,
+            };
+            assert_eq!(row.without, without, "{} without a ring", row.name);
+        }
+    }
+
+    #[test]
+    fn every_submit_function_is_in_a_row() {
+        for function in EXPORTED.lines().filter(|name| name.starts_with("aio_submit_")) {
+            let has_row = OPERATIONS.iter().any(|row| row.functions.contains(&function));
+            let has_none = WITHOUT_OPCODE.contains(&function);
+            assert!(has_row != has_none, "{function}: src/op/table.rs does not know it");
+        }
+    }
+
+    #[test]
+    fn facilities_stand_in_the_order_of_their_numbers() {
+        for (number, row) in FACILITIES.iter().enumerate() {
+            assert_eq!(row.facility as usize, number, "{}", row.name);
+            assert!(row.functions.is_empty() != row.option.is_empty(), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn a_row_is_typed_or_superseded_and_not_both() {
+        for row in &OPERATIONS {
+            assert!(row.is_superseded() == row.functions.is_empty(), "{}", row.name);
+        }
     }
 }

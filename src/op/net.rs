@@ -1,6 +1,7 @@
 //! Sockets. What the engine makes is close-on-exec, and sends never raise SIGPIPE, unless the
 //! caller opts out (contract, line 16).
 
+use crate::op::steps::Steps;
 use crate::op::zero_copy::{self, REPORT_USAGE};
 use crate::op::{Fallback, Operation, Outcome, STARTED, clamp_length, done, total, traits};
 use crate::sys::entry::{Opcode, Sqe};
@@ -409,6 +410,54 @@ impl Operation for Recv {
         sqe.addr = self.buf as u64;
         sqe.len = clamp_length(self.len);
         sqe.op_flags = self.flags as u32;
+    }
+}
+
+/// send and recv until all is moved. The kernel goes on by itself as far as it can.
+#[derive(Clone, Copy)]
+pub(crate) struct Exact<const SEND: bool> {
+    pub fd: i32,
+    pub buf: *mut c_void,
+    pub len: usize,
+    pub flags: i32,
+}
+
+impl<const SEND: bool> Exact<SEND> {
+    /// What leaves the meaning of the whole as it is.
+    pub(crate) const FLAGS: i32 = if SEND {
+        flags::MSG_WAITALL | flags::MSG_NOSIGNAL | flags::MSG_MORE | flags::MSG_DONTROUTE
+    } else {
+        flags::MSG_WAITALL
+    };
+}
+
+impl<const SEND: bool> Operation for Exact<SEND> {
+    const OPCODE: Opcode = if SEND { Send::OPCODE } else { Recv::OPCODE };
+    const FALLBACK: Fallback = if SEND { Send::FALLBACK } else { Recv::FALLBACK };
+
+    fn traits(&self) -> u32 {
+        traits::CALLER_MEMORY | if SEND { traits::SENDS } else { 0 }
+    }
+
+    fn descriptor(&self) -> i32 {
+        self.fd
+    }
+
+    fn steps(&self) -> Option<Steps> {
+        Some(Steps::whole(if SEND { "send_all" } else { "recv_exact" }, self.len, true))
+    }
+
+    fn prepare(&self, sqe: &mut Sqe, _: &mut [u64]) {
+        sqe.fd = self.fd;
+        sqe.addr = self.buf as u64;
+        if self.len == 0 {
+            // To receive nothing would wait for something, and to send nothing is a message.
+            sqe.opcode = Opcode::IORING_OP_READ as u8;
+            return;
+        }
+        sqe.len = clamp_length(self.len);
+        let more_flags = if SEND { flags::MSG_NOSIGNAL } else { 0 };
+        sqe.op_flags = (self.flags | flags::MSG_WAITALL | more_flags) as u32;
     }
 }
 

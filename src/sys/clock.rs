@@ -1,8 +1,32 @@
-//! Clocks, in nanoseconds of `CLOCK_MONOTONIC`.
+//! Clocks, in nanoseconds: of `CLOCK_MONOTONIC` where nothing else is said.
 
 /// Now. About 16 ns.
 pub(crate) fn now_ns() -> u64 {
     read(libc::CLOCK_MONOTONIC)
+}
+
+/// What a context's timers are measured with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Clock {
+    Monotonic,
+    /// Goes on while the machine is suspended.
+    Boottime,
+}
+
+impl Clock {
+    #[inline(always)]
+    pub(crate) fn now_ns(self) -> u64 {
+        read(self.id() as libc::clockid_t)
+    }
+
+    /// `CLOCK_*`.
+    #[inline(always)]
+    pub(crate) fn id(self) -> u32 {
+        match self {
+            Clock::Monotonic => libc::CLOCK_MONOTONIC as u32,
+            Clock::Boottime => libc::CLOCK_BOOTTIME as u32,
+        }
+    }
 }
 
 /// Now in milliseconds that wrap, up to a scheduler tick (1 to 10 ms) in the past. About 4 ns: for

@@ -30,10 +30,58 @@ impl EventFd {
     }
 
     pub(crate) fn drain(&self) {
-        let mut count = 0u64;
-        // SAFETY: eight valid bytes.
-        unsafe { libc::read(self.raw(), (&raw mut count).cast(), 8) };
+        drain(self.raw());
     }
+}
+
+/// A pipe that bytes are moved through, close-on-exec.
+pub(crate) struct Pipe {
+    read: OwnedFd,
+    write: OwnedFd,
+    capacity: u64,
+}
+
+impl Pipe {
+    /// Four times the usual size, where that is allowed: each filling and emptying is two trips to
+    /// a worker.
+    const CAPACITY: i32 = 256 * 1024;
+
+    pub(crate) fn create() -> Result<Pipe, Errno> {
+        let mut pair = [0; 2];
+        // SAFETY: room for two descriptors.
+        if unsafe { libc::pipe2(pair.as_mut_ptr(), libc::O_CLOEXEC) } < 0 {
+            return Err(Errno::last());
+        }
+        // SAFETY: just made, owned by nobody else.
+        let [read, write] = pair.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+        // SAFETY: numbers alone. Users have a limit for all their pipes.
+        let capacity = unsafe {
+            libc::fcntl(write.as_raw_fd(), libc::F_SETPIPE_SZ, Self::CAPACITY);
+            libc::fcntl(write.as_raw_fd(), libc::F_GETPIPE_SZ)
+        };
+        let capacity = u64::try_from(capacity).map_err(|_| Errno::last())?;
+        Ok(Pipe { read, write, capacity })
+    }
+
+    pub(crate) fn read_end(&self) -> i32 {
+        self.read.as_raw_fd()
+    }
+
+    pub(crate) fn write_end(&self) -> i32 {
+        self.write.as_raw_fd()
+    }
+
+    /// Bytes.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.capacity
+    }
+}
+
+/// Takes what has been signalled to an event counter.
+pub(crate) fn drain(fd: i32) {
+    let mut count = 0u64;
+    // SAFETY: eight valid bytes.
+    unsafe { libc::read(fd, (&raw mut count).cast(), 8) };
 }
 
 /// Closes a descriptor that arrived for nobody.

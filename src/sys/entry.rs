@@ -63,13 +63,21 @@ pub(crate) mod sqe_flags {
     pub(crate) const IO_LINK: u8 = 1 << 2;
     pub(crate) const IO_HARDLINK: u8 = 1 << 3;
     pub(crate) const ASYNC: u8 = 1 << 4;
+    pub(crate) const BUFFER_SELECT: u8 = 1 << 5;
     pub(crate) const CQE_SKIP_SUCCESS: u8 = 1 << 6;
 }
 
 /// Bits of a completion's flags that the engine interprets.
 pub(crate) mod cqe_flags {
+    pub(crate) const BUFFER: u32 = super::abi::IORING_CQE_F_BUFFER;
     pub(crate) const MORE: u32 = super::abi::IORING_CQE_F_MORE;
     pub(crate) const NOTIFY: u32 = super::abi::IORING_CQE_F_NOTIF;
+    pub(crate) const BUFFER_MORE: u32 = super::abi::IORING_CQE_F_BUF_MORE;
+    /// The engine's own: its buffers are accounted for, and `extra` is where in the first one the
+    /// data begins.
+    pub(crate) const NOTED: u32 = 1 << 14;
+    /// The number of the first buffer is above.
+    pub(crate) const BUFFER_SHIFT: u32 = super::abi::IORING_CQE_BUFFER_SHIFT;
     /// The bits that are passed on: BUFFER, MORE, SOCK_NONEMPTY, NOTIFICATION, BUFFER_MORE.
     pub(crate) const PUBLIC: u32 = 0x1f;
 }

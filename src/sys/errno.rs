@@ -18,6 +18,7 @@ errnos!(
     EINTR,
     E2BIG,
     EBADF,
+    EFAULT,
     EAGAIN,
     ENOMEM,
     EBUSY,
@@ -31,6 +32,7 @@ errnos!(
     ECANCELED,
     EPIPE,
     EPERM,
+    EIO,
     ERANGE,
     EEXIST,
     EMFILE,
@@ -40,10 +42,10 @@ errnos!(
     EISCONN,
     ENOTSOCK,
     EBADFD,
+    ENOBUFS,
+    ENOSPC,
     EACCES,
     ENXIO,
-    EFAULT,
-    ENOBUFS,
 );
 
 impl Errno {

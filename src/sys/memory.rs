@@ -54,7 +54,11 @@ impl Drop for Mapping {
 pub(crate) struct Region {
     base: NonNull<u8>,
     len: usize,
+    huge: bool,
 }
+
+/// What the kernel's huge pages are on most machines.
+const HUGE: usize = 2 << 20;
 
 impl Region {
     /// `len`: a power of two, a page at least. `huge`: worth huge pages, which commits it in such
@@ -63,7 +67,7 @@ impl Region {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         // SAFETY: a fresh mapping of twice the size, of which an aligned half is kept.
-        let base = unsafe {
+        let (base, huge) = unsafe {
             let mapped = libc::mmap(std::ptr::null_mut(), 2 * len, protection, flags, -1, 0);
             if mapped == libc::MAP_FAILED {
                 return Err(Errno::ENOMEM);
@@ -74,12 +78,15 @@ impl Region {
                 libc::munmap(mapped, head);
             }
             libc::munmap(base.byte_add(len), len - head);
-            if huge {
-                libc::madvise(base, len, libc::MADV_HUGEPAGE);
-            }
-            NonNull::new_unchecked(base.cast::<u8>())
+            let huge = huge && len >= HUGE && libc::madvise(base, len, libc::MADV_HUGEPAGE) == 0;
+            (NonNull::new_unchecked(base.cast::<u8>()), huge)
         };
-        Ok(Region { base, len })
+        Ok(Region { base, len, huge })
+    }
+
+    /// Whether the kernel was told that huge pages are wanted, and there is room for one.
+    pub(crate) fn is_huge(&self) -> bool {
+        self.huge
     }
 
     pub(crate) fn base<T>(&self) -> NonNull<T> {

@@ -62,6 +62,12 @@ impl Outputs {
         self.are_descriptors().then(|| pair_of(copy))
     }
 
+    /// Puts another pair of descriptors into the engine's copy.
+    pub(crate) fn set_pair(copy: &mut [u64], pair: [i32; 2]) {
+        // SAFETY: two halves make a word.
+        copy[0] = unsafe { std::mem::transmute::<[i32; 2], u64>(pair) };
+    }
+
     /// Closes every descriptor among the outputs of an operation whose owner does not want it any
     /// more.
     pub(crate) fn discard(self, copy: &[u64]) {
@@ -124,6 +130,24 @@ pub(crate) fn copy_into(
     }
 }
 
+/// The two descriptors that a pipe's entry has brought to `addr`.
+pub(crate) fn pair_at(addr: u64) -> [i32; 2] {
+    // SAFETY: the call has just written them, to a copy of the engine's or where a raw entry says.
+    unsafe { (addr as *const [i32; 2]).read_unaligned() }
+}
+
+/// Writes what stands for the descriptors of `pair_at`.
+pub(crate) fn set_pair_at(addr: u64, pair: [i32; 2]) {
+    // SAFETY: as there.
+    unsafe { (addr as *mut [i32; 2]).write_unaligned(pair) };
+}
+
+/// The `count` descriptors that an entry has at `addr`.
+pub(crate) fn descriptors_at(addr: u64, count: u32) -> Vec<i32> {
+    // SAFETY: a copy of the engine's, or where a raw entry says.
+    (0..count as usize).map(|at| unsafe { (addr as *const i32).add(at).read_unaligned() }).collect()
+}
+
 /// Keeps of the first word of an argument's copy at `addr` the bits of `mask`.
 pub(crate) fn mask_word(addr: u64, mask: u64) {
     // SAFETY: `addr` is that of a copy in a block of the engine's, of eight bytes at least, which
@@ -136,12 +160,76 @@ pub(crate) fn vector_bytes(vectors: &[iovec]) -> (*const c_void, usize) {
     (vectors.as_ptr().cast(), std::mem::size_of_val(vectors))
 }
 
+/// Makes `copy` a header that only says how much room a message of a pool's buffer gives to the
+/// name and to control data.
+pub(crate) fn write_capacities(copy: &mut [u64], name_len: u32, control_len: usize) {
+    let message = Message {
+        name: std::ptr::null_mut(),
+        name_len,
+        vectors: &[],
+        control: std::ptr::null_mut(),
+        control_len,
+    };
+    message.write(copy, std::ptr::null_mut(), std::ptr::null_mut());
+}
+
+/// What the kernel writes at the beginning of a buffer that a message was received into.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct MessageOut {
+    pub name_len: u32,
+    pub control_len: u32,
+    pub payload_len: u32,
+    pub flags: u32,
+}
+
+/// Where control data begins in such a buffer, given the header of `write_capacities`.
+pub(crate) fn control_at(copy: &[u64]) -> u32 {
+    size_of::<MessageOut>() as u32 + header_of(copy).msg_namelen
+}
+
+/// The head of such a buffer.
+///
+/// # Safety
+/// `data` points to a message of at least 16 bytes.
+pub(crate) unsafe fn message_out(data: NonNull<u8>) -> MessageOut {
+    // SAFETY: passed on; a buffer may begin anywhere.
+    unsafe { data.as_ptr().cast::<MessageOut>().read_unaligned() }
+}
+
+/// Closes the descriptors that such a buffer brings.
+///
+/// # Safety
+/// `data` points to a message whose control data begins at `at`.
+pub(crate) unsafe fn close_passed_in_buffer(data: NonNull<u8>, at: u32) {
+    // SAFETY: the caller's promise: the control data is inside the buffer, at an address of its own
+    // alignment or not: it is copied.
+    unsafe {
+        let len = message_out(data).control_len as usize;
+        let mut control = vec![0_u64; len.div_ceil(8)];
+        std::ptr::copy_nonoverlapping(
+            data.as_ptr().add(at as usize),
+            control.as_mut_ptr().cast::<u8>(),
+            len,
+        );
+        let mut header: msghdr = std::mem::zeroed();
+        (header.msg_control, header.msg_controllen) = (control.as_mut_ptr().cast(), len);
+        close_passed(&raw const header);
+    }
+}
+
 /// Closes every descriptor that a completed receive put into the control data of a message whose
 /// owner does not want it any more.
 fn close_passed_descriptors(copy: &[u64]) {
-    let header: *const msghdr = header_of(copy);
     // SAFETY: the header is one that the kernel filled; its control data belongs to the engine
-    // until the last callback, and the CMSG macros stay inside msg_controllen.
+    // until the last callback.
+    unsafe { close_passed(header_of(copy)) }
+}
+
+/// # Safety
+/// The header's control data is what the kernel wrote, msg_controllen bytes.
+unsafe fn close_passed(header: *const msghdr) {
+    // SAFETY: the CMSG macros stay inside msg_controllen.
     unsafe {
         let mut item = libc::CMSG_FIRSTHDR(header);
         while let Some(entry) = item.as_ref() {
@@ -165,7 +253,10 @@ pub(crate) mod flags {
     pub(crate) const MSG_NOSIGNAL: i32 = libc::MSG_NOSIGNAL;
     pub(crate) const MSG_OOB: i32 = libc::MSG_OOB;
     pub(crate) const MSG_PEEK: i32 = libc::MSG_PEEK;
+    pub(crate) const MSG_TRUNC: i32 = libc::MSG_TRUNC;
     pub(crate) const MSG_WAITALL: i32 = libc::MSG_WAITALL;
+    pub(crate) const MSG_MORE: i32 = libc::MSG_MORE;
+    pub(crate) const MSG_DONTROUTE: i32 = libc::MSG_DONTROUTE;
     pub(crate) const O_CLOEXEC: i32 = libc::O_CLOEXEC;
     pub(crate) const O_LARGEFILE: i32 = libc::O_LARGEFILE;
     pub(crate) const SOCK_CLOEXEC: i32 = libc::SOCK_CLOEXEC;

@@ -4,16 +4,19 @@
 //! calls and of shared memory ends here.
 
 pub(crate) mod atomic;
+pub(crate) mod buffer_ring;
 pub(crate) mod calls;
 pub(crate) mod clock;
 pub(crate) mod control;
 pub(crate) mod descriptor;
 pub(crate) mod entry;
 pub(crate) mod errno;
+pub(crate) mod facility;
 pub(crate) mod memory;
 pub(crate) mod message;
 pub(crate) mod plain;
 pub(crate) mod poller;
+pub(crate) mod probe;
 pub(crate) mod queues;
 pub(crate) mod registered;
 pub(crate) mod ring;

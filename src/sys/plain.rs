@@ -5,7 +5,7 @@
 
 use crate::sys::calls::call;
 use crate::sys::errno::Errno;
-use crate::sys::message::{iovec, msghdr};
+use crate::sys::message::{MessageOut, iovec, msghdr};
 use std::sync::OnceLock;
 
 pub(crate) use libc::{IPPROTO_TCP, RWF_NOWAIT};
@@ -72,6 +72,28 @@ pub(crate) fn shutdown(fd: i32, how: i32) -> i32 {
 
 pub(crate) fn close(fd: i32) -> i32 {
     plain(libc::SYS_close, [number(fd), 0, 0, 0, 0, 0])
+}
+
+/// Another descriptor of `fd`'s file, the lowest that is free.
+pub(crate) fn duplicate(fd: i32, close_on_exec: bool) -> i32 {
+    let how = if close_on_exec { libc::F_DUPFD_CLOEXEC } else { libc::F_DUPFD };
+    plain(libc::SYS_fcntl, [number(fd), how as u64, 0, 0, 0, 0])
+}
+
+/// Makes `fd`, a new descriptor, close-on-exec.
+pub(crate) fn set_close_on_exec(fd: i32) {
+    let flag = libc::FD_CLOEXEC as u64;
+    plain(libc::SYS_fcntl, [number(fd), libc::F_SETFD as u64, flag, 0, 0, 0]);
+}
+
+/// How many descriptors the process may have.
+pub(crate) fn descriptors_max() -> u64 {
+    // SAFETY: zeroes are a valid structure, and it is valid for the call.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+        limit.rlim_cur
+    }
 }
 
 /// preadv2 and pwritev2 of `count` vectors at `vectors`.
@@ -397,6 +419,11 @@ pub(crate) fn waits_for_all(fd: i32) -> bool {
     matches!(socket_option(fd, libc::SO_TYPE), Some(libc::SOCK_STREAM | libc::SOCK_SEQPACKET))
 }
 
+/// Whether `fd` is a socket without messages.
+pub(crate) fn is_stream(fd: i32) -> bool {
+    socket_option(fd, libc::SO_TYPE) == Some(libc::SOCK_STREAM)
+}
+
 /// Whether `fd` is a socket that connections come to.
 pub(crate) fn is_listening(fd: i32) -> bool {
     socket_option(fd, libc::SO_ACCEPTCONN) == Some(1)
@@ -463,6 +490,50 @@ pub(crate) fn end_message(header: u64, flags: i32) {
     header.msg_namelen = 0;
     header.msg_controllen = 0;
     header.msg_flags = flags & libc::MSG_CMSG_CLOEXEC;
+}
+
+/// Receives a message into a buffer of `len` bytes at `addr`, as a multishot recvmsg lays it out:
+/// what `MessageOut` says, the name, control data, the payload. The header at `header` says how
+/// much room the second and third get.
+pub(crate) fn recvmsg_into(fd: i32, header: u64, (addr, len): (u64, u32), flags: i32) -> i32 {
+    let wanted = header_at(header);
+    let (name_len, control_len) = (wanted.msg_namelen, wanted.msg_controllen);
+    let name_at = addr + size_of::<MessageOut>() as u64;
+    let control_at = name_at + u64::from(name_len);
+    let payload_at = control_at + control_len as u64;
+    let Some(room) = (addr + u64::from(len)).checked_sub(payload_at) else {
+        return Errno::EFAULT.status();
+    };
+    let mut payload = iovec { iov_base: payload_at as *mut libc::c_void, iov_len: room as usize };
+    // SAFETY: zeroes are a valid header.
+    let mut message = unsafe { std::mem::zeroed::<msghdr>() };
+    (message.msg_iov, message.msg_iovlen) = (&raw mut payload, 1);
+    if name_len > 0 {
+        (message.msg_name, message.msg_namelen) = (name_at as *mut libc::c_void, name_len);
+    }
+    if control_len > 0 {
+        message.msg_control = control_at as *mut libc::c_void;
+        message.msg_controllen = control_len;
+    }
+    let moved = recvmsg(fd, &raw mut message as u64, flags);
+    if moved < 0 {
+        return moved;
+    }
+    let head = MessageOut {
+        name_len: message.msg_namelen,
+        control_len: message.msg_controllen as u32,
+        payload_len: moved as u32,
+        flags: message.msg_flags as u32,
+    };
+    // SAFETY: the head is inside the buffer, which belongs to this receive.
+    unsafe { (addr as *mut MessageOut).write_unaligned(head) };
+    (payload_at - addr) as i32 + (moved as u64).min(room) as i32
+}
+
+/// What a message laid out like that begins with, in bytes.
+pub(crate) fn message_head_len(header: u64) -> i32 {
+    let wanted = header_at(header);
+    (size_of::<MessageOut>() + wanted.msg_namelen as usize + wanted.msg_controllen) as i32
 }
 
 /// How many bytes the buffers of a message have.

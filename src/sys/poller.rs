@@ -133,6 +133,15 @@ pub(crate) fn can_be_watched(fd: i32) -> bool {
     !matches!(refused, Ok(Err(Errno::EPERM)))
 }
 
+/// Waits until there is something to read from `fd`, at most so long; whether there is.
+pub(crate) fn wait_readable(fd: i32, limit: Limit) -> bool {
+    let mut entry = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    let time = limit.map(timespec);
+    let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: one valid entry; the time, if any, lives on this frame.
+    unsafe { libc::ppoll(&mut entry, 1, time, std::ptr::null()) > 0 }
+}
+
 /// Which of `events`, errors and hang-ups `fd` has now.
 pub(crate) fn poll_now(fd: i32, events: u32) -> Result<u32, Errno> {
     let mut entry = libc::pollfd { fd, events: events as i16, revents: 0 };

@@ -17,6 +17,8 @@ pub(crate) struct Queues {
     sq_limit: u32,
     /// What of it the consumer has taken.
     sq_taken: u32,
+    /// What of that a polling thread has yet to read; 0 without one.
+    sq_behind: u32,
     blocked: bool,
     sq_mask: u32,
     sq_entries: u32,
@@ -24,6 +26,8 @@ pub(crate) struct Queues {
     sqes: *mut u8,
     sq_tail_shared: *const AtomicU32,
     sq_flags: *const AtomicU32,
+    /// The consumer's head; None in queues of our own.
+    sq_head_shared: Option<*const AtomicU32>,
     cq_head: u32,
     /// The producer's tail as last seen.
     cq_tail: u32,
@@ -100,6 +104,7 @@ impl Queues {
             sq_tail: 0,
             sq_limit: params.sq_entries,
             sq_taken: 0,
+            sq_behind: 0,
             blocked: false,
             sq_mask: params.sq_entries - 1,
             sq_entries: params.sq_entries,
@@ -107,6 +112,7 @@ impl Queues {
             sqes: entries.at(0),
             sq_tail_shared: queues.at(sq.tail),
             sq_flags: queues.at(sq.flags),
+            sq_head_shared: Some(queues.at(sq.head)),
             cq_head: 0,
             cq_tail: 0,
             cq_limit: 0,
@@ -137,6 +143,7 @@ impl Queues {
             sq_tail: 0,
             sq_limit: sq_entries,
             sq_taken: 0,
+            sq_behind: 0,
             blocked: false,
             sq_mask: sq_entries - 1,
             sq_entries,
@@ -144,6 +151,7 @@ impl Queues {
             sqes,
             sq_tail_shared: &raw const words.sq_tail,
             sq_flags: &raw const words.sq_flags,
+            sq_head_shared: None,
             cq_head: 0,
             cq_tail: 0,
             cq_limit: 0,
@@ -177,7 +185,7 @@ impl Queues {
 
     #[inline(always)]
     pub(crate) fn space(&self) -> u32 {
-        self.sq_entries - self.staged()
+        self.sq_entries - self.staged() - self.sq_behind
     }
 
     /// Whether the plain path may `claim` an entry.
@@ -194,7 +202,7 @@ impl Queues {
 
     #[inline(always)]
     fn set_limit(&mut self) {
-        let full = self.sq_taken.wrapping_add(self.sq_entries);
+        let full = self.sq_taken.wrapping_add(self.sq_entries - self.sq_behind);
         self.sq_limit = if self.blocked { self.sq_tail } else { full };
     }
 
@@ -242,6 +250,48 @@ impl Queues {
     pub(crate) fn taken(&mut self, count: u32) {
         self.sq_taken = self.sq_taken.wrapping_add(count);
         self.set_limit();
+    }
+
+    /// Takes other memory of the ring, after the kernel has moved both queues there.
+    pub(crate) fn map_anew(&mut self, fd: i32, params: &abi::io_uring_params) -> Result<(), Errno> {
+        let queues = Queues::of_ring(fd, params)?;
+        *self = Queues {
+            sq_tail: self.sq_tail,
+            sq_taken: self.sq_taken,
+            sq_behind: self.sq_behind,
+            blocked: self.blocked,
+            cq_head: self.cq_head,
+            cq_tail: self.cq_tail,
+            cq_limit: self.cq_limit,
+            ..queues
+        };
+        self.set_limit();
+        Ok(())
+    }
+
+    /// Looks how far a polling thread has read.
+    pub(crate) fn look_at_head(&mut self) {
+        let Some(head) = self.sq_head_shared else { return };
+        // SAFETY: in the mapping. Acquire pairs with the thread's release: it has read the entries
+        // before its head, which may be written again.
+        let head = unsafe { (*head).load(Ordering::Acquire) };
+        self.sq_behind = self.sq_taken.wrapping_sub(head);
+        self.set_limit();
+    }
+
+    /// After `publish`: whether the polling thread sleeps and must be woken.
+    pub(crate) fn thread_sleeps(&self) -> bool {
+        // The tail's store before the flags' load, as the thread has its store of the flag before
+        // its load of the tail: one of the two sees the other.
+        std::sync::atomic::fence(Ordering::SeqCst);
+        // SAFETY: in the mapping.
+        let flags = unsafe { (*self.sq_flags).load(Ordering::Relaxed) };
+        flags & abi::IORING_SQ_NEED_WAKEUP != 0
+    }
+
+    /// Entries handed over whose completions have not been seen, where each has exactly one.
+    pub(crate) fn outstanding(&self) -> u32 {
+        self.sq_taken.wrapping_sub(self.cq_tail)
     }
 
     /// Completions that are there; looks at the producer's tail.

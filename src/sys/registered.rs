@@ -75,7 +75,7 @@ impl Ring {
     /// Shares the table of another ring of this thread. Linux 6.12.
     pub(crate) fn clone_areas(&mut self, source: &Ring) -> Result<(), Errno> {
         let clone = abi::io_uring_clone_buffers {
-            src_fd: source.descriptor() as u32,
+            src_fd: source.raw() as u32,
             flags: 0,
             src_off: 0,
             dst_off: 0,

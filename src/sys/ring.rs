@@ -5,20 +5,29 @@ use crate::sys::calls::Calls;
 use crate::sys::errno::Errno;
 use crate::sys::queues::Queues;
 use linux_raw_sys::io_uring as abi;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 pub(crate) use abi::{
-    IORING_ENTER_EXT_ARG, IORING_ENTER_GETEVENTS, IORING_SETUP_CQE32, IORING_SETUP_DEFER_TASKRUN,
-    IORING_SETUP_NO_SQARRAY, IORING_SETUP_SINGLE_ISSUER, IORING_SETUP_SQE128,
-    IORING_SETUP_SUBMIT_ALL,
+    IORING_ENTER_EXT_ARG, IORING_ENTER_GETEVENTS, IORING_ENTER_NO_IOWAIT, IORING_ENTER_SQ_WAIT,
+    IORING_ENTER_SQ_WAKEUP, IORING_FEAT_RECVSEND_BUNDLE, IORING_SETUP_ATTACH_WQ,
+    IORING_SETUP_CQE32, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_HYBRID_IOPOLL,
+    IORING_SETUP_IOPOLL, IORING_SETUP_NO_SQARRAY, IORING_SETUP_SINGLE_ISSUER, IORING_SETUP_SQ_AFF,
+    IORING_SETUP_SQE128, IORING_SETUP_SQPOLL, IORING_SETUP_SUBMIT_ALL,
 };
 
-/// What a ring is made with; `required` flags are never dropped.
-#[derive(Clone, Copy)]
+/// What a ring is made with; `required` flags are never dropped, `excluded` ones never asked for.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Config {
     pub sq_entries: u32,
     pub cq_entries: u32,
     pub required: u32,
+    pub excluded: u32,
+    /// Of a polling thread.
+    pub thread_cpu: u32,
+    pub thread_idle_ms: u32,
+    /// The ring whose thread is shared.
+    pub shared_fd: u32,
 }
 
 /// Flags that make a ring faster and can be done without, newest first: NO_SQARRAY is of Linux 6.6,
@@ -34,10 +43,13 @@ pub(crate) struct Ring {
     calls: &'static Calls,
     enter_fd: i32,
     enter_flags: u32,
+    enabled: bool,
     pub(crate) setup_flags: u32,
     pub(crate) features: u32,
     fd: OwnedFd,
 }
+
+const IOU_PBUF_RING_INC: u16 = abi::io_uring_register_pbuf_ring_flags::IOU_PBUF_RING_INC as u16;
 
 /// How long a wait may take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,6 +69,7 @@ impl Ring {
         let mut dropped = 0;
         let (fd, params) = loop {
             let optional: u32 = OPTIONAL[dropped..].iter().sum();
+            let optional = optional & !config.excluded;
             // SAFETY: zeroes are a valid io_uring_params.
             let mut params: abi::io_uring_params = unsafe { std::mem::zeroed() };
             params.flags = config.required
@@ -65,6 +78,9 @@ impl Ring {
                 | abi::IORING_SETUP_CLAMP
                 | abi::IORING_SETUP_CQSIZE;
             params.cq_entries = config.cq_entries;
+            params.sq_thread_cpu = config.thread_cpu;
+            params.sq_thread_idle = config.thread_idle_ms;
+            params.wq_fd = config.shared_fd;
             // SAFETY: `params` is valid for the call.
             match Errno::check(unsafe { (calls.setup)(config.sq_entries, &mut params) }) {
                 // SAFETY: a new descriptor, owned by nobody else.
@@ -91,6 +107,7 @@ impl Ring {
             calls,
             enter_fd: raw,
             enter_flags: 0,
+            enabled: false,
             setup_flags: params.flags,
             features: params.features,
             fd,
@@ -110,7 +127,11 @@ impl Ring {
 
     /// Enables the ring for the calling thread, which alone may submit to it from now on.
     pub(crate) fn enable(&mut self) -> Result<(), Errno> {
+        if self.enabled {
+            return Ok(());
+        }
         self.register(abi::io_uring_register_op::IORING_REGISTER_ENABLE_RINGS as u32, 0, 0)?;
+        self.enabled = true;
         // A registered descriptor saves the file look-up in every enter; it is per thread, and a
         // thread has 16 of them, so that going without is normal. Linux 5.18.
         let mut update = abi::io_uring_rsrc_update {
@@ -145,6 +166,71 @@ impl Ring {
         self.register(opcode, &raw const event_fd as usize, 1).map(drop)
     }
 
+    /// Makes a table of `count` empty slots for direct descriptors, of which `range` is what the
+    /// kernel gives out by itself. Linux 5.19; a range that is not all of it: 6.0.
+    pub(crate) fn register_files(&mut self, count: u32, range: Range<u32>) -> Result<(), Errno> {
+        let table = abi::io_uring_rsrc_register {
+            nr: count,
+            flags: abi::IORING_RSRC_REGISTER_SPARSE,
+            resv2: 0,
+            data: 0,
+            tags: 0,
+        };
+        let opcode = abi::io_uring_register_op::IORING_REGISTER_FILES2 as u32;
+        self.register(opcode, &raw const table as usize, size_of_val(&table) as u32)?;
+        if range == (0..count) {
+            return Ok(());
+        }
+        let own = abi::io_uring_file_index_range {
+            off: range.start,
+            len: range.end - range.start,
+            resv: 0,
+        };
+        let opcode = abi::io_uring_register_op::IORING_REGISTER_FILE_ALLOC_RANGE as u32;
+        self.register(opcode, &raw const own as usize, 0).map(drop).inspect_err(|_| {
+            let _ = self.unregister_files();
+        })
+    }
+
+    /// Puts descriptors into slots from `first` on, -1 for none; returns how many slots it got to.
+    pub(crate) fn update_files(&mut self, first: u32, fds: &[i32]) -> Result<u32, Errno> {
+        let update =
+            abi::io_uring_files_update { offset: first, resv: 0, fds: fds.as_ptr() as u64 };
+        let opcode = abi::io_uring_register_op::IORING_REGISTER_FILES_UPDATE as u32;
+        let updated = self.register(opcode, &raw const update as usize, fds.len() as u32)?;
+        Ok(updated as u32)
+    }
+
+    pub(crate) fn unregister_files(&mut self) -> Result<(), Errno> {
+        let opcode = abi::io_uring_register_op::IORING_UNREGISTER_FILES as u32;
+        self.register(opcode, 0, 0).map(drop)
+    }
+
+    /// Lets receives take their buffers from the ring at `address`, under the name `group`.
+    /// `incremental`: a buffer is used up piece by piece (Linux 6.12). The memory must stay until
+    /// the group is unregistered or the ring gone.
+    pub(crate) fn register_buffers(
+        &mut self, group: u16, address: u64, entries: u32, incremental: bool,
+    ) -> Result<(), Errno> {
+        let reg = abi::io_uring_buf_reg {
+            ring_addr: address,
+            ring_entries: entries,
+            bgid: group,
+            flags: if incremental { IOU_PBUF_RING_INC } else { 0 },
+            resv: [0; 3],
+        };
+        let opcode = abi::io_uring_register_op::IORING_REGISTER_PBUF_RING as u32;
+        self.register(opcode, &raw const reg as usize, 1).map(drop)
+    }
+
+    pub(crate) fn unregister_buffers(&mut self, group: u16) -> Result<(), Errno> {
+        // SAFETY: zeroes are a valid io_uring_buf_reg.
+        let mut reg: abi::io_uring_buf_reg = unsafe { std::mem::zeroed() };
+        reg.bgid = group;
+        let opcode = abi::io_uring_register_op::IORING_UNREGISTER_PBUF_RING as u32;
+        self.register(opcode, &raw const reg as usize, 1).map(drop)
+    }
+
     /// Which opcodes the kernel has, a bit each.
     pub(crate) fn probe(&mut self) -> Result<[u64; 4], Errno> {
         #[repr(C)]
@@ -163,13 +249,14 @@ impl Ring {
         Ok(bits)
     }
 
-    pub(super) fn descriptor(&self) -> i32 {
+    /// The ring's own descriptor.
+    pub(crate) fn raw(&self) -> i32 {
         self.fd.as_raw_fd()
     }
 
     pub(super) fn register(&mut self, opcode: u32, arg: usize, count: u32) -> Result<i32, Errno> {
-        // SAFETY: every caller, here and in `registered.rs`, passes an argument that fits its
-        // opcode and lives on its frame.
+        // SAFETY: every caller, here, in facility.rs and in registered.rs, passes an argument that
+        // fits its opcode and lives on its frame.
         Errno::check(unsafe { (self.calls.register)(self.fd.as_raw_fd(), opcode, arg, count) })
     }
 
@@ -203,7 +290,7 @@ impl Ring {
     }
 
     #[inline(always)]
-    fn call_enter(
+    pub(crate) fn call_enter(
         &self, staged: u32, complete: u32, flags: u32, arg: usize, size: usize,
     ) -> Result<u32, Errno> {
         let flags = flags | self.enter_flags;

@@ -108,6 +108,7 @@ struct call {
     int32_t first;  /* the result of the first, and its flags */
     uint32_t first_flags;
     int64_t sum;      /* of all results */
+    uint64_t bytes;   /* aio_ctx_current_bytes during the newest */
     aio_op_id id;     /* aio_ctx_current_op during the newest */
     aio_ctx *ctx;     /* aio_ctx_current during the newest */
     uint64_t at_ns;   /* when the newest came */
@@ -163,9 +164,8 @@ unsigned test_slow(void);           /* AIO_TEST_SLOW, at least 1 */
 int scaled(int count);              /* count / slow, at least 2 */
 bool memory_figures_are_ours(void); /* false under valgrind and sanitizers: RSS is theirs */
 bool under_valgrind(void);
-/* Skips the test under valgrind, which runs one thread at a time and does not know that waiting in
- * the ring may block: a thread that must end the wait would never run. */
-void needs_threads_side_by_side(void);
+/* Skips the test under valgrind, which cannot follow what it does; on one backend or on both. */
+void beyond_valgrind(const char *reason);
 uint64_t now_ns(void);                 /* CLOCK_MONOTONIC */
 void sleep_ms(unsigned ms);            /* all of it, whatever interrupts */
 uint64_t test_seed(void);              /* printed, from AIO_TEST_SEED or the clock */

@@ -35,7 +35,8 @@ struct env {
     int pair[2];
     int value;
     uint64_t start_ns;
-    pid_t child; /* ended and reaped at the end */
+    aio_buffer_pool *pool; /* destroyed at the end, when the context is gone */
+    pid_t child;           /* ended and reaped at the end */
     bool has_helper, helper_stops;
     pthread_t helper;
 };
@@ -52,7 +53,7 @@ int env_file(struct env *e, char path[512], const char *name, int flags);
 void env_start_helper(struct env *e, void *(*body)(void *env));
 
 /* From now on a new descriptor is -EMFILE; for the rest of this process. */
-void env_no_descriptor_left(void);
+void env_no_descriptor_left(const struct env *e);
 
 typedef void (*env_fn)(struct env *e);
 typedef aio_op_id (*submit_fn)(struct env *e, const aio_submit_options *o, aio_callback cb,
@@ -72,6 +73,7 @@ struct row {
     bool makes_descriptor; /* a result of 0 or more is one, to be closed */
     bool makes_pair;       /* a result of 0 or more says that the env's pair is two of them */
     bool timer;            /* engine's own: no async, no links */
+    bool pooled;           /* takes buffers of a pool: no async, no quiet, no links */
 };
 
 struct failure {
@@ -87,6 +89,7 @@ void operation_meets_its_deadline(const void *row);
 void operation_in_flight_at_destroy(const void *row);
 void operation_cancelled(const void *row);
 void operation_refuses_bad_arguments(const void *row);
+void operation_through_a_slot(const void *row);
 void operation_fails(const void *failure);
 
 #define SUBMIT(name_)                                                                              \
@@ -101,6 +104,7 @@ void operation_fails(const void *failure);
         harness_add_arg(#op_ "_cancelled", operation_cancelled, &row_##op_);                       \
         harness_add_arg(#op_ "_refuses_bad_arguments", operation_refuses_bad_arguments,            \
                         &row_##op_);                                                               \
+        harness_add_arg(#op_ "_through_a_slot", operation_through_a_slot, &row_##op_);             \
     }                                                                                              \
     _Static_assert(1, "")
 

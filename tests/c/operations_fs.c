@@ -113,7 +113,7 @@ FAILS(openat, EBADF, -EBADF) {
 
 FAILS(openat, EMFILE, -EMFILE) {
     with_path(e);
-    env_no_descriptor_left();
+    env_no_descriptor_left(e);
     return submit_openat(e, o, cb, u);
 }
 
@@ -225,7 +225,7 @@ FAILS(openat2, EBADF, -EBADF) { return open2(e, 9999, "relative", (struct open_h
 
 FAILS(openat2, EMFILE, -EMFILE) {
     with_path(e);
-    env_no_descriptor_left();
+    env_no_descriptor_left(e);
     return submit_openat2(e, o, cb, u);
 }
 

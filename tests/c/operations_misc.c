@@ -268,7 +268,7 @@ FAILS(pipe, EINVAL_of_a_quiet_one, -EINVAL) {
 }
 
 FAILS(pipe, EMFILE, -EMFILE) {
-    env_no_descriptor_left();
+    env_no_descriptor_left(e);
     return submit_pipe(e, o, cb, u);
 }
 

@@ -96,7 +96,7 @@ FAILS(socket, EPROTONOSUPPORT, -EPROTONOSUPPORT) {
 FAILS(socket, EINVAL, -EINVAL) { return aio_submit_socket(e->ctx, AF_INET, 0x70, 0, o, cb, u); }
 
 FAILS(socket, EMFILE, -EMFILE) {
-    env_no_descriptor_left();
+    env_no_descriptor_left(e);
     return submit_socket(e, o, cb, u);
 }
 
@@ -229,7 +229,7 @@ FAILS(accept, EOPNOTSUPP, -EOPNOTSUPP) {
 
 FAILS(accept, EMFILE, -EMFILE) {
     with_pending_connection(e);
-    env_no_descriptor_left();
+    env_no_descriptor_left(e);
     return submit_accept(e, o, cb, u);
 }
 
@@ -265,7 +265,7 @@ FAILS(accept_multishot, EINVAL_of_a_socket_that_does_not_listen, -EINVAL) {
 
 FAILS(accept_multishot, EMFILE, -EMFILE) {
     with_pending_connection(e);
-    env_no_descriptor_left();
+    env_no_descriptor_left(e);
     return submit_accept_multishot(e, o, cb, u);
 }
 
@@ -590,7 +590,7 @@ FAILS(shutdown, EINVAL, -EINVAL) {
 
 /* --- options and queues ---------------------------------------------------------------------- */
 
-/* With AIO_SUBMIT_ASYNC, which rows use, it is the ring's form; test_net has the plain one. */
+/* With AIO_SUBMIT_ASYNC, which rows use, it is the ring's form; test_options has the plain one. */
 static void with_fed_tcp(struct env *e) {
     needs_ring_of(e->ctx, 6, 7);
     with_fed_pair(e);

@@ -207,8 +207,6 @@ FAILS(madvise, EINVAL_of_the_advice, -EINVAL) {
 }
 
 FAILS(madvise, ENOMEM_of_what_is_not_mapped, -ENOMEM) {
-    void *gone = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    CHECK(gone != MAP_FAILED);
-    SYS(munmap(gone, 4096));
-    return aio_submit_madvise(e->ctx, gone, 4096, MADV_WILLNEED, o, cb, u);
+    void *lowest = (void *)(uintptr_t)4096; /* where the kernel lets nothing be mapped */
+    return aio_submit_madvise(e->ctx, lowest, 4096, MADV_WILLNEED, o, cb, u);
 }

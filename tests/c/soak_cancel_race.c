@@ -149,8 +149,7 @@ static int unfinished(const struct racer *racers) {
 
 static void run_batch(aio_ctx *ctx, struct racer *racers, struct canceller *canceller,
                       uint64_t *random) {
-    /* Under valgrind no thread runs while another waits in the ring. */
-    const bool elsewhere = random_below(random, 2) == 0 && !under_valgrind();
+    const bool elsewhere = random_below(random, 2) == 0;
     const int phase = (int)random_below(random, 6);
     for (int i = 0; i < BATCH; i++)
         submit(ctx, &racers[i], random);

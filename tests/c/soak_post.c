@@ -54,7 +54,6 @@ static void *send_all(void *arg) {
 int main(int argc, char **argv) {
     const int64_t total = argc > 1 ? atoll(argv[1]) : scaled(400000);
     harness_start("soak_post", 60 + (unsigned)(total / 20000));
-    needs_threads_side_by_side();
     uint64_t random = test_seed();
     struct receiver receiver = {.ctx = make_ctx()};
     static struct sender senders[THREADS];

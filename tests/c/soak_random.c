@@ -144,6 +144,10 @@ static struct op *submit(const struct kind *kind, const struct op *like) {
         op->options.flags &= ~(AIO_SUBMIT_LINK | AIO_SUBMIT_HARDLINK);
     if (is(op, ALONE))
         op->options.flags &= ~(AIO_SUBMIT_BARRIER | AIO_SUBMIT_ASYNC);
+    if (is(op, STEPS))
+        op->options.flags &= ~AIO_SUBMIT_HARDLINK;
+    if (is(op, LAST))
+        op->options.flags &= ~AIO_SUBMIT_LINK;
     if (is(op, BRINGS | CLOSES | PIPES))
         op->options.flags &= ~AIO_SUBMIT_QUIET;
     if (!is(op, REPEATS) || is(op, ALONE) || !op->options.timeout_ns)
@@ -435,6 +439,11 @@ static void begin(void) {
                                    .timer_resolution_ns = dice(2) ? 0 : 1u << dice(23)));
     if (dice(4) == 0)
         SYS(aio_ctx_fd(w.ctx));
+    const aio_files_options table = {.size = sizeof table, .count = SLOTS};
+    CHECK_EQ(aio_files_register(w.ctx, &table), 0);
+    for (int i = 0; i < PAIRS; i++)
+        CHECK_EQ(aio_files_update(w.ctx, (uint32_t)i, &w.pairs[i][0], 1), 1);
+    CHECK_EQ(aio_files_update(w.ctx, FILE_SLOT, &w.file, 1), 1);
 }
 
 static void destroy_from_post(void *arg) {

@@ -16,7 +16,11 @@ enum {
     FILE_BYTES = 4096,
     BYTES = 16,
     FIRST_NUMBER = 512, /* of the descriptors that are closed; each is used once in a round */
-    GIVEN_BACK = 0x7e
+    GIVEN_BACK = 0x7e,
+    /* Of the table: one per pair, the file's, and those that operations fill. */
+    FILE_SLOT = PAIRS,
+    FILLED_SLOTS,
+    SLOTS = 16
 };
 
 #define FROM_HERE AIO_OFFSET_CURRENT
@@ -29,7 +33,9 @@ enum {
     HAS_MEMORY = 8, /* uses memory of the caller's: cannot be detached */
     CLOSES = 16,    /* ends its number */
     WEAK = 32,      /* the kernel lets its link hold although it has failed */
-    PIPES = 64      /* its success is two descriptors */
+    PIPES = 64,     /* its success is two descriptors */
+    STEPS = 128,    /* cannot be waited for by a hard link */
+    LAST = 256      /* nor by a soft one */
 };
 
 struct op {

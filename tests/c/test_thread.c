@@ -61,7 +61,6 @@ TEST(posted_work_runs_on_the_thread_of_the_context) {
 }
 
 TEST(a_post_wakes_a_sleeping_context) {
-    needs_threads_side_by_side();
     aio_ctx *ctx = make_ctx();
     for (int i = 0; i < scaled(50); i++) {
         struct message message = {.ctx = ctx, .delay_ms = (unsigned)(i % 5), .release = true};
@@ -75,7 +74,6 @@ TEST(a_post_wakes_a_sleeping_context) {
 }
 
 TEST(a_post_wakes_run_once_without_a_limit) {
-    needs_threads_side_by_side();
     aio_ctx *ctx = make_ctx();
     struct call idle = {0};
     ID(aio_submit_timer(ctx, HOUR, NULL, on_call, &idle));
@@ -174,7 +172,6 @@ static void *play(void *arg) {
 }
 
 TEST(two_contexts_wake_each_other) {
-    needs_threads_side_by_side();
     const int hits = scaled(5000);
     struct player a = {.left = hits}, b = {.left = hits};
     a.other = &b;
@@ -216,7 +213,6 @@ static void *stop_later(void *arg) {
 }
 
 TEST(a_stop_from_another_thread_ends_a_sleeping_run) {
-    needs_threads_side_by_side();
     aio_ctx *ctx = make_ctx();
     struct call timer = {0};
     ID(aio_submit_timer(ctx, HOUR, NULL, on_call, &timer));
@@ -251,7 +247,6 @@ static void on_stop_signal(int number) {
 }
 
 TEST(a_stop_from_a_signal_handler_ends_a_sleeping_run) {
-    needs_threads_side_by_side(); /* signals are held back there as well */
     aio_ctx *ctx = stopped_by_signal = make_ctx();
     struct call timer = {0};
     ID(aio_submit_timer(ctx, HOUR, NULL, on_call, &timer));
@@ -308,7 +303,6 @@ static void *cancel_from_here(void *arg) {
 }
 
 TEST(a_cancel_from_another_thread_ends_the_operation_here) {
-    needs_threads_side_by_side();
     aio_ctx *ctx = make_ctx();
     int pair[2];
     make_socket_pair(pair);
@@ -359,7 +353,6 @@ static void *release_later(void *arg) {
 }
 
 TEST(a_hold_keeps_run_from_ending_until_the_last_release) {
-    needs_threads_side_by_side();
     aio_ctx *ctx = make_ctx();
     aio_ctx_hold(ctx);
     aio_ctx_hold(ctx);
@@ -382,7 +375,6 @@ static void *hold_post_release(void *arg) {
 }
 
 TEST(hold_and_release_work_from_any_thread) {
-    needs_threads_side_by_side();
     aio_ctx *ctx = make_ctx();
     for (int i = 0; i < scaled(100); i++) {
         struct message message = {.ctx = ctx};
@@ -513,7 +505,6 @@ static void *outlive_the_initial_thread(void *arg) {
 
 TEST(the_initial_thread_that_ends_orphans_its_context) {
     static struct initial initial;
-    needs_threads_side_by_side();
 #ifdef __SANITIZE_ADDRESS__
     __lsan_disable(); /* it does not look into the thread-local memory of an ended initial thread */
 #endif
@@ -649,7 +640,6 @@ static void *send_numbers(void *arg) {
 }
 
 TEST(posts_of_four_threads_arrive_in_order_for_each) {
-    needs_threads_side_by_side();
     aio_ctx *ctx = make_ctx();
     int last[SENDERS];
     struct sender senders[SENDERS];

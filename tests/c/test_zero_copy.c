@@ -32,7 +32,6 @@ static void *drain_in_a_thread(void *arg) {
 }
 
 TEST(all_of_a_long_send_is_sent_and_then_the_memory_is_free) {
-    needs_threads_side_by_side();
     aio_ctx *ctx = make_ctx();
     int pair[2];
     struct call call = {0};

@@ -6,16 +6,65 @@ pub type aio_op_id = i64;
 pub type aio_callback = Option<extern "C" fn(*mut c_void, i32, u32)>;
 pub type aio_post_fn = Option<extern "C" fn(*mut c_void)>;
 pub type aio_log_fn = Option<extern "C" fn(*mut c_void, i32, *const c_char)>;
+pub const AIO_BUFFER_POOL_INCREMENTAL: u32 = 1;
+pub const AIO_BUFFER_POOL_BUNDLES: u32 = 2;
+pub const AIO_BUFFER_POOL_HUGE: u32 = 4;
+pub const AIO_CANCEL_FIXED_FILE: u32 = 1;
 pub const AIO_BACKEND_AUTO: u32 = 0;
 pub const AIO_BACKEND_URING: u32 = 1;
 pub const AIO_BACKEND_EPOLL: u32 = 2;
 pub const AIO_CTX_SQE128: u32 = 1;
 pub const AIO_CTX_CQE32: u32 = 2;
+pub const AIO_CTX_SQPOLL: u32 = 4;
+pub const AIO_CTX_IOPOLL: u32 = 8;
+pub const AIO_CTX_HYBRID_IOPOLL: u32 = 16;
+pub const AIO_CTX_REGISTERED_WAIT: u32 = 32;
+pub const AIO_CTX_NO_IOWAIT: u32 = 64;
+pub const AIO_CTX_NAPI_PREFER: u32 = 128;
 pub const AIO_LOG_ERROR: i32 = 1;
 pub const AIO_LOG_WARN: i32 = 2;
 pub const AIO_LOG_INFO: i32 = 3;
+pub const AIO_FILES_INHERIT: u32 = 1;
 pub const AIO_FSYNC_DATASYNC: u32 = 1;
 pub const AIO_OFFSET_CURRENT: u64 = u64 :: MAX;
+pub const AIO_PROBE_NO: u32 = 0;
+pub const AIO_PROBE_YES: u32 = 1;
+pub const AIO_PROBE_EMULATED: u32 = 2;
+pub const AIO_PROBE_SUPERSEDED: u32 = 3;
+pub const AIO_REASON_NONE: u32 = 0;
+pub const AIO_REASON_KERNEL: u32 = 1;
+pub const AIO_REASON_SECCOMP: u32 = 2;
+pub const AIO_REASON_SYSCTL: u32 = 3;
+pub const AIO_REASON_MEMLOCK: u32 = 4;
+pub const AIO_REASON_LIMIT: u32 = 5;
+pub const AIO_REASON_HARDWARE: u32 = 6;
+pub const AIO_REASON_ASKED: u32 = 7;
+pub const AIO_REASON_LIBRARY: u32 = 8;
+pub const AIO_REASON_PERMISSION: u32 = 9;
+pub const AIO_FACILITY_MULTISHOT_ACCEPT: u32 = 0;
+pub const AIO_FACILITY_MULTISHOT_RECV: u32 = 1;
+pub const AIO_FACILITY_BUFFER_RINGS: u32 = 2;
+pub const AIO_FACILITY_INCREMENTAL_BUFFERS: u32 = 3;
+pub const AIO_FACILITY_BUNDLES: u32 = 4;
+pub const AIO_FACILITY_DIRECT_DESCRIPTORS: u32 = 5;
+pub const AIO_FACILITY_REGISTERED_BUFFERS: u32 = 6;
+pub const AIO_FACILITY_ZERO_COPY_SEND: u32 = 7;
+pub const AIO_FACILITY_ZERO_COPY_RECV: u32 = 8;
+pub const AIO_FACILITY_SQE128: u32 = 9;
+pub const AIO_FACILITY_CQE32: u32 = 10;
+pub const AIO_FACILITY_SQPOLL: u32 = 11;
+pub const AIO_FACILITY_SQPOLL_SHARE: u32 = 12;
+pub const AIO_FACILITY_IOPOLL: u32 = 13;
+pub const AIO_FACILITY_HYBRID_IOPOLL: u32 = 14;
+pub const AIO_FACILITY_NAPI: u32 = 15;
+pub const AIO_FACILITY_RESIZE: u32 = 16;
+pub const AIO_FACILITY_REGISTERED_WAIT: u32 = 17;
+pub const AIO_FACILITY_MIN_WAIT: u32 = 18;
+pub const AIO_FACILITY_WORKER_LIMITS: u32 = 19;
+pub const AIO_FACILITY_WORKER_AFFINITY: u32 = 20;
+pub const AIO_FACILITY_RESTRICTIONS: u32 = 21;
+pub const AIO_FACILITY_NO_IOWAIT: u32 = 22;
+pub const AIO_FACILITY_CLOCK: u32 = 23;
 pub const AIO_EWRONGTHREAD: i32 = - 5001;
 pub const AIO_EREENTRANT: i32 = - 5002;
 pub const AIO_EPENDING: i32 = - 5003;
@@ -25,10 +74,13 @@ pub const AIO_EORPHANED: i32 = - 5006;
 pub const AIO_EPANIC: i32 = - 5007;
 pub const AIO_EFORKED: i32 = - 5008;
 pub const AIO_ECLOSED: i32 = - 5009;
+pub const AIO_EEOF: i32 = - 5010;
 pub const AIO_SUBMIT_LINK: u32 = 1;
 pub const AIO_SUBMIT_HARDLINK: u32 = 2;
 pub const AIO_SUBMIT_BARRIER: u32 = 4;
 pub const AIO_SUBMIT_ASYNC: u32 = 8;
+pub const AIO_SUBMIT_FIXED_FILE: u32 = 16;
+pub const AIO_SUBMIT_DIRECT: u32 = 32;
 pub const AIO_SUBMIT_QUIET: u32 = 64;
 pub const AIO_SUBMIT_INHERIT: u32 = 128;
 pub const AIO_SUBMIT_SIGPIPE: u32 = 256;
@@ -41,6 +93,51 @@ pub const AIO_CQE_BUFFER_MORE: u32 = 16;
 pub const AIO_CQE_DEADLINE: u32 = 65536;
 pub const AIO_CQE_ABORTED: u32 = 131072;
 pub const AIO_SEND_ZC_REPORT_USAGE: u32 = 8;
+#[repr(C)]
+pub struct aio_buffer_pool_options {
+    pub size: u32,
+    pub count: u32,
+    pub buffer_size: u32,
+    pub flags: u32,
+    pub count_max: u32,
+    pub low_water: u32,
+    pub on_low_water: Option<extern "C" fn(*mut c_void)>,
+    pub low_water_arg: *mut c_void,
+    pub reserved: [u64; 4],
+}
+#[repr(C)]
+pub struct aio_pool_info {
+    pub size: u32,
+    pub flags: u32,
+    pub count: u32,
+    pub count_max: u32,
+    pub buffer_size: u32,
+    pub free: u32,
+    pub leased: u32,
+    pub operations: u32,
+    pub paused: u32,
+    pub reserved0: u32,
+    pub pauses: u64,
+    pub low_waters: u64,
+}
+#[repr(C)]
+pub struct aio_buffer_lease {
+    pub size: u32,
+    pub len: u32,
+    pub data: *mut c_void,
+    pub id: i64,
+}
+#[repr(C)]
+pub struct aio_message_view {
+    pub size: u32,
+    pub flags: u32,
+    pub name: *mut c_void,
+    pub namelen: u32,
+    pub payload_len: u32,
+    pub payload: *mut c_void,
+    pub control: *mut c_void,
+    pub controllen: size_t,
+}
 #[repr(C)]
 pub struct aio_ctx_options {
     pub size: u32,
@@ -55,6 +152,21 @@ pub struct aio_ctx_options {
     pub reserved0: u32,
     pub log: Option<extern "C" fn(*mut c_void, i32, *const c_char)>,
     pub log_arg: *mut c_void,
+    pub sqpoll_cpu: u32,
+    pub sqpoll_idle_ms: u32,
+    pub sqpoll_share: *const aio_ctx,
+    pub napi_busy_poll_usec: u32,
+    pub min_wait_count: u32,
+    pub min_wait_usec: u32,
+    pub clock_id: u32,
+    pub sq_entries_max: u32,
+    pub cq_entries_max: u32,
+    pub workers_bounded_max: u32,
+    pub workers_unbounded_max: u32,
+    pub worker_cpus: *const c_void,
+    pub allowed_ops: *const u8,
+    pub worker_cpus_size: u32,
+    pub allowed_ops_count: u32,
     pub reserved: [u64; 8],
 }
 #[repr(C)]
@@ -66,7 +178,40 @@ pub struct aio_completion {
     pub extra: u64,
     pub lease: i64,
 }
+#[repr(C)]
+pub struct aio_files_options {
+    pub size: u32,
+    pub count: u32,
+    pub alloc_first: u32,
+    pub alloc_count: u32,
+    pub reserved: [u64; 2],
+}
 pub enum aio_ctx {}
+pub enum aio_buffer_pool {}
+#[repr(C)]
+pub struct aio_probe_info {
+    pub size: u32,
+    pub backend: u32,
+    pub reason: u32,
+    pub error: i32,
+    pub kernel_version: u32,
+    pub operations: u32,
+    pub facilities: u32,
+    pub reserved0: u32,
+    pub text: [c_char; 208],
+}
+#[repr(C)]
+pub struct aio_probe_result {
+    pub size: u32,
+    pub status: u32,
+    pub reason: u32,
+    pub error: i32,
+    pub since: u32,
+    pub reserved0: u32,
+    pub name: [c_char; 32],
+    pub functions: [c_char; 192],
+    pub text: [c_char; 208],
+}
 #[repr(C)]
 pub struct aio_buffers_options {
     pub size: u32,
@@ -124,6 +269,18 @@ pub struct aio_submit_options {
     pub reserved: [u64; 2],
 }
 extern "C" {
+    pub fn aio_buffer_pool_create(a0: *mut aio_ctx, a1: *const aio_buffer_pool_options, a2: *mut *mut aio_buffer_pool) -> i32;
+    pub fn aio_buffer_pool_destroy(a0: *mut aio_buffer_pool) -> i32;
+    pub fn aio_buffer_pool_grow(a0: *mut aio_buffer_pool, a1: u32) -> i32;
+    pub fn aio_buffer_pool_info(a0: *mut aio_buffer_pool, a1: *mut aio_pool_info) -> i32;
+    pub fn aio_ctx_take_buffer(a0: *mut aio_ctx, a1: *mut aio_buffer_lease) -> i32;
+    pub fn aio_buffer_pool_find(a0: *mut aio_buffer_pool, a1: i64, a2: *mut aio_buffer_lease) -> i32;
+    pub fn aio_buffer_pool_release(a0: *mut aio_buffer_pool, a1: i64) -> i32;
+    pub fn aio_submit_recv_multishot(a0: *mut aio_ctx, a1: c_int, a2: *mut aio_buffer_pool, a3: c_int, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_recv_pooled(a0: *mut aio_ctx, a1: c_int, a2: *mut aio_buffer_pool, a3: c_int, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_recvmsg_multishot(a0: *mut aio_ctx, a1: c_int, a2: *mut aio_buffer_pool, a3: *const msghdr, a4: c_int, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_read_multishot(a0: *mut aio_ctx, a1: c_int, a2: *mut aio_buffer_pool, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
+    pub fn aio_message_parse(a0: *const aio_buffer_lease, a1: *const msghdr, a2: *mut aio_message_view) -> i32;
     pub fn aio_ctx_cancel(a0: *mut aio_ctx, a1: aio_op_id) -> i32;
     pub fn aio_ctx_cancel_fd(a0: *mut aio_ctx, a1: c_int, a2: u32) -> i32;
     pub fn aio_ctx_cancel_all(a0: *mut aio_ctx) -> i32;
@@ -147,6 +304,12 @@ extern "C" {
     pub fn aio_ctx_current() -> *mut aio_ctx;
     pub fn aio_ctx_user_data(a0: *const aio_ctx) -> *mut c_void;
     pub fn aio_ctx_set_user_data(a0: *mut aio_ctx, a1: *mut c_void);
+    pub fn aio_files_register(a0: *mut aio_ctx, a1: *const aio_files_options) -> i32;
+    pub fn aio_files_unregister(a0: *mut aio_ctx) -> i32;
+    pub fn aio_files_update(a0: *mut aio_ctx, a1: u32, a2: *const i32, a3: u32) -> i32;
+    pub fn aio_files_install(a0: *mut aio_ctx, a1: u32, a2: u32) -> i32;
+    pub fn aio_submit_files_update(a0: *mut aio_ctx, a1: u32, a2: *const i32, a3: u32, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_files_install(a0: *mut aio_ctx, a1: u32, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
     pub fn aio_submit_openat(a0: *mut aio_ctx, a1: c_int, a2: *const c_char, a3: c_int, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_openat2(a0: *mut aio_ctx, a1: c_int, a2: *const c_char, a3: *const open_how, a4: usize, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_close(a0: *mut aio_ctx, a1: c_int, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
@@ -157,6 +320,9 @@ extern "C" {
     pub fn aio_submit_fsync(a0: *mut aio_ctx, a1: c_int, a2: u32, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
     pub fn aio_submit_splice(a0: *mut aio_ctx, a1: c_int, a2: u64, a3: c_int, a4: u64, a5: usize, a6: u32, a7: *const aio_submit_options, a8: Option<extern "C" fn(*mut c_void, i32, u32)>, a9: *mut c_void) -> aio_op_id;
     pub fn aio_submit_tee(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: usize, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_read_exact(a0: *mut aio_ctx, a1: c_int, a2: *mut c_void, a3: usize, a4: u64, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_write_all(a0: *mut aio_ctx, a1: c_int, a2: *const c_void, a3: usize, a4: u64, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_sendfile(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: u64, a4: usize, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_futex_wait(a0: *mut aio_ctx, a1: *mut u32, a2: u64, a3: u64, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_futex_wake(a0: *mut aio_ctx, a1: *mut u32, a2: u64, a3: u64, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_futex_waitv(a0: *mut aio_ctx, a1: *const futex_waitv, a2: u32, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
@@ -183,6 +349,8 @@ extern "C" {
     pub fn aio_submit_sendmsg(a0: *mut aio_ctx, a1: c_int, a2: *const msghdr, a3: c_int, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
     pub fn aio_submit_recvmsg(a0: *mut aio_ctx, a1: c_int, a2: *mut msghdr, a3: c_int, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
     pub fn aio_submit_shutdown(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_recv_exact(a0: *mut aio_ctx, a1: c_int, a2: *mut c_void, a3: usize, a4: c_int, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_send_all(a0: *mut aio_ctx, a1: c_int, a2: *const c_void, a3: usize, a4: c_int, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_setsockopt(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: c_int, a4: *const c_void, a5: socklen_t, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
     pub fn aio_submit_getsockopt(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: c_int, a4: *mut c_void, a5: socklen_t, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
     pub fn aio_submit_socket_inq(a0: *mut aio_ctx, a1: c_int, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
@@ -199,6 +367,9 @@ extern "C" {
     pub fn aio_submit_fsetxattr(a0: *mut aio_ctx, a1: c_int, a2: *const c_char, a3: *const c_void, a4: usize, a5: c_int, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
     pub fn aio_submit_poll(a0: *mut aio_ctx, a1: c_int, a2: u32, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
     pub fn aio_submit_poll_multishot(a0: *mut aio_ctx, a1: c_int, a2: u32, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
+    pub fn aio_probe(a0: *const aio_ctx, a1: *mut aio_probe_info) -> i32;
+    pub fn aio_probe_op(a0: *const aio_ctx, a1: u32, a2: *mut aio_probe_result) -> i32;
+    pub fn aio_probe_facility(a0: *const aio_ctx, a1: u32, a2: *mut aio_probe_result) -> i32;
     pub fn aio_buffers_register(a0: *mut aio_ctx, a1: *const aio_buffers_options) -> i32;
     pub fn aio_buffers_update(a0: *mut aio_ctx, a1: u32, a2: *const iovec, a3: *const u64, a4: u32) -> i32;
     pub fn aio_buffers_unregister(a0: *mut aio_ctx) -> i32;

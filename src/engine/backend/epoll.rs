@@ -5,15 +5,19 @@
 //! Nothing is completed inside a submit: completions are queued for the next turn, like a ring's.
 
 mod carry;
+mod files;
+mod select;
 mod registered;
 mod waiters;
 mod watches;
 
-use crate::engine::backend::Driver;
 use crate::engine::backend::epoll::carry::Next;
+use crate::engine::backend::epoll::files::Files;
 use crate::engine::backend::epoll::registered::Buffers;
+use crate::engine::backend::epoll::select::BufferQueues;
 use crate::engine::backend::epoll::waiters::Place;
 use crate::engine::backend::epoll::watches::{Changed, Watches};
+use crate::engine::backend::{Driver, Other};
 use crate::engine::pool::{Cancel, Ended, Pool};
 use crate::op::{self, zero_copy};
 use crate::sys::clock;
@@ -41,7 +45,9 @@ const LINKS: u8 = sqe_flags::IO_LINK | sqe_flags::IO_HARDLINK;
 pub(super) struct Epoll {
     watches: Watches,
     pool: Pool,
-    buffers: Buffers,
+    files: Files,
+    buffers: BufferQueues,
+    registered: Buffers,
     /// Completions that found no place in the queue.
     overflow: VecDeque<Cqe>,
     /// Members of chains whose turn has come, and operations that must be tried anew.
@@ -83,7 +89,9 @@ impl Epoll {
         let epoll = Epoll {
             watches,
             pool,
-            buffers: Buffers::default(),
+            files: Files::default(),
+            buffers: BufferQueues::default(),
+            registered: Buffers::default(),
             overflow: VecDeque::new(),
             due: VecDeque::new(),
             again: VecDeque::new(),
@@ -97,7 +105,7 @@ impl Epoll {
             foreign: false,
             system_calls: 0,
         };
-        Ok((Driver::Epoll(Box::new(epoll)), queues))
+        Ok((Driver::Other(Other::Epoll(Box::new(epoll))), queues))
     }
 
     pub(super) fn interrupt_signal(&self) -> u32 {
@@ -105,7 +113,9 @@ impl Epoll {
     }
 
     pub(super) fn supports(opcode: u8) -> bool {
-        op::fallback(opcode).is_some() || opcode == Opcode::IORING_OP_ASYNC_CANCEL as u8
+        op::fallback(opcode).is_some()
+            || opcode == Opcode::IORING_OP_ASYNC_CANCEL as u8
+            || op::files::is_of_table(opcode)
     }
 
     pub(super) fn system_calls(&self) -> u64 {
@@ -278,9 +288,7 @@ impl Epoll {
 
     /// An operation has ended.
     fn end(&mut self, queues: &mut Queues, entry: &Sqe, result: i32, follower: u32) {
-        if result >= 0 && makes_descriptor(entry.opcode) {
-            self.watches.forget(result, false);
-        }
+        let result = if result >= 0 { self.place_result(entry, result) } else { result };
         self.report(queues, entry, result);
         if follower != 0 {
             self.go_on_with_chain(queues, entry, result, follower - 1);
@@ -306,9 +314,24 @@ impl Epoll {
         let interrupted = Errno::is_interruption(result);
         let result = if interrupted { Errno::ECANCELED.status() } else { result };
         let (entry, follower, buffer) = (waiter.entry, waiter.follower, waiter.buffer);
+        if waiter.holds != [0; 2] {
+            self.let_go(key);
+        }
         self.end(queues, &entry, result, follower);
         if buffer != 0 {
             self.let_buffer_go(queues, buffer);
+        }
+    }
+
+    /// New descriptors are known, and go where they were asked to.
+    #[inline(always)]
+    fn place_result(&mut self, entry: &Sqe, result: i32) -> i32 {
+        if makes_descriptor(entry.opcode) {
+            self.place(entry, result)
+        } else if entry.opcode == Opcode::IORING_OP_PIPE as u8 {
+            self.place_pair(entry)
+        } else {
+            result
         }
     }
 
@@ -393,8 +416,9 @@ impl Epoll {
     #[cold]
     fn start_due(&mut self, queues: &mut Queues, key: u32) {
         let mut entry = self.watches.waiters.at(key).entry;
-        let next = match self.look_buffer_up(&mut entry) {
-            Ok(buffer) => {
+        let next = match self.look_up(&mut entry) {
+            Ok((holds, buffer)) => {
+                self.hold(key, holds);
                 self.hold_buffer(key, buffer);
                 self.try_now(queues, &mut entry)
             }
@@ -409,9 +433,12 @@ impl Epoll {
 
     // --- ends ------------------------------------------------------------------------------
 
-    /// What is left: a cancel request.
+    /// What is left: a cancel request, and what works on the table of direct descriptors.
     #[cold]
     fn answer(&mut self, queues: &mut Queues, entry: &Sqe) -> i32 {
+        if op::files::is_of_table(entry.opcode) {
+            return self.change_table(entry);
+        }
         if entry.opcode != Opcode::IORING_OP_ASYNC_CANCEL as u8 {
             return Errno::EOPNOTSUPP.status();
         }
@@ -462,10 +489,10 @@ impl Epoll {
 }
 
 fn makes_descriptor(opcode: u8) -> bool {
-    const MAKERS: [u8; 3] = [
-        Opcode::IORING_OP_ACCEPT as u8,
-        Opcode::IORING_OP_OPENAT as u8,
-        Opcode::IORING_OP_SOCKET as u8,
-    ];
-    MAKERS.contains(&opcode)
+    const MAKERS: u64 = 1 << Opcode::IORING_OP_ACCEPT as u8
+        | 1 << Opcode::IORING_OP_OPENAT as u8
+        | 1 << Opcode::IORING_OP_OPENAT2 as u8
+        | 1 << Opcode::IORING_OP_SOCKET as u8
+        | 1 << Opcode::IORING_OP_FIXED_FD_INSTALL as u8;
+    opcode < 64 && MAKERS >> opcode & 1 != 0
 }

@@ -5,16 +5,20 @@
 //! two submissions. A `Driver` takes what is staged and completes it.
 
 pub(crate) mod epoll;
+mod registered;
+pub(crate) mod tuned;
 pub(crate) mod uring;
 
 use crate::engine::Choice;
-use crate::sys::entry::{Cqe, Sqe, WideSqe, sqe_flags};
+use crate::sys::buffer_ring::BufferRing;
+use crate::sys::entry::{Cqe, Opcode, Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::queues::Queues;
-use crate::sys::registered::Area;
-use crate::sys::ring::{Config, Wait};
+use crate::sys::ring::{Config, IORING_SETUP_SQPOLL, Wait};
 use epoll::Epoll;
 use std::collections::VecDeque;
+use std::ops::Range;
+use tuned::{Tuned, Tuning};
 use uring::Uring;
 
 /// What a backend was granted.
@@ -30,8 +34,21 @@ pub(crate) struct Granted {
     pub cq_entries: u32,
     pub sqe_size: u32,
     pub cqe_size: u32,
+    /// The kernel's opcodes, a bit each.
+    pub opcodes: [u64; 4],
+    /// The ring's descriptor.
+    pub ring_fd: Option<i32>,
+    /// Reads may go on by themselves.
+    pub has_multishot_reads: bool,
     /// The signal that ends a pool thread's call.
     pub interrupt_signal: u32,
+}
+
+impl Granted {
+    /// The descriptor of a ring that a kernel thread polls.
+    pub(crate) fn polled_ring(&self) -> Option<i32> {
+        self.ring_fd.filter(|_| self.setup_flags & IORING_SETUP_SQPOLL != 0)
+    }
 }
 
 /// What became of handing entries over.
@@ -45,7 +62,29 @@ pub(crate) enum Handed {
 
 enum Driver {
     Uring(Uring),
+    /// One word tells the usual ring from all else.
+    Other(Other),
+}
+
+enum Other {
+    Tuned(Box<Tuned>),
     Epoll(Box<Epoll>),
+}
+
+/// What a driver drives, for calls that no tuning concerns.
+enum Carrier<'a> {
+    Ring(&'a mut Uring),
+    Epoll(&'a mut Epoll),
+}
+
+impl Driver {
+    fn carrier(&mut self) -> Carrier<'_> {
+        match self {
+            Driver::Uring(uring) => Carrier::Ring(uring),
+            Driver::Other(Other::Tuned(tuned)) => Carrier::Ring(&mut tuned.uring),
+            Driver::Other(Other::Epoll(epoll)) => Carrier::Epoll(epoll),
+        }
+    }
 }
 
 pub(crate) struct Backend {
@@ -61,21 +100,32 @@ pub(crate) struct Backend {
 impl Backend {
     /// The backend that was chosen; for AUTO a ring, or epoll where a ring is refused.
     /// `wake_fd` is what other threads wake it by.
-    pub(crate) fn create(choice: Choice, config: Config, wake_fd: i32) -> Result<Backend, Errno> {
+    /// No fallback has what `tuning` asks of a ring.
+    pub(crate) fn create(
+        choice: Choice, config: Config, wake_fd: i32, tuning: &Tuning,
+    ) -> Result<Backend, Errno> {
         let mut fallback = None;
-        let made = match choice {
+        let wanted = tuning.configure(config);
+        let apply = |(uring, queues)| tuning.apply(uring, queues, wake_fd);
+        let (driver, queues) = match choice {
+            Choice::Epoll if tuning.needs_ring() => Err(Errno::EOPNOTSUPP),
             Choice::Epoll => Epoll::create(config, wake_fd),
-            Choice::Uring => Uring::create(config),
-            Choice::Auto => match Uring::create_of_the_floor(config) {
+            Choice::Uring if tuning.needs_ring() => {
+                Uring::create(wanted).map_err(|errno| tuning.explain(errno)).and_then(apply)
+            }
+            Choice::Uring => Uring::create(wanted).and_then(apply),
+            Choice::Auto => match Uring::create_of_the_floor(wanted) {
                 // No descriptors, no fallback: it needs more of them.
-                Err(errno) if !matches!(errno, Errno::EMFILE | Errno::ENFILE) => {
+                Err(errno) if matches!(errno, Errno::EMFILE | Errno::ENFILE) => Err(errno),
+                Err(Errno::ENOSYS) if tuning.needs_ring() => Err(tuning.explain(Errno::EINVAL)),
+                Err(_) if tuning.needs_ring() => Err(Errno::EOPNOTSUPP),
+                Err(errno) => {
                     fallback = Some(errno);
                     Epoll::create(config, wake_fd)
                 }
-                made => made,
+                Ok(made) => apply(made),
             },
-        };
-        let (driver, queues) = made?;
+        }?;
         Ok(Backend {
             queues,
             driver,
@@ -90,7 +140,8 @@ impl Backend {
     pub(crate) fn enable(&mut self) -> Result<(), Errno> {
         match &mut self.driver {
             Driver::Uring(uring) => uring.enable(),
-            Driver::Epoll(_) => Ok(()),
+            Driver::Other(Other::Tuned(tuned)) => tuned.enable(),
+            Driver::Other(Other::Epoll(_)) => Ok(()),
         }
     }
 
@@ -101,23 +152,37 @@ impl Backend {
             cq_entries: self.queues.cq_entries,
             sqe_size: self.queues.sqe_size(),
             cqe_size: self.queues.cqe_size(),
+            has_multishot_reads: self.supports(Opcode::IORING_OP_READ_MULTISHOT as u8),
             ..Granted::default()
         };
-        match &self.driver {
-            Driver::Uring(uring) => {
-                Granted { setup_flags: uring.setup_flags(), features: uring.features(), ..granted }
+        let uring = match &self.driver {
+            Driver::Uring(uring) => uring,
+            Driver::Other(Other::Tuned(tuned)) => &tuned.uring,
+            Driver::Other(Other::Epoll(epoll)) => {
+                let interrupt_signal = epoll.interrupt_signal();
+                return Granted { emulated: true, interrupt_signal, ..granted };
             }
-            Driver::Epoll(epoll) => {
-                Granted { emulated: true, interrupt_signal: epoll.interrupt_signal(), ..granted }
-            }
+        };
+        Granted {
+            setup_flags: uring.setup_flags(),
+            features: uring.features(),
+            opcodes: uring.opcodes,
+            ring_fd: Some(uring.ring.raw()),
+            ..granted
         }
+    }
+
+    /// Whether the context is woken without the backend's polling its descriptor.
+    pub(crate) fn wakes_itself(&self) -> bool {
+        matches!(&self.driver, Driver::Other(Other::Tuned(tuned)) if tuned.wakes_itself())
     }
 
     /// Whether the backend carries out `opcode` itself.
     pub(crate) fn supports(&self, opcode: u8) -> bool {
         match &self.driver {
             Driver::Uring(uring) => uring.supports(opcode),
-            Driver::Epoll(_) => Epoll::supports(opcode),
+            Driver::Other(Other::Tuned(tuned)) => tuned.uring.supports(opcode),
+            Driver::Other(Other::Epoll(_)) => Epoll::supports(opcode),
         }
     }
 
@@ -158,6 +223,11 @@ impl Backend {
         debug_assert!(needed <= self.queues.sq_entries());
         if self.backlog.is_empty() && self.queues.space() < needed {
             self.full_queues += 1;
+            if let Driver::Other(Other::Tuned(tuned)) = &mut self.driver {
+                tuned.grow_submissions(&mut self.queues);
+            }
+        }
+        if self.backlog.is_empty() && self.queues.space() < needed {
             // What cannot be handed over now is handed over in the next turn.
             let _ = self.enter(None);
         }
@@ -180,8 +250,8 @@ impl Backend {
     /// Whether another enter would bring something at once, apart from what is staged.
     pub(crate) fn has_more(&self) -> bool {
         let driven = match &self.driver {
-            Driver::Uring(_) => false,
-            Driver::Epoll(epoll) => epoll.has_more(),
+            Driver::Uring(_) | Driver::Other(Other::Tuned(_)) => false,
+            Driver::Other(Other::Epoll(epoll)) => epoll.has_more(),
         };
         driven || self.overflown()
     }
@@ -190,8 +260,8 @@ impl Backend {
     #[inline(always)]
     pub(crate) fn must_look(&self) -> bool {
         match &self.driver {
-            Driver::Uring(_) => false,
-            Driver::Epoll(epoll) => epoll.is_foreign(),
+            Driver::Uring(_) | Driver::Other(Other::Tuned(_)) => false,
+            Driver::Other(Other::Epoll(epoll)) => epoll.is_foreign(),
         }
     }
 
@@ -199,8 +269,8 @@ impl Backend {
     /// ever.
     pub(crate) fn patience_ns(&mut self) -> Option<u64> {
         match &mut self.driver {
-            Driver::Uring(_) => None,
-            Driver::Epoll(epoll) => epoll.patience_ns(),
+            Driver::Uring(_) | Driver::Other(Other::Tuned(_)) => None,
+            Driver::Other(Other::Epoll(epoll)) => epoll.patience_ns(),
         }
     }
 
@@ -243,7 +313,8 @@ impl Backend {
     fn drive(&mut self, wait: Option<Wait>) -> Result<u32, Errno> {
         match &mut self.driver {
             Driver::Uring(uring) => uring.enter(&mut self.queues, wait),
-            Driver::Epoll(epoll) => epoll.enter(&mut self.queues, wait),
+            Driver::Other(Other::Epoll(epoll)) => epoll.enter(&mut self.queues, wait),
+            Driver::Other(Other::Tuned(tuned)) => tuned.enter(&mut self.queues, wait),
         }
     }
 
@@ -317,58 +388,68 @@ impl Backend {
 
     /// Makes a descriptor tell of completions, and of signals to `event_fd`; returns which.
     pub(crate) fn register_event_fd(&mut self, event_fd: i32) -> Result<i32, Errno> {
-        match &mut self.driver {
-            Driver::Uring(uring) => uring.register_event_fd(event_fd).map(|()| event_fd),
-            Driver::Epoll(epoll) => epoll.register_event_fd(event_fd),
+        match self.driver.carrier() {
+            Carrier::Ring(uring) => uring.register_event_fd(event_fd).map(|()| event_fd),
+            Carrier::Epoll(epoll) => epoll.register_event_fd(event_fd),
         }
     }
 
-    /// Makes a table of registered buffers. A tag other than 0 is the user_data of the completion
-    /// by which the backend says that nothing uses a buffer that has left the table.
-    pub(crate) fn register_areas(&mut self, areas: &[Area], tags: &[u64]) -> Result<(), Errno> {
-        match &mut self.driver {
-            Driver::Uring(uring) => uring.ring.register_areas(areas, tags),
-            Driver::Epoll(epoll) => epoll.register_areas(areas, tags),
+    /// Makes a table of `count` empty slots, of which `range` is what is allocated from.
+    pub(crate) fn register_files(&mut self, count: u32, range: Range<u32>) -> Result<(), Errno> {
+        match self.driver.carrier() {
+            Carrier::Ring(uring) => uring.register_files(count, range),
+            Carrier::Epoll(epoll) => epoll.register_files(count, range),
         }
     }
 
-    /// Replaces buffers from `first` on; returns how many.
-    pub(crate) fn update_areas(
-        &mut self, first: u32, areas: &[Area], tags: &[u64],
-    ) -> Result<u32, Errno> {
-        match &mut self.driver {
-            Driver::Uring(uring) => uring.ring.update_areas(first, areas, tags),
-            Driver::Epoll(epoll) => epoll.update_areas(&mut self.queues, first, areas, tags),
+    /// Puts descriptors into slots from `first` on, -1 for none; returns how many were dealt with.
+    pub(crate) fn update_files(&mut self, first: u32, fds: &[i32]) -> Result<u32, Errno> {
+        match self.driver.carrier() {
+            Carrier::Ring(uring) => uring.update_files(first, fds),
+            Carrier::Epoll(epoll) => epoll.update_files(first, fds),
         }
     }
 
-    pub(crate) fn unregister_areas(&mut self) -> Result<(), Errno> {
-        match &mut self.driver {
-            Driver::Uring(uring) => uring.ring.unregister_areas(),
-            Driver::Epoll(epoll) => {
-                epoll.unregister_areas(&mut self.queues);
-                Ok(())
-            }
+    pub(crate) fn unregister_files(&mut self) -> Result<(), Errno> {
+        match self.driver.carrier() {
+            Carrier::Ring(uring) => uring.unregister_files(),
+            Carrier::Epoll(epoll) => epoll.unregister_files(),
         }
     }
 
-    /// Whether that does not wait for the operations that use them.
-    pub(crate) fn gives_up_areas_at_once(&self) -> bool {
+    /// Whether slots hold descriptors of the process.
+    pub(crate) fn emulates_files(&self) -> bool {
+        matches!(self.driver, Driver::Other(Other::Epoll(_)))
+    }
+
+    /// Whether a receive may take several buffers at once.
+    pub(crate) fn has_bundles(&self) -> bool {
         match &self.driver {
-            Driver::Uring(uring) => uring.gives_up_areas_at_once(),
-            Driver::Epoll(_) => true,
+            Driver::Uring(uring) => uring.has_bundles(),
+            Driver::Other(Other::Tuned(tuned)) => tuned.uring.has_bundles(),
+            Driver::Other(Other::Epoll(_)) => false,
         }
     }
 
-    /// Shares the registered buffers of another backend of this thread.
-    pub(crate) fn clone_areas(&mut self, source: &Backend) -> Result<(), Errno> {
-        match (&mut self.driver, &source.driver) {
-            (Driver::Uring(uring), Driver::Uring(source)) => uring.clone_areas(source),
-            (Driver::Epoll(epoll), Driver::Epoll(source)) => {
-                epoll.clone_areas(source);
-                Ok(())
+    /// Lets receives take buffers from `ring` as `group`; it must stay until they are unregistered
+    /// or the backend is gone. Returns whether they are used up piece by piece, if that was wanted.
+    pub(crate) fn register_buffers(
+        &mut self, group: u16, ring: &BufferRing, incremental: bool,
+    ) -> Result<bool, Errno> {
+        match self.driver.carrier() {
+            Carrier::Ring(uring) => uring.register_buffers(group, ring, incremental),
+            Carrier::Epoll(epoll) => {
+                epoll.register_buffers(group, ring);
+                Ok(false)
             }
-            _ => Err(Errno::EOPNOTSUPP),
+        }
+    }
+
+    /// No operation takes buffers from `group` any more.
+    pub(crate) fn unregister_buffers(&mut self, group: u16) {
+        match self.driver.carrier() {
+            Carrier::Ring(uring) => uring.unregister_buffers(group),
+            Carrier::Epoll(epoll) => epoll.unregister_buffers(group),
         }
     }
 
@@ -377,14 +458,17 @@ impl Backend {
     pub(crate) fn counts(&self) -> (u64, u64) {
         let system_calls = match &self.driver {
             Driver::Uring(uring) => uring.system_calls,
-            Driver::Epoll(epoll) => epoll.system_calls(),
+            Driver::Other(Other::Tuned(tuned)) => tuned.uring.system_calls,
+            Driver::Other(Other::Epoll(epoll)) => epoll.system_calls(),
         };
         (system_calls, self.full_queues)
     }
 
-    /// The last act on the owner's thread.
+    /// The last act on the owner's thread. The table is emptied here: closing a ring that a forked
+    /// child has too would leave its sockets open.
     pub(crate) fn retire(&mut self) {
-        if let Driver::Uring(uring) = &mut self.driver {
+        let _ = self.unregister_files();
+        if let Carrier::Ring(uring) = self.driver.carrier() {
             uring.retire();
         }
     }
@@ -392,7 +476,7 @@ impl Backend {
     /// The owner has ended: afterwards nothing of the backend's touches memory of operations, as
     /// far as that can be had.
     pub(crate) fn orphan(&mut self) {
-        if let Driver::Epoll(epoll) = &mut self.driver {
+        if let Driver::Other(Other::Epoll(epoll)) = &mut self.driver {
             epoll.stop(&mut self.queues);
         }
     }
@@ -400,7 +484,7 @@ impl Backend {
     /// In a forked child: lets go without touching what the parent uses.
     pub(crate) fn abandon(&mut self) {
         self.queues.abandon();
-        if let Driver::Epoll(epoll) = &mut self.driver {
+        if let Driver::Other(Other::Epoll(epoll)) = &mut self.driver {
             epoll.abandon();
         }
     }

@@ -1,14 +1,16 @@
 //! The io_uring driver: which rings are asked for, and how long memory for one is waited for.
 
-use crate::engine::backend::Driver;
 use crate::sys::atomic::{AtomicU64, Ordering};
+use crate::sys::buffer_ring::BufferRing;
 use crate::sys::clock;
 use crate::sys::descriptor::kernel_version;
 use crate::sys::errno::Errno;
 use crate::sys::queues::Queues;
 use crate::sys::ring::{
-    Config, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER, Ring, Wait,
+    Config, IORING_FEAT_RECVSEND_BUNDLE, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER,
+    Ring, Wait,
 };
+use std::ops::Range;
 
 /// Closing rings frees their memory late: ENOMEM is waited for, 1 to 64 ms.
 const RETRIES: u32 = 7;
@@ -24,26 +26,28 @@ const ENTRIES_MIN: u32 = 8;
 static CLOSED_NS: AtomicU64 = AtomicU64::new(0);
 static IN_VAIN_NS: AtomicU64 = AtomicU64::new(0);
 
-pub(super) struct Uring {
+pub(crate) struct Uring {
     pub(super) ring: Ring,
-    opcodes: [u64; 4],
+    pub(crate) opcodes: [u64; 4],
+    has_files: bool,
     pub(super) system_calls: u64,
 }
 
 impl Uring {
     /// A disabled ring; see `enable`.
-    pub(super) fn create(config: Config) -> Result<(Driver, Queues), Errno> {
+    pub(crate) fn create(config: Config) -> Result<(Uring, Queues), Errno> {
         let (mut ring, queues) = Self::create_ring(config)?;
         let opcodes = ring.probe()?;
         ring.check_enter()?;
-        Ok((Driver::Uring(Uring { ring, opcodes, system_calls: 0 }), queues))
+        Ok((Uring { ring, opcodes, has_files: false, system_calls: 0 }, queues))
     }
 
     /// A ring as Linux 6.1 has it; on older kernels the epoll backend serves better. None is made
     /// there to be looked at: the kernel interrupts the thread that had a ring in one of its later
     /// calls (EINTR in the host's own epoll_wait), some milliseconds after the ring was closed.
-    pub(super) fn create_of_the_floor(config: Config) -> Result<(Driver, Queues), Errno> {
+    pub(crate) fn create_of_the_floor(config: Config) -> Result<(Uring, Queues), Errno> {
         let floor = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
+        let floor = floor & !config.excluded;
         match Self::create(Config { required: config.required | floor, ..config }) {
             Err(Errno::EINVAL) => Err(Errno::ENOSYS),
             made => made,
@@ -112,6 +116,50 @@ impl Uring {
             return Err(Errno::EOPNOTSUPP);
         }
         self.ring.clone_areas(&source.ring)
+    }
+
+    pub(super) fn register_files(&mut self, count: u32, range: Range<u32>) -> Result<(), Errno> {
+        self.ring.register_files(count, range)?;
+        self.has_files = true;
+        Ok(())
+    }
+
+    pub(super) fn update_files(&mut self, first: u32, fds: &[i32]) -> Result<u32, Errno> {
+        self.ring.update_files(first, fds)
+    }
+
+    /// A table that is not there costs no call.
+    pub(super) fn unregister_files(&mut self) -> Result<(), Errno> {
+        if !self.has_files {
+            return Err(Errno::ENXIO);
+        }
+        self.ring.unregister_files()?;
+        self.has_files = false;
+        Ok(())
+    }
+
+    pub(super) fn has_bundles(&self) -> bool {
+        self.ring.features & IORING_FEAT_RECVSEND_BUNDLE != 0
+    }
+
+    /// Kernels without incremental buffers (before 6.12) take them whole.
+    pub(super) fn register_buffers(
+        &mut self, group: u16, ring: &BufferRing, incremental: bool,
+    ) -> Result<bool, Errno> {
+        let (address, entries) = (ring.address(), ring.entries());
+        if incremental && self.ring.register_buffers(group, address, entries, true).is_ok() {
+            return Ok(true);
+        }
+        match self.ring.register_buffers(group, address, entries, false) {
+            Ok(()) => Ok(false),
+            Err(Errno::EINVAL) => Err(Errno::EOPNOTSUPP), // Before Linux 5.19.
+            Err(errno) => Err(errno),
+        }
+    }
+
+    pub(super) fn unregister_buffers(&mut self, group: u16) {
+        // It was registered, so that this cannot fail.
+        let _ = self.ring.unregister_buffers(group);
     }
 
     pub(super) fn retire(&mut self) {

@@ -1,5 +1,6 @@
 //! Writes what is generated from the sources of the C ABI, or with `--check` compares it with what
-//! is there: `include/aio_rs.h`, `tests/conformance/mirror.rs` and `tests/abi/aio.syms`.
+//! is there: `include/aio_rs.h`, `tests/conformance/mirror.rs` and `tests/abi/aio.syms`; and the
+//! tables in `docs/kernel.md`, from the library's table of operations.
 //! Called by `tools/regen` in the root of the tree.
 //!
 //! The mirror and the symbol list come from Rust's syntax trees and the header from cbindgen, so
@@ -8,7 +9,12 @@
 
 mod abi;
 mod header;
+mod kernel;
 mod layout;
+/// The library's own: data alone, of which the library uses more than we do.
+#[allow(dead_code)]
+#[path = "../../../src/op/table.rs"]
+mod table;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -51,5 +57,7 @@ fn main() -> ExitCode {
     fine &= put("include/aio_rs.h", &header, check);
     fine &= put("tests/conformance/mirror.rs", &abi.mirror(), check);
     fine &= put("tests/abi/aio.syms", &abi.symbols(), check);
+    let kernel = std::fs::read_to_string("docs/kernel.md").expect("docs/kernel.md");
+    fine &= put("docs/kernel.md", &kernel::arrange(&kernel, &abi.symbols()), check);
     if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

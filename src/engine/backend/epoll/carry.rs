@@ -80,14 +80,15 @@ impl Epoll {
 
     #[inline(never)]
     pub(super) fn start(&mut self, queues: &mut Queues, entry: &mut Sqe) {
-        let buffer = match self.look_buffer_up(entry) {
-            Ok(buffer) => buffer,
+        let (holds, buffer) = match self.look_up(entry) {
+            Ok(found) => found,
             Err(errno) => return self.end(queues, entry, errno.status(), 0),
         };
         match self.try_now(queues, entry) {
             Next::End(result) => self.end(queues, entry, result, 0),
             next => {
                 let key = self.watches.waiters.add(entry, Place::Due);
+                self.hold(key, holds);
                 self.hold_buffer(key, buffer);
                 self.put_off(queues, key, next);
             }
@@ -101,7 +102,7 @@ impl Epoll {
             Next::Sleep { call, brief } => return self.hand_to_pool(queues, key, call, brief),
             Next::Wait { side, wanted, sleeps, renews } => {
                 let entry = &self.watches.waiters.at(key).entry;
-                let multishot = is_multishot(entry);
+                let multishot = is_multishot(entry) || op::buffers::selects(entry);
                 // A call that must not sleep in vain wants to know what is ready now; so does a
                 // multishot poll, which reports it.
                 let renews = renews || sleeps || (side == Side::Pollers && multishot);
@@ -133,6 +134,9 @@ impl Epoll {
     /// which never keeps a caller waiting but for its disk.
     fn sleep_for(&mut self, queues: &mut Queues, key: u32, brief: bool) {
         let entry = &mut self.watches.waiters.at(key).entry;
+        if op::buffers::selects(entry) {
+            return self.refuse_selected(queues, key);
+        }
         let result = match op::fallback(entry.opcode) {
             Some(Fallback::Either { sleep, .. }) => {
                 return self.hand_to_pool(queues, key, sleep, brief);
@@ -168,21 +172,29 @@ impl Epoll {
         if let Err(errno) = check(entry) {
             return Next::End(errno.status());
         }
+        if op::buffers::selects(entry) {
+            return self.begin_selected(entry);
+        }
         match op::fallback(entry.opcode) {
             Some(Fallback::Trying(attempt)) => self.attempt(entry, attempt, None),
             Some(Fallback::Either { attempt, sleep }) => self.attempt(entry, attempt, Some(sleep)),
-            Some(Fallback::Prompt(call)) => {
-                if entry.opcode == Opcode::IORING_OP_CLOSE as u8 {
-                    self.watches.forget(entry.fd, true);
-                }
-                self.system_calls += 1;
-                Next::End(call(entry))
-            }
+            Some(Fallback::Prompt(call)) => Next::End(self.call(entry, call)),
             Some(Fallback::Sleeping(call)) => Next::Sleep { call, brief: false },
             Some(Fallback::Brief(call)) => Next::Sleep { call, brief: true },
             Some(Fallback::Readiness) => self.poll(entry),
             None => Next::End(self.answer(queues, entry)),
         }
+    }
+
+    fn call(&mut self, entry: &Sqe, call: fn(&Sqe) -> i32) -> i32 {
+        if let Some(slot) = op::files::closed_slot(entry).checked_sub(1) {
+            return self.close_slot(slot);
+        }
+        if entry.opcode == Opcode::IORING_OP_CLOSE as u8 {
+            self.watches.forget(entry.fd, true);
+        }
+        self.system_calls += 1;
+        call(entry)
     }
 
     #[inline(always)]
@@ -315,6 +327,12 @@ impl Epoll {
                 self.sleep_for(queues, key, false);
                 continue;
             }
+            if op::buffers::selects(&waiter.entry) {
+                if self.serve_selected(queues, key) {
+                    continue;
+                }
+                break;
+            }
             let attempt = match op::fallback(waiter.entry.opcode) {
                 Some(Fallback::Trying(attempt) | Fallback::Either { attempt, .. }) => attempt,
                 _ => continue,
@@ -366,13 +384,15 @@ impl Epoll {
             let id = entry.user_data;
             self.system_calls += 1;
             match attempt(entry) {
-                Outcome::Done(accepted) if accepted >= 0 => {
-                    self.watches.forget(accepted, false);
-                    self.post(queues, id, accepted, cqe_flags::MORE);
-                }
-                Outcome::Done(failed) => {
-                    self.watches.unlist(key);
-                    return self.finish(queues, key, failed);
+                Outcome::Done(accepted) => {
+                    let entry = *entry;
+                    let placed =
+                        if accepted >= 0 { self.place(&entry, accepted) } else { accepted };
+                    if placed < 0 {
+                        self.watches.unlist(key);
+                        return self.finish(queues, key, placed);
+                    }
+                    self.post(queues, id, placed, cqe_flags::MORE);
                 }
                 _ => return,
             }
@@ -404,7 +424,7 @@ impl Epoll {
     }
 }
 
-fn is_shut_down(fd: i32) -> bool {
+pub(super) fn is_shut_down(fd: i32) -> bool {
     poll_now(fd, events::RDHUP).is_ok_and(|ready| ready & events::RDHUP != 0)
 }
 
@@ -421,9 +441,6 @@ pub(super) fn check(entry: &Sqe) -> Result<(), Errno> {
 
 /// Entry flags that only a ring understands fail as there without what they refer to.
 fn check_flags(entry: &Sqe) -> Result<(), Errno> {
-    if entry.flags & sqe_flags::FIXED_FILE != 0 {
-        return Err(Errno::EBADF);
-    }
-    let known = LINKS | sqe_flags::ASYNC;
+    let known = LINKS | sqe_flags::ASYNC | sqe_flags::FIXED_FILE | sqe_flags::BUFFER_SELECT;
     if entry.flags & !known != 0 { Err(Errno::EINVAL) } else { Ok(()) }
 }

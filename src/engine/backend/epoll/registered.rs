@@ -2,6 +2,7 @@
 //! that a tag is given back when nothing does any more. The transfers themselves are ordinary ones.
 
 use crate::engine::backend::epoll::Epoll;
+use crate::engine::backend::epoll::files::Holds;
 use crate::op::registered;
 use crate::sys::entry::{Cqe, Sqe};
 use crate::sys::errno::Errno;
@@ -65,7 +66,7 @@ impl Epoll {
         for area in areas.iter().filter(|area| !area.is_none()) {
             can_be_mapped(*area)?;
         }
-        let buffers = &mut self.buffers;
+        let buffers = &mut self.registered;
         buffers.table =
             areas.iter().zip(tags).map(|(&area, &tag)| buffers.add(area, tag)).collect();
         Ok(())
@@ -80,40 +81,44 @@ impl Epoll {
             {
                 return if index == 0 { Err(errno) } else { Ok(index as u32) };
             }
-            let new = self.buffers.add(area, tag);
-            let old = std::mem::replace(&mut self.buffers.table[first as usize + index], new);
+            let new = self.registered.add(area, tag);
+            let old = std::mem::replace(&mut self.registered.table[first as usize + index], new);
             self.let_buffer_go(queues, old);
         }
         Ok(areas.len() as u32)
     }
 
     pub(in crate::engine::backend) fn unregister_areas(&mut self, queues: &mut Queues) {
-        for key in std::mem::take(&mut self.buffers.table) {
+        for key in std::mem::take(&mut self.registered.table) {
             self.let_buffer_go(queues, key);
         }
     }
 
     /// The same memory, without tags.
     pub(in crate::engine::backend) fn clone_areas(&mut self, source: &Epoll) {
-        let from = &source.buffers;
+        let from = &source.registered;
         let area = |key: &u32| {
             let buffer = key.checked_sub(1).and_then(|key| from.buffers.get(key as usize));
             buffer.map_or(Area::default(), |buffer| buffer.area)
         };
-        let buffers = &mut self.buffers;
+        let buffers = &mut self.registered;
         buffers.table = from.table.iter().map(|key| buffers.add(area(key), 0)).collect();
     }
 
-    /// Makes an ordinary transfer of one with a registered buffer; the key of the buffer plus one,
-    /// or 0. What is outside of its buffer fails as on a ring.
+    /// Puts an entry's file and memory in the place of its slots and its registered buffer, whose
+    /// keys it returns.
     #[inline(always)]
-    pub(super) fn look_buffer_up(&mut self, entry: &mut Sqe) -> Result<u32, Errno> {
-        if registered::names_buffer(entry) { self.look_up(entry) } else { Ok(0) }
+    pub(super) fn look_up(&mut self, entry: &mut Sqe) -> Result<(Holds, u32), Errno> {
+        let holds = self.translate(entry)?;
+        let names = registered::names_buffer(entry);
+        Ok((holds, if names { self.look_buffer_up(entry)? } else { 0 }))
     }
 
+    /// Makes an ordinary transfer of one with a registered buffer; the key of the buffer plus one.
+    /// What is outside of its buffer fails as on a ring.
     #[cold]
-    fn look_up(&mut self, entry: &mut Sqe) -> Result<u32, Errno> {
-        let (key, area) = self.buffers.look_up(entry.buf_index).ok_or(Errno::EFAULT)?;
+    fn look_buffer_up(&mut self, entry: &mut Sqe) -> Result<u32, Errno> {
+        let (key, area) = self.registered.look_up(entry.buf_index).ok_or(Errno::EFAULT)?;
         if !registered::all_inside(entry, |addr, len| area.holds(addr, len)) {
             return Err(Errno::EFAULT);
         }
@@ -126,13 +131,13 @@ impl Epoll {
     pub(super) fn hold_buffer(&mut self, key: u32, buffer: u32) {
         if buffer != 0 {
             self.watches.waiters.at(key).buffer = buffer;
-            self.buffers.hold(buffer);
+            self.registered.hold(buffer);
         }
     }
 
     /// It has ended, or the buffer has left the table.
     pub(super) fn let_buffer_go(&mut self, queues: &mut Queues, buffer: u32) {
-        if let Some(user_data) = self.buffers.let_go(buffer) {
+        if let Some(user_data) = self.registered.let_go(buffer) {
             self.queue(queues, Cqe { user_data, result: 0, flags: 0, extra: 0 });
         }
     }

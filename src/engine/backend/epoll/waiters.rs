@@ -2,6 +2,7 @@
 //! thread of the pool, or behind another of their chain. Each has the place of its slot's index;
 //! those of a descriptor are in lists, first come, first served.
 
+use crate::engine::backend::epoll::files::Holds;
 use crate::engine::slots::index_of;
 use crate::sys::entry::Sqe;
 
@@ -70,6 +71,7 @@ pub(super) struct Waiter {
     next: u32,
     prev: u32,
     pub place: Place,
+    pub holds: Holds,
     /// Ends with a call that sleeps, on the pool, once its descriptor is ready.
     pub sleeps: bool,
 }
@@ -97,6 +99,7 @@ impl Waiters {
         waiter.place = place;
         waiter.follower = 0;
         waiter.buffer = 0;
+        waiter.holds = [0; 2];
         waiter.sleeps = false;
         key
     }

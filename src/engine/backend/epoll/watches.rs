@@ -280,7 +280,7 @@ impl Watches {
         }
         let key = watch.lists[Side::Readers as usize].only()?;
         let waiter = self.waiters.at(key);
-        if waiter.follower != 0 {
+        if waiter.follower != 0 || waiter.holds != [0; 2] {
             return None;
         }
         let result = op::net::quick(&waiter.entry)?;
