@@ -291,7 +291,7 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 
 #define AIO_CANCEL_FIXED_FILE 1u /* For aio_ctx_cancel_fd: `fd` is a slot of the context's table. */
 
-/* A probe's answer: submitting gives -EOPNOTSUPP. */
+/* A probe's answer: submitting gives -EOPNOTSUPP, or -EACCES where the context restricts itself. */
 #define AIO_PROBE_NO 0u
 /* A probe's answer: the kernel's ring does it. */
 #define AIO_PROBE_YES 1u
@@ -314,7 +314,10 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 #define AIO_REASON_LIMIT 5u
 /* A probe's reason: no device here can do it. */
 #define AIO_REASON_HARDWARE 6u
-/* A probe's reason: the epoll backend was asked for, by the context's options or AIO_RS_BACKEND. */
+/*
+ * A probe's reason: the caller wants it so: the epoll backend was asked for, by the context's
+ * options or AIO_RS_BACKEND, or allowed_ops leaves the operation out.
+ */
 #define AIO_REASON_ASKED 7u
 /* A probe's reason: this version of the library has no function for it. */
 #define AIO_REASON_LIBRARY 8u
@@ -443,8 +446,8 @@ typedef struct aio_ctx_options {
     uint32_t workers_bounded_max;
     uint32_t workers_unbounded_max;
     /*
-     * Where those workers run, as for sched_setaffinity(2), copied; NULL: anywhere. Processors that
-     * the thread's cpuset lacks are -EINVAL of the call that adopts the context.
+     * Where those workers run, as for sched_setaffinity(2), copied; NULL: anywhere. Processors
+     * that the thread's cpuset lacks are -EINVAL of the call that adopts the context.
      */
     const void *worker_cpus;
     /*
@@ -1499,7 +1502,7 @@ aio_op_id aio_submit_setxattr(aio_ctx *ctx, const char *path, const char *name, 
  * Context thread.
  * Errors: -EINVAL, a NULL; -ERANGE, `name` empty or longer than 255, or `size` too small; those of
  * fgetxattr(2).
- * Kernel: 5.19.
+ * Kernel: 5.19; with AIO_SUBMIT_FIXED_FILE 6.13, before -EBADF.
  */
 aio_op_id aio_submit_fgetxattr(aio_ctx *ctx, int fd, const char *name, void *value, size_t size,
         const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -1511,7 +1514,7 @@ aio_op_id aio_submit_fgetxattr(aio_ctx *ctx, int fd, const char *name, void *val
  * Context thread.
  * Errors: -EINVAL, a NULL; -E2BIG, `size` above 65,536; -ERANGE, `name` empty or longer than 255;
  * those of fsetxattr(2).
- * Kernel: 5.19.
+ * Kernel: 5.19; with AIO_SUBMIT_FIXED_FILE 6.13, before -EBADF.
  */
 aio_op_id aio_submit_fsetxattr(aio_ctx *ctx, int fd, const char *name, const void *value,
         size_t size, int flags, const aio_submit_options *options, aio_callback callback,
@@ -1595,6 +1598,8 @@ aio_op_id aio_submit_connect(aio_ctx *ctx, int fd, const struct sockaddr *addr, 
  * Context thread.
  * Errors: -EINVAL, `buf` is NULL; those of send(2).
  * Kernel: 5.6.
+ * Surprise: on a unix datagram socket one that had to wait for the peer's queue ends with 0, and an
+ * empty message is delivered (rings of 6.18): use MSG_DONTWAIT, or aio_submit_write.
  */
 aio_op_id aio_submit_send(aio_ctx *ctx, int fd, const void *buf, size_t len, int flags,
         const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -1619,6 +1624,7 @@ aio_op_id aio_submit_recv(aio_ctx *ctx, int fd, void *buf, size_t len, int flags
  * Context thread.
  * Errors: -EINVAL, `msg` is NULL or a part of it too large; those of sendmsg(2).
  * Kernel: 5.3.
+ * Surprise: as for aio_submit_send.
  */
 aio_op_id aio_submit_sendmsg(aio_ctx *ctx, int fd, const struct msghdr *msg, int flags,
         const aio_submit_options *options, aio_callback callback, void *user_data);

@@ -23,7 +23,13 @@ install_missing() {
         echo "Not a Debian machine: please install ${missing[*]}" >&2
         exit 1
     fi
-    ((EUID == 0)) || sudo=(sudo)
+    if ((EUID != 0)); then
+        if ! command -v sudo >/dev/null; then
+            echo "Neither root nor sudo: please install ${missing[*]}" >&2
+            exit 1
+        fi
+        sudo=(sudo)
+    fi
     echo "installing ${missing[*]}"
     "${sudo[@]}" apt-get update -qq
     "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \

@@ -9,9 +9,11 @@ pub(crate) type Block = Box<[u64]>;
 
 const CLASS_MIN_BYTES: usize = 64;
 const CLASSES: usize = 12;
-/// Spare blocks kept per size. None where sanitizers and valgrind look: they must see that a block
-/// is used too late.
-const SPARE_MAX: usize = if cfg!(debug_assertions) && !cfg!(test) { 0 } else { 1024 };
+/// Sanitizers and valgrind, whose builds have these assertions, must see that a block is used too
+/// late: nothing is kept there.
+const KEEPS_SPARE: bool = cfg!(test) || !cfg!(debug_assertions);
+/// Spare blocks kept per size.
+const SPARE_MAX: usize = 1024;
 /// Bytes kept in spare blocks of one size.
 const SPARE_BYTES_MAX: usize = 1 << 20;
 
@@ -40,7 +42,8 @@ impl Arena {
 
     pub(crate) fn give_back(&mut self, block: Block) {
         let bytes = size_of_val(&*block);
-        if let Some(spare) = self.spare.get_mut(Self::class(bytes))
+        if KEEPS_SPARE
+            && let Some(spare) = self.spare.get_mut(Self::class(bytes))
             && spare.len() < SPARE_MAX.min(SPARE_BYTES_MAX / bytes)
         {
             spare.push(block);

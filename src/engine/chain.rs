@@ -164,7 +164,13 @@ impl Engine {
             slot.set_phase(phase::BACKEND);
             self.local -= 1;
             let slot = self.slots.at(member);
-            entries.push(self.cold.of(slot).entry);
+            let (closes, fd) = (slot.has(traits::CLOSES), slot.fd);
+            let has_room =
+                entries.len() + members.len() < self.backend.granted().sq_entries as usize;
+            if closes && has_room {
+                entries.extend(self.before_close(fd));
+            }
+            entries.push(self.cold.of(self.slots.at(member)).entry);
         }
         // A close inside a chain does not wait, or the chain would wait for itself; it still
         // cancels what others have armed on its descriptor.

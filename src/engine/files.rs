@@ -10,11 +10,36 @@ use crate::engine::slots::{Slot, phase, state};
 use crate::engine::submission::{Prepared, SubmitOptions, submit_flags};
 use crate::engine::{Engine, Refusal};
 use crate::op::{self, NO_DESCRIPTOR, Operation, files, traits};
-use crate::sys::entry::{Opcode, Sqe, sqe_flags};
+use crate::sys::entry::{Opcode, Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::message::Outputs;
 use crate::sys::ring::Wait;
 use std::ops::Range;
+
+/// Slots whose sockets have no descriptor beside them, a bit each. Kept where the kernel closes late:
+/// before Linux 6.13 what a slot held lives on until every operation on any slot that began earlier
+/// has ended. There such sockets are shut down before their slot is closed, so that the peer sees
+/// the end; others might be in use under another number.
+#[derive(Default)]
+pub(crate) struct Sockets(Vec<u64>);
+
+impl Sockets {
+    fn open(&mut self, count: u32) {
+        self.0 = vec![0; count.div_ceil(u64::BITS) as usize];
+    }
+
+    fn note(&mut self, slot: u32, is_socket: bool) {
+        if let Some(word) = self.0.get_mut((slot / u64::BITS) as usize) {
+            let bit = 1 << (slot % u64::BITS);
+            *word = if is_socket { *word | bit } else { *word & !bit };
+        }
+    }
+
+    fn has(&self, slot: u32) -> bool {
+        let word = self.0.get((slot / u64::BITS) as usize).copied().unwrap_or_default();
+        word >> (slot % u64::BITS) & 1 != 0
+    }
+}
 
 impl Prepared {
     /// Whether it takes or fills slots.
@@ -36,6 +61,8 @@ impl Engine {
         let made = self.backend.register_files(count, range);
         if made.is_err() {
             self.descriptors.close_table();
+        } else if self.backend.closes_late() {
+            self.sockets.open(count);
         }
         made
     }
@@ -54,6 +81,7 @@ impl Engine {
         self.hand_over()?;
         self.backend.unregister_files()?;
         self.descriptors.close_table();
+        self.sockets = Sockets::default();
         Ok(())
     }
 
@@ -71,7 +99,9 @@ impl Engine {
         if fds.iter().any(|&fd| fd < -1) {
             return Err(Errno::EINVAL);
         }
-        self.check_not_closing(slots)
+        self.check_not_closing(slots.clone())?;
+        slots.for_each(|slot| self.sockets.note(slot, false));
+        Ok(())
     }
 
     /// Makes an ordinary descriptor of a slot's file at once. The kernel has this as an operation
@@ -90,6 +120,7 @@ impl Engine {
         if inherit {
             files::FilesInstall::inherit(&mut sqe);
         }
+        self.sockets.note(slot, false);
         self.backend.stage(&sqe.into());
         loop {
             self.enter_backend(Wait::Forever)?;
@@ -155,6 +186,9 @@ impl Engine {
                 _ => Sqe { opcode: sqe.opcode, flags, fd: NO_DESCRIPTOR, ..Sqe::default() },
             };
         }
+        if prepared.fd >= DIRECT && files::is_of_table(sqe.opcode) {
+            self.sockets.note((prepared.fd & !DIRECT) as u32, false); // An install.
+        }
         let from_slot = files::reads_from_slot(sqe);
         prepared.second_fd = self.descriptors.number(prepared.second_fd, from_slot);
         prepared.direct = files::file_index(sqe);
@@ -191,6 +225,23 @@ impl Engine {
         self.check_not_closing(first..first + slots)
     }
 
+    /// What must be handed over before the close of slot number `fd`, linked to it.
+    pub(crate) fn before_close(&mut self, fd: i32) -> Option<WideSqe> {
+        let slot = (fd & !DIRECT) as u32;
+        if fd < DIRECT || !self.sockets.has(slot) || self.backend.granted().sq_entries < 2 {
+            return None;
+        }
+        self.sockets.note(slot, false);
+        let mut sqe = Sqe {
+            opcode: Opcode::IORING_OP_SHUTDOWN as u8,
+            flags: sqe_flags::FIXED_FILE | sqe_flags::IO_HARDLINK,
+            user_data: RELEASE,
+            ..Sqe::default()
+        };
+        op::net::Shutdown::both(slot as i32).prepare(&mut sqe, &mut []);
+        Some(sqe.into())
+    }
+
     // --- completion ----------------------------------------------------------------------------
 
     /// Where the result of an operation goes; 0: to the caller.
@@ -204,15 +255,15 @@ impl Engine {
 
     /// The result of an operation of which the kernel says no more than that its slot is filled:
     /// which slot that is.
-    pub(crate) fn direct_result(&self, index: u32, result: i32) -> i32 {
+    pub(crate) fn direct_result(&mut self, index: u32, result: i32) -> i32 {
         let slot = self.slots.at(index);
-        match self.file_index(slot) {
-            0 | files::ALLOCATE => result,
-            file_index if result >= 0 && slot.has(traits::GIVES_DESCRIPTOR) => {
-                file_index as i32 - 1
-            }
-            _ => result,
+        let file_index = self.file_index(slot);
+        if file_index == 0 || result < 0 || !slot.has(traits::GIVES_DESCRIPTOR) {
+            return result;
         }
+        let filled = if file_index == files::ALLOCATE { result as u32 } else { file_index - 1 };
+        self.sockets.note(filled, files::makes_socket(slot.opcode()));
+        filled as i32
     }
 
     /// Tells the caller of the two slots of a pipe, or empties them.
@@ -224,6 +275,7 @@ impl Engine {
             Outputs::set_pair(copy, [first, first + 1]);
         }
         let Some(pair) = outputs.pair(copy) else { return };
+        pair.into_iter().for_each(|slot| self.sockets.note(slot as u32, false));
         if !discarded {
             return outputs.write_back(copy);
         }
@@ -243,9 +295,12 @@ impl Engine {
             return;
         }
         // At once, so that a peer sees the end also where no turn follows.
-        if self.backend.update_files(slot as u32, &[-1]).is_err() {
-            let sqe = Sqe { user_data: RELEASE, ..files::close(slot as u32 + 1) };
-            self.backend.stage(&sqe.into());
+        let close = Sqe { user_data: RELEASE, ..files::close(slot as u32 + 1) };
+        if let Some(first) = self.before_close(number) {
+            self.backend.stage_chain(&[first, close.into()]);
+            let _ = self.backend.enter(None);
+        } else if self.backend.update_files(slot as u32, &[-1]).is_err() {
+            self.backend.stage(&close.into());
         }
     }
 }

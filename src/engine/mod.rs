@@ -188,6 +188,7 @@ pub(crate) struct Engine {
     registered: Registered,
     chains: Chains,
     barriers: Barriers,
+    sockets: files::Sockets,
     /// What an install of the engine's own has brought.
     installed: Option<i32>,
     /// The close that waits, by descriptor number.
@@ -267,6 +268,7 @@ impl Engine {
             registered: Registered::default(),
             chains: Chains::default(),
             barriers: Barriers::default(),
+            sockets: files::Sockets::default(),
             installed: None,
             closes: HashMap::new(),
             closable: Vec::new(),
@@ -301,7 +303,7 @@ impl Engine {
     }
 
     pub(crate) fn granted(&self) -> backend::Granted {
-        self.backend.granted()
+        backend::Granted { allowed: self.allowed, ..self.backend.granted() }
     }
 
     pub(crate) fn tick_ns(&self) -> u64 {

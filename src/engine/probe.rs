@@ -7,6 +7,7 @@ use crate::engine::backend::{Granted, uring::Uring};
 use crate::op::table::{FACILITIES, Facility, FacilityRow, OPERATIONS, Row, Version};
 use crate::sys::descriptor::kernel_version;
 use crate::sys::errno::{self, Errno};
+use crate::sys::facility::{self, Opcodes};
 use crate::sys::probe::{self, Register, Scratch};
 use crate::sys::ring;
 
@@ -96,6 +97,8 @@ pub(crate) struct Answer {
 pub(crate) struct Ground {
     /// The opcodes of its ring, a bit each.
     ring: Option<[u64; 4]>,
+    /// What the context may submit, if not everything.
+    allowed: Option<Opcodes>,
     /// Why there is none.
     refused: Option<Errno>,
 }
@@ -104,20 +107,20 @@ impl Ground {
     /// Under a context that there is.
     pub(crate) fn of(granted: &Granted) -> Ground {
         let ring = (!granted.emulated).then_some(granted.opcodes);
-        Ground { ring, refused: granted.fallback }
+        Ground { ring, allowed: granted.allowed, refused: granted.fallback }
     }
 
     /// Under one that AIO_BACKEND_AUTO would make.
     pub(crate) fn here() -> Result<Ground, Errno> {
         let smallest = ring::Config { sq_entries: 1, cq_entries: 2, ..ring::Config::default() };
         let made = match Choice::Auto.settled()? {
-            Choice::Epoll => return Ok(Ground { ring: None, refused: None }),
+            Choice::Epoll => return Ok(Ground { ring: None, allowed: None, refused: None }),
             Choice::Uring => Uring::create(smallest),
             Choice::Auto => Uring::create_of_the_floor(smallest),
         };
         Ok(match made {
-            Ok((uring, _)) => Ground { ring: Some(uring.opcodes), refused: None },
-            Err(errno) => Ground { ring: None, refused: Some(errno) },
+            Ok((uring, _)) => Ground { ring: Some(uring.opcodes), allowed: None, refused: None },
+            Err(errno) => Ground { ring: None, allowed: None, refused: Some(errno) },
         })
     }
 
@@ -161,6 +164,11 @@ impl Ground {
             since: row.since,
             text,
         };
+        let is_allowed = |allowed: Opcodes| facility::contains(&allowed, opcode as u8);
+        if !self.allowed.is_none_or(is_allowed) {
+            let text = "asked: allowed_ops of the context leaves it out; -EACCES".to_string();
+            return Some(answer(Status::No, Reason::Asked, None, text));
+        }
         if row.is_superseded() {
             let text = format!("{}; aio_submit_raw takes it on a ring", row.instead);
             return Some(answer(Status::Superseded, Reason::None, None, text));

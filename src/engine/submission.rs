@@ -482,7 +482,12 @@ impl Engine {
             sqe.user_data = slot.id();
             return self.backend.stage(&sqe.into());
         }
-        self.backend.stage(&self.cold.of(slot).entry);
+        let (closes, fd) = (slot.has(traits::CLOSES), slot.fd);
+        let entry = self.cold.of(self.slots.at(index)).entry;
+        match if closes { self.before_close(fd) } else { None } {
+            Some(first) => self.backend.stage_chain(&[first, entry]),
+            None => self.backend.stage(&entry),
+        }
     }
 
     /// Holds an operation until all one-shot operations before it have completed.

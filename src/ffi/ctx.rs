@@ -101,8 +101,8 @@ pub struct aio_ctx_options {
     /// make calls that sleep wait for each other.
     pub workers_bounded_max: u32,
     pub workers_unbounded_max: u32,
-    /// Where those workers run, as for sched_setaffinity(2), copied; NULL: anywhere. Processors that
-    /// the thread's cpuset lacks are -EINVAL of the call that adopts the context.
+    /// Where those workers run, as for sched_setaffinity(2), copied; NULL: anywhere. Processors
+    /// that the thread's cpuset lacks are -EINVAL of the call that adopts the context.
     pub worker_cpus: *const c_void,
     /// The only opcodes (IORING_OP_*) that may be submitted, copied; NULL: all. Any other is
     /// -EACCES. Timers are no operations and stay allowed; what is made of several steps needs

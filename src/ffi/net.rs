@@ -143,6 +143,8 @@ pub unsafe extern "C" fn aio_submit_connect(
 /// Context thread.
 /// Errors: -EINVAL, `buf` is NULL; those of send(2).
 /// Kernel: 5.6.
+/// Surprise: on a unix datagram socket one that had to wait for the peer's queue ends with 0, and an
+/// empty message is delivered (rings of 6.18): use MSG_DONTWAIT, or aio_submit_write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_send(
     ctx: *mut aio_ctx, fd: c_int, buf: *const c_void, len: usize, flags: c_int,
@@ -197,6 +199,7 @@ pub unsafe extern "C" fn aio_submit_recv(
 /// Context thread.
 /// Errors: -EINVAL, `msg` is NULL or a part of it too large; those of sendmsg(2).
 /// Kernel: 5.3.
+/// Surprise: as for aio_submit_send.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_sendmsg(
     ctx: *mut aio_ctx, fd: c_int, msg: *const msghdr, flags: c_int,

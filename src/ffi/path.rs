@@ -268,7 +268,7 @@ pub unsafe extern "C" fn aio_submit_setxattr(
 /// Context thread.
 /// Errors: -EINVAL, a NULL; -ERANGE, `name` empty or longer than 255, or `size` too small; those of
 /// fgetxattr(2).
-/// Kernel: 5.19.
+/// Kernel: 5.19; with AIO_SUBMIT_FIXED_FILE 6.13, before -EBADF.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_fgetxattr(
     ctx: *mut aio_ctx, fd: c_int, name: *const c_char, value: *mut c_void, size: usize,
@@ -301,7 +301,7 @@ pub unsafe extern "C" fn aio_submit_fgetxattr(
 /// Context thread.
 /// Errors: -EINVAL, a NULL; -E2BIG, `size` above 65,536; -ERANGE, `name` empty or longer than 255;
 /// those of fsetxattr(2).
-/// Kernel: 5.19.
+/// Kernel: 5.19; with AIO_SUBMIT_FIXED_FILE 6.13, before -EBADF.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_fsetxattr(
     ctx: *mut aio_ctx, fd: c_int, name: *const c_char, value: *const c_void, size: usize,

@@ -8,7 +8,7 @@ use crate::sys::descriptor::kernel_version;
 use crate::sys::errno::Errno;
 use std::ffi::c_char;
 
-/// A probe's answer: submitting gives -EOPNOTSUPP.
+/// A probe's answer: submitting gives -EOPNOTSUPP, or -EACCES where the context restricts itself.
 pub const AIO_PROBE_NO: u32 = 0;
 /// A probe's answer: the kernel's ring does it.
 pub const AIO_PROBE_YES: u32 = 1;
@@ -31,7 +31,8 @@ pub const AIO_REASON_MEMLOCK: u32 = 4;
 pub const AIO_REASON_LIMIT: u32 = 5;
 /// A probe's reason: no device here can do it.
 pub const AIO_REASON_HARDWARE: u32 = 6;
-/// A probe's reason: the epoll backend was asked for, by the context's options or AIO_RS_BACKEND.
+/// A probe's reason: the caller wants it so: the epoll backend was asked for, by the context's
+/// options or AIO_RS_BACKEND, or allowed_ops leaves the operation out.
 pub const AIO_REASON_ASKED: u32 = 7;
 /// A probe's reason: this version of the library has no function for it.
 pub const AIO_REASON_LIBRARY: u32 = 8;

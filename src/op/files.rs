@@ -76,6 +76,11 @@ pub(crate) fn slots_filled(opcode: u8) -> u32 {
     }
 }
 
+/// Whether what an operation of `opcode` makes is a socket.
+pub(crate) fn makes_socket(opcode: u8) -> bool {
+    opcode == Opcode::IORING_OP_ACCEPT as u8 || opcode == Opcode::IORING_OP_SOCKET as u8
+}
+
 /// Where in the table the result of an entry goes; 0: nowhere.
 pub(crate) fn file_index(sqe: &Sqe) -> u32 {
     if slots_filled(sqe.opcode) == 0 { 0 } else { sqe.splice_fd_in as u32 }

@@ -194,7 +194,7 @@ fn attempt_transfer<const WRITE: bool, const VECTORED: bool>(sqe: &mut Sqe) -> O
                 let all = done(sqe) + moved as u64;
                 // Nothing is a message to a socket, which a plain write of nothing never gets to.
                 if WRITE && wanted == 0 && plain::protocol(sqe.fd).is_some() {
-                    return transfer_on_socket::<WRITE, VECTORED>(sqe, events);
+                    return transfer_otherwise::<WRITE, VECTORED>(sqe, events);
                 }
                 // A file goes on behind what was cached; anything else has given what it had.
                 if !WRITE
@@ -226,25 +226,25 @@ fn attempt_transfer<const WRITE: bool, const VECTORED: bool>(sqe: &mut Sqe) -> O
                 sqe.op_flags &= !RWF_STORAGE;
             }
             // No such flag for this file. Sockets have one of their own; Linux 6.4 has it for all.
-            Err(Errno::EOPNOTSUPP) if may_wait => {
-                return transfer_on_socket::<WRITE, VECTORED>(sqe, events);
-            }
-            // A ring says so as well.
-            Err(Errno::EOPNOTSUPP) if sqe.op_flags as i32 == RWF_NOWAIT => {
-                return Outcome::Done(total(sqe, Errno::EAGAIN.status()));
-            }
+            Err(Errno::EOPNOTSUPP) => return transfer_otherwise::<WRITE, VECTORED>(sqe, events),
             Err(_) => return Outcome::Done(total(sqe, result)),
         }
     }
 }
 
+/// A transfer that does not sleep, by other means than RWF_NOWAIT.
 #[cold]
-fn transfer_on_socket<const WRITE: bool, const VECTORED: bool>(sqe: &Sqe, events: u32) -> Outcome {
+fn transfer_otherwise<const WRITE: bool, const VECTORED: bool>(sqe: &Sqe, events: u32) -> Outcome {
+    let may_wait = sqe.op_flags as i32 & RWF_NOWAIT == 0;
     let vectors = if VECTORED { Some(sqe.len) } else { None };
-    let result = plain::transfer_on_socket::<WRITE>(sqe.fd, sqe.addr, sqe.len, vectors);
+    let mut result = plain::transfer_on_socket::<WRITE>(sqe.fd, sqe.addr, sqe.len, vectors);
+    if result == Errno::ENOTSOCK.status() {
+        result = plain::transfer_on_pipe::<WRITE>(sqe.fd, sqe.addr, sqe.len, vectors)
+            .unwrap_or(Errno::EOPNOTSUPP.status());
+    }
     match Errno::check(result) {
-        Err(Errno::EAGAIN) => Outcome::Unready(events),
-        Err(Errno::ENOTSOCK) => Outcome::Sleeps(events),
+        Err(Errno::EAGAIN) if may_wait => Outcome::Unready(events),
+        Err(Errno::EOPNOTSUPP) if may_wait => Outcome::Sleeps(events),
         _ => Outcome::Done(result),
     }
 }

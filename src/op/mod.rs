@@ -343,11 +343,16 @@ pub(crate) fn is_file_transfer(opcode: u8) -> bool {
     opcode < 64 && SET >> opcode & 1 != 0
 }
 
-/// Whether an operation that finds its descriptor unready says so for reads and writes as well: not
-/// an accept, nor a connect.
-#[inline(always)]
-pub(crate) fn transfers(opcode: u8) -> bool {
-    opcode != Opcode::IORING_OP_ACCEPT as u8 && opcode != Opcode::IORING_OP_CONNECT as u8
+/// Whether an operation can only fail on its descriptor, and so must not wait behind others that
+/// make sense there: a send or receive on what is no socket, or listens; a read or write of what
+/// is not open for it.
+#[cold]
+pub(crate) fn is_misplaced(sqe: &Sqe) -> bool {
+    if net::is_transfer(sqe.opcode) {
+        !plain::is_unlistening_socket(sqe.fd)
+    } else {
+        is_file_transfer(sqe.opcode) && !plain::is_open_for(sqe.fd, is_write(sqe.opcode))
+    }
 }
 
 /// Whether a transfer is of a file on a disk.

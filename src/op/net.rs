@@ -6,7 +6,7 @@ use crate::op::zero_copy::{self, REPORT_USAGE};
 use crate::op::{Fallback, Operation, Outcome, STARTED, clamp_length, done, total, traits};
 use crate::sys::entry::{Opcode, Sqe};
 use crate::sys::errno::Errno;
-use crate::sys::message::{Message, Outputs, copy_into, flags};
+use crate::sys::message::{Message, NAME_MAX, Outputs, copy_into, flags};
 use crate::sys::plain;
 use crate::sys::poller::events;
 use std::ffi::c_void;
@@ -235,6 +235,9 @@ fn attempt_connect(sqe: &mut Sqe) -> Outcome {
 /// `ioprio` bit of a transfer that asks to wait for readiness first, which is no more than a hint.
 const POLL_FIRST: u16 = 1;
 
+/// Bit of the entry's last word: what a receive with MSG_WAITALL brought at last was cut.
+const CUT: u64 = STARTED << 1;
+
 /// Sends and receives. With MSG_WAITALL a short transfer of a stream goes on.
 pub(super) fn attempt_transfer<const WRITE: bool, const MESSAGE: bool>(sqe: &mut Sqe) -> Outcome {
     let known = POLL_FIRST | if zero_copy::notifies(sqe.opcode) { REPORT_USAGE } else { 0 };
@@ -242,28 +245,37 @@ pub(super) fn attempt_transfer<const WRITE: bool, const MESSAGE: bool>(sqe: &mut
         return Outcome::Done(Errno::EINVAL.status()); // Multishot and bundles need a ring.
     }
     let asked = sqe.op_flags as i32;
+    let all = asked & flags::MSG_WAITALL != 0;
     let mut flags = asked | flags::MSG_DONTWAIT;
     if WRITE {
         flags |= flags::MSG_NOSIGNAL;
     }
     loop {
+        let mut is_cut = false;
         let done = done(sqe);
         let result = match (MESSAGE, WRITE) {
             (true, _) if done != 0 => plain::message_rest::<WRITE>(sqe.fd, sqe.addr, done, flags),
             (true, true) => plain::sendmsg(sqe.fd, sqe.addr, flags),
             (true, false) => plain::recvmsg(sqe.fd, sqe.addr, flags),
             (false, true) => plain::send(sqe.fd, sqe.addr + done, sqe.len - done as u32, flags),
-            (false, false) => plain::recv(sqe.fd, sqe.addr + done, sqe.len - done as u32, flags),
+            (false, false) if all => {
+                let rest = (sqe.addr + done, sqe.len - done as u32);
+                plain::recv_telling(sqe.fd, rest, flags, &mut is_cut)
+            }
+            (false, false) => plain::recv(sqe.fd, sqe.addr, sqe.len, flags),
         };
         match Errno::check(result) {
             Ok(moved) => {
-                let goes_on = asked & flags::MSG_WAITALL != 0
+                let goes_on = all
                     && asked & flags::MSG_PEEK == 0
                     && !(MESSAGE && !WRITE && plain::has_control(sqe.addr))
                     && moved > 0
                     && done + (moved as u64) < capacity::<MESSAGE>(sqe)
                     && plain::waits_for_all(sqe.fd);
                 if !goes_on {
+                    if all && (is_cut || (MESSAGE && !WRITE && plain::is_cut(sqe.addr))) {
+                        sqe.pad |= CUT;
+                    }
                     return Outcome::Done(total(sqe, moved));
                 }
                 sqe.pad += moved as u64;
@@ -312,6 +324,21 @@ pub(crate) fn is_quick(sqe: &Sqe) -> bool {
     sqe.opcode == Opcode::IORING_OP_SEND as u8 || sqe.opcode == Opcode::IORING_OP_RECV as u8
 }
 
+/// A shutdown after which nothing can be sent.
+pub(crate) fn ends_sending(sqe: &Sqe) -> bool {
+    sqe.opcode == Opcode::IORING_OP_SHUTDOWN as u8 && sqe.len as i32 != flags::SHUT_RD
+}
+
+/// A send or receive.
+#[inline(always)]
+pub(crate) fn is_transfer(opcode: u8) -> bool {
+    const SET: u64 = 1 << Opcode::IORING_OP_SEND as u8
+        | 1 << Opcode::IORING_OP_RECV as u8
+        | 1 << Opcode::IORING_OP_SENDMSG as u8
+        | 1 << Opcode::IORING_OP_RECVMSG as u8;
+    opcode < 64 && SET >> opcode & 1 != 0
+}
+
 fn capacity<const MESSAGE: bool>(sqe: &Sqe) -> u64 {
     if MESSAGE { plain::message_len(sqe.addr) } else { sqe.len.into() }
 }
@@ -326,7 +353,7 @@ pub(crate) fn drains(sqe: &Sqe, result: i32) -> bool {
         && sqe.op_flags as i32 & SPECIAL == 0
 }
 
-/// Whether a transfer of `moved` bytes is less than its MSG_WAITALL wanted.
+/// Whether a transfer of `moved` bytes is less than its MSG_WAITALL wanted, or is cut.
 pub(crate) fn falls_short(sqe: &Sqe, moved: u64) -> bool {
     const SEND: u8 = Opcode::IORING_OP_SEND as u8;
     const RECV: u8 = Opcode::IORING_OP_RECV as u8;
@@ -335,6 +362,7 @@ pub(crate) fn falls_short(sqe: &Sqe, moved: u64) -> bool {
     const SEND_ZC: u8 = Opcode::IORING_OP_SEND_ZC as u8;
     const SENDMSG_ZC: u8 = Opcode::IORING_OP_SENDMSG_ZC as u8;
     let wanted = match sqe.opcode {
+        RECV | RECVMSG if sqe.pad & CUT != 0 => return true,
         SEND | RECV | SEND_ZC => capacity::<false>(sqe),
         // With control data, rings do not wait for all.
         RECVMSG if plain::has_control(sqe.addr) => return false,
@@ -522,6 +550,13 @@ pub(crate) struct RecvMsg<'a> {
 }
 
 impl RecvMsg<'_> {
+    /// With MSG_WAITALL a ring writes the name once per piece, and takes the length of the first for
+    /// the room that there is (Linux 6.18): the name goes to the copy, which has room for any.
+    fn name_room(&self) -> usize {
+        let many = self.flags & flags::MSG_WAITALL != 0 && !self.message.name.is_null();
+        if many { NAME_MAX } else { 0 }
+    }
+
     pub(crate) fn inherit(sqe: &mut Sqe) {
         sqe.op_flags &= !(flags::MSG_CMSG_CLOEXEC as u32);
     }
@@ -540,7 +575,7 @@ impl Operation for RecvMsg<'_> {
     }
 
     fn copied(&self) -> usize {
-        self.message.copied()
+        self.message.copied() + self.name_room()
     }
 
     fn outputs(&self) -> Option<Outputs> {
@@ -548,7 +583,12 @@ impl Operation for RecvMsg<'_> {
     }
 
     fn prepare(&self, sqe: &mut Sqe, copy: &mut [u64]) {
-        self.message.write(copy, self.message.name, self.message.control);
+        let mut name = self.message.name;
+        if self.name_room() != 0 {
+            let nothing = [0u8; NAME_MAX];
+            name = copy_into(copy, self.message.copied(), nothing.as_ptr().cast(), NAME_MAX);
+        }
+        self.message.write(copy, name, self.message.control);
         sqe.fd = self.fd;
         sqe.addr = copy.as_ptr() as u64;
         sqe.len = 1;
@@ -560,6 +600,13 @@ impl Operation for RecvMsg<'_> {
 pub(crate) struct Shutdown {
     pub fd: i32,
     pub how: i32,
+}
+
+impl Shutdown {
+    /// Of both directions.
+    pub(crate) fn both(fd: i32) -> Shutdown {
+        Shutdown { fd, how: plain::SHUT_RDWR }
+    }
 }
 
 impl Operation for Shutdown {

@@ -369,7 +369,7 @@ pub(crate) const FACILITIES: [FacilityRow; 24] = [
         (6, 13),
         "sq_entries_max, cq_entries_max",
         "many contexts that are mostly idle: rings start small and grow before they overflow; not \
-         where the peak is known, growing takes tens of microseconds",
+         where the peak is known, a growing takes 0.1 to 1 ms",
     ),
     asked(
         Facility::RegisteredWait,

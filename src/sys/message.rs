@@ -37,6 +37,7 @@ impl Outputs {
                 // SAFETY: the caller's header belongs to the engine until the last callback
                 // (contract, line 4).
                 let to = unsafe { &mut *header.as_ptr() };
+                write_name_back(copy, from, to);
                 to.msg_namelen = from.msg_namelen;
                 to.msg_controllen = from.msg_controllen;
                 to.msg_flags = from.msg_flags;
@@ -74,6 +75,29 @@ impl Outputs {
         match self {
             Outputs::Header(_) => close_passed_descriptors(copy),
             Outputs::Pair(_) => pair_of(copy).into_iter().for_each(crate::sys::descriptor::close),
+        }
+    }
+}
+
+/// The longest address.
+pub(crate) const NAME_MAX: usize = size_of::<libc::sockaddr_storage>();
+
+/// Copies the name, where one was received into the engine's copy, as far as the caller has room.
+fn write_name_back(copy: &[u64], from: &msghdr, to: &msghdr) {
+    let offset = (from.msg_name as usize).wrapping_sub(copy.as_ptr() as usize);
+    let bytes = size_of_val(copy);
+    if offset >= bytes {
+        return; // It went to the caller's own buffer.
+    }
+    let len = NAME_MAX.min(from.msg_namelen as usize).min(to.msg_namelen as usize);
+    assert!(offset + NAME_MAX <= bytes);
+    // SAFETY: the assertion keeps the read inside the copy; the caller's buffer, of the length that
+    // its header still has, belongs to the engine until the last callback (contract, line 4).
+    unsafe {
+        let name = copy.as_ptr().cast::<u8>().add(offset);
+        // All zeroes: nothing was received.
+        if std::slice::from_raw_parts(name, NAME_MAX).iter().any(|&byte| byte != 0) {
+            std::ptr::copy_nonoverlapping(name, to.msg_name.cast::<u8>(), len);
         }
     }
 }
@@ -259,6 +283,7 @@ pub(crate) mod flags {
     pub(crate) const MSG_DONTROUTE: i32 = libc::MSG_DONTROUTE;
     pub(crate) const O_CLOEXEC: i32 = libc::O_CLOEXEC;
     pub(crate) const O_LARGEFILE: i32 = libc::O_LARGEFILE;
+    pub(crate) const SHUT_RD: i32 = libc::SHUT_RD;
     pub(crate) const SOCK_CLOEXEC: i32 = libc::SOCK_CLOEXEC;
     pub(crate) const SOCK_NONBLOCK: i32 = libc::SOCK_NONBLOCK;
     pub(crate) const EPOLLET: u32 = libc::EPOLLET as u32;

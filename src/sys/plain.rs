@@ -6,12 +6,16 @@
 use crate::sys::calls::call;
 use crate::sys::errno::Errno;
 use crate::sys::message::{MessageOut, iovec, msghdr};
+use crate::sys::thread;
 use std::sync::OnceLock;
 
-pub(crate) use libc::{IPPROTO_TCP, RWF_NOWAIT};
+pub(crate) use libc::{IPPROTO_TCP, RWF_NOWAIT, SHUT_RDWR};
 
 /// The longest transfer of one call.
 const LENGTH_MAX: u64 = 0x7fff_f000;
+
+/// Data or control data did not fit.
+const CUT: i32 = libc::MSG_TRUNC | libc::MSG_CTRUNC;
 
 /// The offset that means the file's own position.
 pub(crate) const CURRENT: u64 = u64::MAX;
@@ -40,6 +44,17 @@ pub(crate) fn send(fd: i32, addr: u64, len: u32, flags: i32) -> i32 {
 
 pub(crate) fn recvmsg(fd: i32, header: u64, flags: i32) -> i32 {
     plain(libc::SYS_recvmsg, [number(fd), header, flags as u64, 0, 0, 0])
+}
+
+/// recv that says whether it has cut what there was.
+pub(crate) fn recv_telling(fd: i32, to: (u64, u32), flags: i32, is_cut: &mut bool) -> i32 {
+    let mut vector = iovec { iov_base: to.0 as *mut libc::c_void, iov_len: to.1 as usize };
+    // SAFETY: zeroes are a valid header.
+    let mut header = unsafe { std::mem::zeroed::<msghdr>() };
+    (header.msg_iov, header.msg_iovlen) = (&raw mut vector, 1);
+    let result = recvmsg(fd, &raw mut header as u64, flags);
+    *is_cut = header.msg_flags & CUT != 0;
+    result
 }
 
 pub(crate) fn sendmsg(fd: i32, header: u64, flags: i32) -> i32 {
@@ -113,6 +128,37 @@ pub(crate) fn transfer_one<const WRITE: bool>(
 ) -> i32 {
     let vector = iovec { iov_base: addr as *mut libc::c_void, iov_len: len as usize };
     transfer::<WRITE>(fd, &raw const vector as u64, 1, offset, flags)
+}
+
+/// A transfer of a pipe that does not sleep, of `len` bytes at `addr`, or of as many vectors; for
+/// pipes that do not understand RWF_NOWAIT: all before Linux 6.4, and those that splice(2) has used.
+/// It goes through a description of its own, so that the caller's stays as it is. None: no pipe, or
+/// none that can be opened.
+#[cold]
+pub(crate) fn transfer_on_pipe<const WRITE: bool>(
+    fd: i32, addr: u64, len: u32, vectors: Option<u32>,
+) -> Option<i32> {
+    if kind(fd) != libc::S_IFIFO {
+        return None;
+    }
+    let path = format!("/proc/thread-self/fd/{fd}\0");
+    let mode = if WRITE { libc::O_WRONLY } else { libc::O_RDONLY };
+    let flags = mode | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    let own = openat(libc::AT_FDCWD, path.as_ptr() as u64, flags, 0);
+    if own == -libc::ENXIO {
+        // Nobody reads.
+        thread::raise_sigpipe();
+        return Some(-libc::EPIPE);
+    }
+    if own < 0 {
+        return None;
+    }
+    let result = match vectors {
+        Some(count) => transfer::<WRITE>(own, addr, count, CURRENT, 0),
+        None => transfer_one::<WRITE>(own, addr, len, CURRENT, 0),
+    };
+    close(own);
+    Some(result)
 }
 
 /// A transfer of a socket that does not sleep: of `len` bytes at `addr`, or of as many vectors.
@@ -351,6 +397,12 @@ pub(crate) fn is_open(fd: i32) -> bool {
     file_flags(fd).is_ok_and(|flags| flags & libc::O_PATH == 0)
 }
 
+/// Whether `fd` is open for writing, or for reading.
+pub(crate) fn is_open_for(fd: i32, writes: bool) -> bool {
+    let wrong = if writes { libc::O_RDONLY } else { libc::O_WRONLY };
+    file_flags(fd).is_ok_and(|flags| flags & libc::O_PATH == 0 && flags & libc::O_ACCMODE != wrong)
+}
+
 /// Whether reads of `fd` go past the page cache.
 #[inline(always)]
 pub(crate) fn is_direct(fd: i32) -> bool {
@@ -429,6 +481,11 @@ pub(crate) fn is_listening(fd: i32) -> bool {
     socket_option(fd, libc::SO_ACCEPTCONN) == Some(1)
 }
 
+/// Whether `fd` is a socket, and none that connections come to.
+pub(crate) fn is_unlistening_socket(fd: i32) -> bool {
+    socket_option(fd, libc::SO_ACCEPTCONN) == Some(0)
+}
+
 /// Whether `fd` is a unix socket.
 pub(crate) fn is_unix(fd: i32) -> bool {
     socket_option(fd, libc::SO_DOMAIN) == Some(libc::AF_UNIX)
@@ -480,6 +537,11 @@ pub(crate) fn is_addressed(header: u64) -> bool {
 /// Whether a message has room for control data.
 pub(crate) fn has_control(header: u64) -> bool {
     !header_at(header).msg_control.is_null()
+}
+
+/// Whether the message that was received at last was cut.
+pub(crate) fn is_cut(header: u64) -> bool {
+    header_at(header).msg_flags & CUT != 0
 }
 
 /// What a receive of nothing leaves in the header at `header`, which the kernel has read before.
@@ -550,17 +612,31 @@ pub(crate) fn transfer_rest<const WRITE: bool>(
     transfer::<WRITE>(fd, rest.as_ptr() as u64, rest.len() as u32, offset, flags)
 }
 
-/// Carries on with the buffers of a message behind the first `done` bytes. Its name and control
-/// data belonged to the first call.
+/// Carries on with the buffers of a message behind the first `done` bytes. A send's name and control
+/// data belonged to the first call; a receive's flags, and whether there is a name, are those of the
+/// last one. (The name itself is the same for all pieces of a stream.)
 pub(crate) fn message_rest<const WRITE: bool>(fd: i32, header: u64, done: u64, flags: i32) -> i32 {
     let whole = header_at(header);
     let mut vectors =
         rest_of(vectors_at(whole.msg_iov as u64, whole.msg_iovlen as u64), done as usize);
-    // SAFETY: zeroes are a valid header.
-    let mut rest = unsafe { std::mem::zeroed::<msghdr>() };
+    // SAFETY: zeroes are a valid header and a valid address.
+    let (mut rest, mut name) =
+        unsafe { (std::mem::zeroed::<msghdr>(), std::mem::zeroed::<libc::sockaddr_storage>()) };
     (rest.msg_iov, rest.msg_iovlen) = (vectors.as_mut_ptr(), vectors.len());
-    let rest = &raw mut rest as u64;
-    if WRITE { sendmsg(fd, rest, flags) } else { recvmsg(fd, rest, flags) }
+    if WRITE {
+        return sendmsg(fd, &raw mut rest as u64, flags);
+    }
+    if !whole.msg_name.is_null() {
+        rest.msg_name = (&raw mut name).cast();
+        rest.msg_namelen = size_of_val(&name) as u32;
+    }
+    let result = recvmsg(fd, &raw mut rest as u64, flags);
+    if result >= 0 {
+        // SAFETY: as for `end_message`.
+        let whole = unsafe { &mut *(header as *mut msghdr) };
+        (whole.msg_namelen, whole.msg_flags) = (rest.msg_namelen, rest.msg_flags);
+    }
+    result
 }
 
 /// The I/O priority of the calling thread, 0 for none of its own; as ioprio_set(2) takes it.

@@ -3,6 +3,7 @@
 #include "harness.h"
 
 #include <inttypes.h>
+#include <poll.h>
 
 static bool is_power_of_two(uint32_t value) { return value && !(value & (value - 1)); }
 
@@ -272,6 +273,51 @@ TEST(run_once_without_a_limit_ends_with_a_completion) {
     while (call.finals == 0)
         CHECK_GE(aio_ctx_run_once(ctx, -1), 0);
     CHECK_EQ(call.result, 0);
+    end_ctx(ctx);
+}
+
+/* A limit that the watchdog would not let a test wait for. */
+enum { AN_HOUR_MS = 3600 * 1000 };
+
+TEST(run_once_with_a_limit_returns_when_the_last_operation_has_ended_quietly) {
+    aio_ctx *ctx = make_ctx();
+    int pair[2];
+    char byte = 0;
+    ID(aio_submit_nop(ctx, WITH(.flags = AIO_SUBMIT_QUIET), on_call_never, NULL));
+    CHECK_EQ(aio_ctx_run_once(ctx, AN_HOUR_MS * (int64_t)MS), 0);
+    CHECK_EQ(aio_ctx_in_flight(ctx), 0);
+    make_socket_pair(pair);
+    ID(aio_submit_recv(ctx, pair[0], &byte, 1, 0, WITH(.flags = AIO_SUBMIT_QUIET), on_call_never,
+                       NULL));
+    CHECK_EQ(aio_ctx_run_once(ctx, 0), 0);
+    write_all_or_fail(pair[1], "x", 1);
+    CHECK_EQ(aio_ctx_run_once(ctx, AN_HOUR_MS * (int64_t)MS), 0);
+    CHECK_EQ(aio_ctx_in_flight(ctx), 0);
+    CHECK_EQ(byte, 'x');
+    close(pair[0]);
+    close(pair[1]);
+    end_ctx(ctx);
+}
+
+TEST(run_once_with_a_limit_returns_when_the_last_operation_was_detached) {
+    aio_ctx *ctx = make_ctx();
+    int pair[2];
+    make_socket_pair(pair);
+    for (int i = 0; i < 3; i++) {
+        aio_op_id id;
+        if (i == 0)
+            id = ID(aio_submit_timer(ctx, AN_HOUR_MS * MS, NULL, on_call_never, NULL));
+        else
+            id = ID(aio_submit_poll(ctx, pair[0], POLLIN, NULL, on_call_never, NULL));
+        if (i < 2)
+            CHECK_EQ(aio_ctx_run_once(ctx, 0), 0); /* it has begun */
+        CHECK_EQ(aio_ctx_detach(ctx, id), 0);
+        if (aio_ctx_in_flight(ctx) != 0)
+            CHECK_EQ(aio_ctx_run_once(ctx, AN_HOUR_MS * (int64_t)MS), 0);
+        CHECK_EQ(aio_ctx_in_flight(ctx), 0);
+    }
+    close(pair[0]);
+    close(pair[1]);
     end_ctx(ctx);
 }
 

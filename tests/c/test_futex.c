@@ -2,6 +2,8 @@
  * between processes, and when others were cancelled. */
 #include "harness.h"
 
+#include <dirent.h>
+#include <inttypes.h>
 #include <linux/futex.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -34,6 +36,35 @@ static int32_t wake(aio_ctx *ctx, uint32_t *word, uint64_t count, uint64_t mask)
     return await_call(ctx, &call);
 }
 
+/* How many threads of this process sleep in futex(2) on the word. */
+static int sleepers(const uint32_t *word) {
+    char text[128], wanted[64];
+    int count = 0;
+    snprintf(wanted, sizeof wanted, "%ld 0x%" PRIxPTR " ", (long)SYS_futex, (uintptr_t)word);
+    DIR *tasks = opendir("/proc/self/task");
+    CHECK(tasks != NULL);
+    for (const struct dirent *task; (task = readdir(tasks));) {
+        snprintf(text, sizeof text, "/proc/self/task/%.32s/syscall", task->d_name);
+        const int fd = open(text, O_RDONLY | O_CLOEXEC);
+        const ssize_t got = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+        text[got > 0 ? got : 0] = '\0';
+        count += strncmp(text, wanted, strlen(wanted)) == 0;
+        if (fd >= 0)
+            close(fd);
+    }
+    closedir(tasks);
+    return count;
+}
+
+/* Waits until so many operations sleep on the word: on a ring they do once they are handed over. */
+static void await_sleepers(aio_ctx *ctx, const uint32_t *word, int count) {
+    const uint64_t limit = patience_end_ns();
+    do {
+        run_for_ms(ctx, 1);
+        CHECK_LT(now_ns(), limit);
+    } while (!has_ring(ctx) && sleepers(word) != count);
+}
+
 /* `count` waits on a word, which all sleep when this returns. */
 static void start_waits(aio_ctx *ctx, uint32_t *word, int count, const uint64_t *masks,
                         struct call *calls) {
@@ -42,7 +73,7 @@ static void start_waits(aio_ctx *ctx, uint32_t *word, int count, const uint64_t 
         ID(aio_submit_futex_wait(ctx, word, *word, masks ? masks[i] : ALL_BITS, FLAGS, NULL,
                                  on_call, &calls[i]));
     }
-    run_for_ms(ctx, 20 * test_slow());
+    await_sleepers(ctx, word, count);
     for (int i = 0; i < count; i++)
         CHECK_EQ(calls[i].calls, 0);
 }
@@ -84,7 +115,7 @@ TEST(a_wake_is_not_lost_on_one_that_was_cancelled) {
     const aio_op_id first =
         ID(aio_submit_futex_wait(ctx, &word, 7, ALL_BITS, FLAGS, NULL, on_call, &calls[0]));
     ID(aio_submit_futex_wait(ctx, &word, 7, ALL_BITS, FLAGS, NULL, on_call, &calls[1]));
-    run_for_ms(ctx, 20 * test_slow());
+    await_sleepers(ctx, &word, 2);
     CHECK_EQ(aio_ctx_cancel(ctx, first), 0);
     CHECK_EQ(await_call(ctx, &calls[0]), -ECANCELED);
     CHECK_EQ(wake(ctx, &word, 1, ALL_BITS), 1);

@@ -479,8 +479,8 @@ static aio_op_id submit_to_slot(struct attempt *a, const struct row *row, submit
     *fd = SLOT;
     const aio_op_id id = submit(&a->env, options, on_call, &a->call);
     *fd = kept;
-    if (id == -EOPNOTSUPP)
-        needs_ring_of(a->env.ctx, 6, 16);
+    if (id == -EOPNOTSUPP) /* a plain call would do it, but knows no slots */
+        needs_ring_of(a->env.ctx, 6, 11);
     return ID(id);
 }
 
@@ -553,6 +553,12 @@ static void attempt_ends_of_slot(const struct row *row) {
     }
 }
 
+static void needs_a_ring_that_takes_attributes_of_slots(void) {
+    aio_ctx *ctx = make_ctx();
+    needs_ring_of(ctx, 6, 12);
+    end_ctx(ctx);
+}
+
 void operation_through_a_slot(const void *arg) {
     const struct row *row = arg;
     if (!has_slot(row)) {
@@ -563,6 +569,8 @@ void operation_through_a_slot(const void *arg) {
         attempt_close(&a);
         return;
     }
+    if (!strcmp(row->name, "fgetxattr") || !strcmp(row->name, "fsetxattr"))
+        needs_a_ring_that_takes_attributes_of_slots();
     attempt_through_slot(row, 0, false);
     if (!row->multishot && !row->pooled)
         attempt_through_slot(row, AIO_SUBMIT_ASYNC, false);

@@ -62,6 +62,13 @@ static void run_until_threads(aio_ctx *ctx, int count) {
     CHECK_GE(pool_now().count, count);
 }
 
+/* Who joins a thread is woken a moment before the kernel takes it off the list. */
+static void check_threads_gone(void) {
+    for (const uint64_t end = patience_end_ns(); pool_now().count > 0 && now_ns() < end;)
+        sleep_ms(1);
+    CHECK_EQ(pool_now().count, 0);
+}
+
 static uint64_t cpu_us(void) {
     struct rusage usage;
     SYS(getrusage(RUSAGE_SELF, &usage));
@@ -152,7 +159,7 @@ static void check_end(const struct kind *kind, enum end end, bool started) {
         break;
     }
     end_ctx(s.ctx);
-    CHECK_EQ(pool_now().count, 0);
+    check_threads_gone();
     CHECK_EQ(call.calls, end != WAITED_FOR);
     if (end == DESTROYED) {
         CHECK_EQ(call.result, -ECANCELED);
@@ -414,7 +421,8 @@ TEST(two_hundred_calls_that_sleep_share_the_threads_and_all_end) {
     run_until_threads(ctx, THREADS_MAX);
     run_for_ms(ctx, 30);
     CHECK_EQ(pool_now().count, THREADS_MAX);
-    CHECK_EQ(DO(ctx, read, aio_submit_read(ctx, file, data, 8, 0, NULL, on_call, &read)), 6);
+    /* No more than is cached: Linux 5.10 does not know where the file ends without a thread. */
+    CHECK_EQ(DO(ctx, read, aio_submit_read(ctx, file, data, 6, 0, NULL, on_call, &read)), 6);
     CHECK_EQ(DO(ctx, timer, aio_submit_timer(ctx, MS, NULL, on_call, &timer)), 0);
     CHECK_EQ(look.calls, 0); /* behind 200 that sleep, of which 64 have a thread */
     for (int i = 0; i < FIFOS; i++) {
@@ -427,7 +435,7 @@ TEST(two_hundred_calls_that_sleep_share_the_threads_and_all_end) {
     CHECK_EQ(attributes.stx_size, 6);
     CHECK_LE(pool_now().count, THREADS_MAX);
     end_ctx(ctx);
-    CHECK_EQ(pool_now().count, 0);
+    check_threads_gone();
     close(file);
 }
 
@@ -455,7 +463,7 @@ TEST(two_hundred_calls_that_sleep_do_not_keep_destroy) {
     many_begin(ctx);
     run_for_ms(ctx, 3); /* in the middle of the growth */
     end_ctx(ctx);
-    CHECK_EQ(pool_now().count, 0);
+    check_threads_gone();
     for (int i = 0; i < FIFOS; i++) {
         CHECK_EQ(many.opens[i].calls, 1);
         CHECK_EQ(many.opens[i].result, -ECANCELED);
@@ -480,7 +488,7 @@ TEST(a_thousand_short_calls_take_few_threads) {
     }
     CHECK_LE(pool_now().count, THREADS_MAX);
     end_ctx(ctx);
-    CHECK_EQ(pool_now().count, 0);
+    check_threads_gone();
 }
 
 /* --- idle ------------------------------------------------------------------------------------ */
@@ -498,9 +506,7 @@ TEST(threads_idle_without_cpu_and_go) {
     if (after.count == before.count) /* else some have gone already, and their counts */
         CHECK_LE(after.switches - before.switches, 10 * before.count);
     CHECK_LT(cpu_us() - cpu_before, 100000 * test_slow());
-    for (const uint64_t end = patience_end_ns(); pool_now().count > 0 && now_ns() < end;)
-        sleep_ms(20);
-    CHECK_EQ(pool_now().count, 0); /* with the context alive, and nobody running it */
+    check_threads_gone(); /* with the context alive, and nobody running it */
     struct call look = {0};
     struct statx attributes;
     CHECK_EQ(
@@ -723,7 +729,7 @@ TEST(an_orphan_with_a_sleeping_call_leaves_no_thread) {
     CHECK_EQ(aio_ctx_destroy(orphaned.ctx), AIO_EORPHANED);
     CHECK_EQ(orphan_call.calls, 1);
     CHECK_EQ(orphan_call.result, -ECANCELED);
-    CHECK_EQ(pool_now().count, 0);
+    check_threads_gone();
     scene_close(&orphaned);
 }
 
@@ -745,7 +751,7 @@ static void use_in_the_child(void *arg) {
            aio_submit_statx(own, AT_FDCWD, "/", 0, STATX_SIZE, &attributes, NULL, on_call, &look)),
         0);
     end_ctx(own);
-    CHECK_EQ(pool_now().count, 0);
+    check_threads_gone();
 }
 
 TEST(a_child_forked_while_calls_sleep_has_no_part_in_them) {

@@ -429,6 +429,30 @@ TEST(a_context_with_iopoll_sleeps_and_is_woken) {
     end_ctx(ctx);
 }
 
+/* Nothing tells a foreign loop of a completion that has to be polled for: it must not sleep. */
+TEST(a_foreign_loop_does_not_sleep_while_a_device_is_polled) {
+    static char page[4096] __attribute__((aligned(4096)));
+    close(temp_file("polled", page, sizeof page));
+    aio_ctx *ctx = MAKE(IOPOLL, .flags = AIO_CTX_IOPOLL);
+    const int file = open(temp_path("polled"), O_RDONLY | O_DIRECT | O_CLOEXEC);
+    if (file < 0)
+        SKIP("no direct I/O in the temporary folder: %s", strerror(errno));
+    CHECK_GE(aio_ctx_fd(ctx), 0);
+    for (int round = 0; round < 20; round++) {
+        struct call call = {0};
+        int32_t work;
+        ID(aio_submit_read(ctx, file, page, 4096, 0, NULL, on_call, &call));
+        for (const uint64_t end = patience_end_ns(); (work = aio_ctx_flush(ctx)) == 1;) {
+            CHECK_EQ(aio_ctx_next_timeout_ns(ctx), 0);
+            CHECK_GE(aio_ctx_run_once(ctx, 0), 0);
+            CHECK_LT(now_ns(), end);
+        }
+        CHECK_EQ(work, 0);
+        CHECK_EQ(call.finals, 1);
+    }
+    end_ctx(ctx);
+}
+
 TEST(hybrid_iopoll_is_asked_for) {
     aio_ctx *ctx = MAKE(HYBRID_IOPOLL, .flags = AIO_CTX_IOPOLL | AIO_CTX_HYBRID_IOPOLL);
     CHECK(info_of(ctx).setup_flags & SETUP_HYBRID_IOPOLL);
@@ -722,12 +746,22 @@ static void check_restricted(uint32_t backend) {
         check_echo(ctx);
     }
     CHECK_EQ(aio_ctx_in_flight(ctx), 0);
+    aio_probe_result result = {.size = sizeof result};
+    CHECK_EQ(aio_probe_op(ctx, OP_READ, &result), 0);
+    CHECK_EQ(result.status, AIO_PROBE_NO);
+    CHECK_EQ(result.reason, AIO_REASON_ASKED);
+    CHECK_EQ(aio_probe_op(ctx, OP_RECV, &result), 0);
+    CHECK_EQ(result.status, has_ring(ctx) ? AIO_PROBE_YES : AIO_PROBE_EMULATED);
     const aio_op_id id = ID(aio_submit_recv(ctx, pair[0], &byte, 1, 0, NULL, on_call, &call));
     check_blocked(ctx, &call);
     CHECK_EQ(aio_ctx_cancel(ctx, id), 0); /* the engine's own requests are its own business */
     CHECK_EQ(await_call(ctx, &call), -ECANCELED);
     check_time_and_posts(ctx);
-    CHECK_GE(aio_ctx_fd(ctx), 0);
+    CHECK_GE(aio_ctx_fd(ctx), 0); /* what is registered is the program's own doing */
+    CHECK_EQ(aio_files_register(
+                 ctx, &(aio_files_options){.size = sizeof(aio_files_options), .count = 4}),
+             0);
+    CHECK_EQ(aio_files_update(ctx, 0, pair, 1), 1);
     check_echo(ctx);
     end_ctx(ctx);
 }

@@ -2,6 +2,8 @@
 //! mirror.rs only lists the names and types.
 
 #![allow(unknown_lints, deprecated, function_casts_as_integer, clippy::all)]
+// Options that name a context have a pointer to an opaque type in them.
+#![allow(improper_ctypes)]
 
 use aio_rs::ffi::*;
 

@@ -1,5 +1,5 @@
 # Judges what a guest of tools/kernels said. A test must pass; it may be skipped if this machine
-# skips it too, and must be if a row of differs.txt says so.
+# skips it too, and must be if a row of differs.txt says so, alone or with its family.
 #
 #   awk -v kernel=6.12 -v over=REASON -f judge.awk \
 #       file=1 expected file=2 differs.txt file=3 here file=4 guest
@@ -68,8 +68,16 @@ function fail(backend, test, why) {
     report[backend] = report[backend] "    FAILED  " test "\n" indented(why)
 }
 
-function indented(text) {
+# The first lines say what went wrong; a context's dump can have hundreds.
+function indented(text,    lines, count, i) {
     sub(/\n$/, "", text)
+    count = split(text, lines, "\n")
+    if (count > 20) {
+        text = lines[1]
+        for (i = 2; i <= 15; i++)
+            text = text "\n" lines[i]
+        text = text "\n... " (count - 15) " lines more"
+    }
     gsub(/\n/, "\n        ", text)
     return text == "" ? "" : "        " text "\n"
 }
@@ -188,5 +196,5 @@ function missing(backend, program, test,    why) {
     }
     told[backend, program]
     why = fate[4, backend, program]
-    fail(backend, test " and what follows it", why == "" ? "not run" : why)
+    fail(backend, test " and what follows it", why == "" ? "not run: " over : why)
 }

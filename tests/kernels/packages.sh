@@ -25,12 +25,9 @@ in_root() {
     "$1" --config-file "$cache/apt/apt.conf" "${@:2}"
 }
 
-# Asks the mirror once a day.
-update_lists() {
+# The root's settings, which name its own place and the machine's mirror: both may have changed.
+configure_root() {
     local apt=$cache/apt mirror suite keys=/usr/share/keyrings/debian-archive-keyring.gpg
-    if [[ -n $(find "$apt/updated" -mtime -1 2>/dev/null) ]]; then
-        return 0
-    fi
     if ! mirror=$(debian_mirror); then
         echo "apt does not say where this release of Debian comes from"
         return 1
@@ -50,12 +47,26 @@ Dir::Etc::sourceparts "-";
 APT::Architecture "amd64";
 APT::Architectures { "amd64"; };
 APT::Sandbox::User "root";
+APT::Update::Error-Mode "any";
 Acquire::Languages "none";
 Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;
 END
-    in_root apt-get -qq update && touch "$apt/updated"
+}
+
+# Asks the mirror once a day, and where it has not answered for all suites once in a run: the lists
+# that are there serve then.
+update_lists() {
+    configure_root || return
+    if [[ -n ${asked_in_vain:-} || -n $(find "$cache/apt/updated" -mtime -1 2>/dev/null) ]]; then
+        return 0
+    fi
+    if in_root apt-get -qq update; then
+        touch "$cache/apt/updated"
+    else
+        asked_in_vain=1
+    fi
 }
 
 # Reads versions; gives the highest of those that begin with the one asked for.
@@ -92,7 +103,7 @@ fetch_kernel() {
     update_lists && version=$(packaged | highest_of "$1") && [[ -n $version ]] || return
     [[ -s $cache/kernels/$version/vmlinuz ]] && return
     if ! download_kernel "$version"; then
-        rm "$cache/apt/updated" # the lists may be older than what the mirror has now
+        rm -f "$cache/apt/updated" # the lists may be older than what the mirror has now
         return 1
     fi
 }
@@ -100,8 +111,8 @@ fetch_kernel() {
 # The file of the newest kernel of that version that is here; nothing if there is none.
 kernel_file() {
     local version
-    version=$(find "$cache/kernels" -name vmlinuz -printf '%P\n' | sed 's,/vmlinuz$,,' |
-        highest_of "$1")
+    version=$(find "$cache/kernels" -name vmlinuz -size +0 -printf '%P\n' |
+        sed 's,/vmlinuz$,,' | highest_of "$1")
     [[ -n $version ]] && echo "$cache/kernels/$version/vmlinuz"
 }
 

@@ -6,16 +6,15 @@
 #     ...
 #     @end BACKEND NAME STATUS SECONDS
 #
-# A line of a plan is BACKEND NAME PROGRAM [ARGUMENT]..., the program in FOLDER. The backend "auto"
-# leaves the choice to the library.
+# A line of a plan is BACKEND NAME PROGRAM [ARGUMENT]..., the program in FOLDER. The backends "auto"
+# and "own" leave the choice to the library and to the program.
 
 folder=$1
 while read -r backend name command; do
-    if [ "$backend" = auto ]; then
-        unset AIO_RS_BACKEND
-    else
-        export AIO_RS_BACKEND="$backend"
-    fi
+    case $backend in
+    auto | own) unset AIO_RS_BACKEND ;;
+    *) export AIO_RS_BACKEND="$backend" ;;
+    esac
     start=$(date +%s)
     echo "@begin $backend $name"
     # The arguments are words of their own.

@@ -126,15 +126,29 @@ static void check_refused(int32_t why) {
 
 /* --- the tests -------------------------------------------------------------------------------- */
 
-TEST(auto_takes_the_ring_from_linux_6_1_on) {
+static bool linux_is_at_least(int major, int minor) {
     struct utsname name;
-    int major = 0, minor = 0;
+    int its_major = 0, its_minor = 0;
     SYS(uname(&name));
-    CHECK_EQ(sscanf(name.release, "%d.%d", &major, &minor), 2);
-    if (major > 6 || (major == 6 && minor >= 1))
+    CHECK_EQ(sscanf(name.release, "%d.%d", &its_major, &its_minor), 2);
+    return its_major > major || (its_major == major && its_minor >= minor);
+}
+
+TEST(auto_takes_the_ring_from_linux_6_1_on) {
+    if (linux_is_at_least(6, 1))
         check_ring();
     else
         check_fallback(-ENOSYS);
+}
+
+/* Linux 5.10 gave one, in which operations hung. */
+TEST(a_ring_that_is_asked_for_needs_linux_5_19) {
+    aio_ctx *ctx = NULL;
+    const bool given = linux_is_at_least(5, 19);
+    CHECK_EQ(aio_ctx_create(CTX_WITH(.backend = AIO_BACKEND_URING), &ctx), given ? 0 : -ENOSYS);
+    CHECK_EQ(ctx != NULL, given);
+    if (given)
+        end_ctx(ctx);
 }
 
 TEST(sysctl_1_refuses_an_unprivileged_user) {

@@ -16,7 +16,7 @@ use crate::engine::backend::epoll::files::Files;
 use crate::engine::backend::epoll::registered::Buffers;
 use crate::engine::backend::epoll::select::BufferQueues;
 use crate::engine::backend::epoll::waiters::Place;
-use crate::engine::backend::epoll::watches::{Changed, Watches};
+use crate::engine::backend::epoll::watches::Watches;
 use crate::engine::backend::{Driver, Other};
 use crate::engine::pool::{Cancel, Ended, Pool};
 use crate::op::{self, zero_copy};
@@ -50,8 +50,6 @@ pub(super) struct Epoll {
     registered: Buffers,
     /// Completions that found no place in the queue.
     overflow: VecDeque<Cqe>,
-    /// Members of chains whose turn has come, and operations that must be tried anew.
-    due: VecDeque<u32>,
     /// Descriptors that were not served to the end.
     again: VecDeque<i32>,
     /// The chain that is being taken in.
@@ -93,7 +91,6 @@ impl Epoll {
             buffers: BufferQueues::default(),
             registered: Buffers::default(),
             overflow: VecDeque::new(),
-            due: VecDeque::new(),
             again: VecDeque::new(),
             chain: None,
             ended: Vec::new(),
@@ -123,7 +120,7 @@ impl Epoll {
     }
 
     pub(super) fn has_more(&self) -> bool {
-        self.full || self.checking || !self.due.is_empty() || !self.again.is_empty()
+        self.full || self.checking || !self.watches.due.is_empty() || !self.again.is_empty()
     }
 
     /// Whether a foreign loop waits on the instance's own descriptor, which is ready until all
@@ -246,9 +243,7 @@ impl Epoll {
     }
 
     fn check(&mut self, queues: &mut Queues, all: bool) {
-        let Changed { due, unfinished } = self.watches.check(all);
-        self.checking = unfinished;
-        self.due.extend(due);
+        self.checking = self.watches.check(all);
         self.go_on(queues);
     }
 
@@ -386,7 +381,7 @@ impl Epoll {
 
     fn make_due(&mut self, key: u32) {
         self.watches.waiters.at(key).place = Place::Due;
-        self.due.push_back(key);
+        self.watches.due.push_back(key);
     }
 
     /// The member before `next` has ended.
@@ -408,7 +403,7 @@ impl Epoll {
     /// Starts what is due, and what becomes due by it.
     #[inline(always)]
     fn go_on(&mut self, queues: &mut Queues) {
-        while let Some(key) = self.due.pop_front() {
+        while let Some(key) = self.watches.due.pop_front() {
             self.start_due(queues, key);
         }
     }

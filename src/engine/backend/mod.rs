@@ -11,8 +11,10 @@ pub(crate) mod uring;
 
 use crate::engine::Choice;
 use crate::sys::buffer_ring::BufferRing;
+use crate::sys::descriptor::kernel_version;
 use crate::sys::entry::{Cqe, Opcode, Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
+use crate::sys::facility::Opcodes;
 use crate::sys::queues::Queues;
 use crate::sys::ring::{Config, IORING_SETUP_SQPOLL, Wait};
 use epoll::Epoll;
@@ -40,6 +42,8 @@ pub(crate) struct Granted {
     pub ring_fd: Option<i32>,
     /// Reads may go on by themselves.
     pub has_multishot_reads: bool,
+    /// What may be submitted, if not everything.
+    pub allowed: Option<Opcodes>,
     /// The signal that ends a pool thread's call.
     pub interrupt_signal: u32,
 }
@@ -250,7 +254,8 @@ impl Backend {
     /// Whether another enter would bring something at once, apart from what is staged.
     pub(crate) fn has_more(&self) -> bool {
         let driven = match &self.driver {
-            Driver::Uring(_) | Driver::Other(Other::Tuned(_)) => false,
+            Driver::Uring(_) => false,
+            Driver::Other(Other::Tuned(tuned)) => tuned.has_more(&self.queues),
             Driver::Other(Other::Epoll(epoll)) => epoll.has_more(),
         };
         driven || self.overflown()
@@ -415,6 +420,11 @@ impl Backend {
             Carrier::Ring(uring) => uring.unregister_files(),
             Carrier::Epoll(epoll) => epoll.unregister_files(),
         }
+    }
+
+    /// Whether the kernel may close what a slot held long after the slot was closed.
+    pub(crate) fn closes_late(&self) -> bool {
+        !self.emulates_files() && kernel_version() < (6, 13)
     }
 
     /// Whether slots hold descriptors of the process.

@@ -213,6 +213,11 @@ impl Tuned {
         self.kind == Kind::Polling
     }
 
+    /// Whether completions come only if somebody polls for them.
+    pub(super) fn has_more(&self, queues: &Queues) -> bool {
+        self.kind == Kind::Polling && queues.outstanding() != 0
+    }
+
     pub(super) fn enter(&mut self, queues: &mut Queues, wait: Option<Wait>) -> Result<u32, Errno> {
         if self.grows {
             self.make_room(queues);

@@ -4,6 +4,7 @@ use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::sys::buffer_ring::BufferRing;
 use crate::sys::clock;
 use crate::sys::descriptor::kernel_version;
+use crate::sys::entry::Opcode;
 use crate::sys::errno::Errno;
 use crate::sys::queues::Queues;
 use crate::sys::ring::{
@@ -20,6 +21,10 @@ const LATE_NS: u64 = 500_000_000;
 const PATIENCE_NS: u64 = 10_000_000_000;
 /// Smaller rings are tried down to this size.
 const ENTRIES_MIN: u32 = 8;
+
+/// The newest operation that every ring must have: a program that asks for a ring on an older kernel
+/// is told so, and does not meet what rings lacked then one by one.
+const OF_LINUX_5_19: u8 = Opcode::IORING_OP_SOCKET as u8;
 
 /// When this process last closed a ring, and last waited for memory in vain; 0: never. Relaxed:
 /// hints of when, no more.
@@ -39,7 +44,11 @@ impl Uring {
         let (mut ring, queues) = Self::create_ring(config)?;
         let opcodes = ring.probe()?;
         ring.check_enter()?;
-        Ok((Uring { ring, opcodes, has_files: false, system_calls: 0 }, queues))
+        let uring = Uring { ring, opcodes, has_files: false, system_calls: 0 };
+        if !uring.supports(OF_LINUX_5_19) {
+            return Err(Errno::ENOSYS);
+        }
+        Ok((uring, queues))
     }
 
     /// A ring as Linux 6.1 has it; on older kernels the epoll backend serves better. None is made

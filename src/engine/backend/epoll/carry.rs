@@ -51,7 +51,7 @@ impl Epoll {
             && !watch.is_worth_trying(side)
             && op::may_wait(entry)
         {
-            return self.watches.wait_kept(entry, side);
+            return watch.is_socket() && self.watches.wait_kept(entry, side);
         }
         let Some(result) = op::net::quick(entry) else { return false };
         self.system_calls += 1;
@@ -178,7 +178,14 @@ impl Epoll {
         match op::fallback(entry.opcode) {
             Some(Fallback::Trying(attempt)) => self.attempt(entry, attempt, None),
             Some(Fallback::Either { attempt, sleep }) => self.attempt(entry, attempt, Some(sleep)),
-            Some(Fallback::Prompt(call)) => Next::End(self.call(entry, call)),
+            Some(Fallback::Prompt(call)) => {
+                let result = self.call(entry, call);
+                if result == 0 && op::net::ends_sending(entry) {
+                    // No event tells those who wait to send.
+                    self.serve(queues, entry.fd, Side::Writers);
+                }
+                Next::End(result)
+            }
             Some(Fallback::Sleeping(call)) => Next::Sleep { call, brief: false },
             Some(Fallback::Brief(call)) => Next::Sleep { call, brief: true },
             Some(Fallback::Readiness) => self.poll(entry),
@@ -218,7 +225,10 @@ impl Epoll {
             {
                 return Next::Sleep { call, brief: true };
             }
-            if self.watches.get(entry.fd).is_some_and(|watch| !watch.is_worth_trying(side)) {
+            if let Some(watch) = self.watches.get(entry.fd)
+                && !watch.is_worth_trying(side)
+                && (watch.is_socket() || !op::is_misplaced(entry))
+            {
                 return wait(0, false, false);
             }
         }
@@ -242,7 +252,7 @@ impl Epoll {
                 Next::Wait { side: Side::Exceptions, wanted: 0, sleeps: false, renews: false }
             }
             Outcome::Unready(wanted) => {
-                if op::transfers(entry.opcode)
+                if op::net::is_transfer(entry.opcode)
                     && let Some(watch) = self.watches.get(entry.fd)
                 {
                     watch.found_unready(side);
@@ -263,7 +273,9 @@ impl Epoll {
         let Some(wanted) = op::poll::wanted(entry) else {
             return Next::End(Errno::EINVAL.status());
         };
-        let wait = Next::Wait { side: Side::Pollers, wanted, sleeps: false, renews: false };
+        // Where neither is asked for, a file that cannot be watched looks like one to wait for.
+        let renews = wanted & (events::IN | events::OUT) == 0;
+        let wait = Next::Wait { side: Side::Pollers, wanted, sleeps: false, renews };
         if is_multishot(entry) {
             return wait;
         }
@@ -353,7 +365,7 @@ impl Epoll {
                     }
                 }
                 Outcome::Unready(_) => {
-                    let transfers = op::transfers(waiter.entry.opcode);
+                    let transfers = op::net::is_transfer(waiter.entry.opcode);
                     let Some(watch) = self.watches.get(fd) else { break };
                     if transfers {
                         watch.found_unready(side);

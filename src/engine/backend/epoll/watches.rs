@@ -21,10 +21,10 @@ use std::collections::VecDeque;
 
 /// What is known of a watched descriptor.
 mod known {
-    /// A read has found nothing, or left nothing, and no event has come since.
+    /// A receive has found nothing, or left nothing, and no event has come since.
     pub(super) const DRY: u32 = 1 << 0;
-    /// A write has found no room, likewise.
-    pub(super) const FULL: u32 = 1 << 1;
+    /// A socket that sends and receives: it does not listen.
+    pub(super) const SOCKET: u32 = 1 << 1;
     /// Something has happened after which a short read does not mean that there is no more: the
     /// end, an error, urgent data.
     pub(super) const ODD: u32 = 1 << 2;
@@ -73,16 +73,21 @@ impl Watch {
     }
 
     /// Whether an attempt is worth its system call: not behind others that wait, and not when the
-    /// last one, or what it left, says that there is nothing.
+    /// last receive, or what it left, says that there is nothing. (No send says so for the next: a
+    /// socket reports room when there is a third of it, and takes bytes before.)
     #[inline(always)]
     pub(super) fn is_worth_trying(&mut self, side: Side) -> bool {
-        let (watched, unready) = match side {
-            Side::Readers => (events::IN, known::DRY),
-            _ => (events::OUT, known::FULL),
-        };
         // What is not watched is not known, nor what nobody has tried.
-        let hopeless = self.known & (unready | known::ODD) == unready && self.covers(watched);
+        let hopeless = side == Side::Readers
+            && self.known & (known::DRY | known::ODD) == known::DRY
+            && self.covers(events::IN);
         !hopeless && self.list(side).is_empty()
+    }
+
+    /// Whether sends and receives are known to be calls that this descriptor understands.
+    #[inline(always)]
+    pub(super) fn is_socket(&self) -> bool {
+        self.known & known::SOCKET != 0
     }
 
     #[inline(always)]
@@ -118,12 +123,9 @@ impl Watch {
         self.known & known::ODD != 0
     }
 
+    /// A send or receive has found that it must wait.
     pub(super) fn found_unready(&mut self, side: Side) {
-        self.known |= match side {
-            Side::Readers => known::DRY,
-            Side::Writers => known::FULL,
-            Side::Pollers | Side::Exceptions => 0,
-        };
+        self.known |= known::SOCKET | if side == Side::Readers { known::DRY } else { 0 };
     }
 
     /// A short read of what may be a TCP socket.
@@ -139,9 +141,6 @@ impl Watch {
         let ends = seen & (events::HUP | events::ERR) != 0;
         if ends || seen & (events::IN | events::RDHUP | events::PRI) != 0 {
             self.known &= !known::DRY;
-        }
-        if ends || seen & events::OUT != 0 {
-            self.known &= !known::FULL;
         }
         if ends || seen & (events::RDHUP | events::PRI) != 0 {
             self.known |= known::ODD;
@@ -162,16 +161,12 @@ pub(super) enum Served {
     Ended(u64, i32),
 }
 
-#[derive(Default)]
-pub(super) struct Changed {
-    /// Operations that must be tried again: their descriptor is another kind of file.
-    pub due: Vec<u32>,
-    pub unfinished: bool,
-}
-
 pub(super) struct Watches {
     pub poller: Poller,
     pub waiters: Waiters,
+    /// Members of chains whose turn has come, and operations that must be tried anew: their
+    /// descriptor was found to be another file.
+    pub due: VecDeque<u32>,
     table: Pages<Watch, 256>,
     suspects: VecDeque<i32>,
     /// For how many renewals no registration is relied on: a number was found to name another file,
@@ -201,6 +196,7 @@ impl Watches {
         Ok(Watches {
             poller: Poller::create()?,
             waiters: Waiters::default(),
+            due: VecDeque::new(),
             table: Pages::default(),
             suspects: VecDeque::new(),
             distrust: 0,
@@ -308,10 +304,16 @@ impl Watches {
         }
         let mask = mask_for(side, wanted);
         let watch = self.table.get_or_make(fd);
-        let checks = watch.checks;
+        let (checks, generation) = (watch.checks, watch.generation);
         if renews || self.distrust != 0 || !watch.is_relied_on(mask) {
             let mask = watch.mask | mask;
             self.register(fd, mask)?;
+            if self.table.get_or_make(fd).generation != generation {
+                // What was known of another file may have kept it from being tried.
+                self.waiters.at(key).place = Place::Due;
+                self.due.push_back(key);
+                return Ok(());
+            }
             if side == Side::Readers {
                 self.note_protocol(fd);
             }
@@ -385,24 +387,27 @@ impl Watches {
     }
 
     /// The number names another file than the one that is registered: those who wait for that one
-    /// wait for ever, as they would on a ring; they must not get what belongs to the other.
+    /// wait for ever, as they would on a ring; they must not get what belongs to the other. Those
+    /// who came for the other have been judged by what was known of the first: they are tried.
     fn reset(&mut self, fd: i32) {
         let watch = self.table.get_or_make(fd);
         watch.generation = watch.generation.wrapping_add(1);
         watch.known &= known::SUSPECT;
         let checks = watch.checks;
         for side in [Side::Readers, Side::Writers, Side::Pollers, Side::Exceptions] {
-            let mut list = *self.table.get_or_make(fd).list(side);
+            let list = std::mem::take(self.table.get_or_make(fd).list(side));
             let mut next = list.first();
             while let Some(key) = next {
                 next = self.waiters.next(key);
-                // Who came after the last check came for the file that is there now.
-                if self.waiters.at(key).checks != checks {
-                    self.waiters.unlink(&mut list, key);
-                    self.waiters.at(key).place = Place::Lost;
+                let waiter = self.waiters.at(key);
+                if waiter.checks != checks {
+                    waiter.place = Place::Lost;
+                } else {
+                    // It came after the last check, so for the file that is there now.
+                    waiter.place = Place::Due;
+                    self.due.push_back(key);
                 }
             }
-            *self.table.get_or_make(fd).list(side) = list;
         }
     }
 
@@ -430,7 +435,7 @@ impl Watches {
         if let Some(watch) = self.get(fd)
             && watch.known & known::CHECKED == 0
         {
-            watch.known &= !(known::DRY | known::FULL);
+            watch.known &= !known::DRY;
         }
     }
 
@@ -457,10 +462,9 @@ impl Watches {
         Some(fd)
     }
 
-    /// Checks some of the suspects: of all, or of those that have waited for a whole round.
-    /// `unfinished` then says whether there are more.
-    pub(super) fn check(&mut self, all: bool) -> Changed {
-        let mut changed = Changed::default();
+    /// Checks some of the suspects: of all, or of those that have waited for a whole round. True:
+    /// there are more.
+    pub(super) fn check(&mut self, all: bool) -> bool {
         let round = self.round;
         let mut left = self.suspects.len();
         let mut renewals = 0;
@@ -476,17 +480,16 @@ impl Watches {
             watch.known &= !known::SUSPECT;
             if !settled {
                 renewals += 1;
-                self.check_one(fd, &mut changed);
+                self.check_one(fd);
             }
         }
-        changed.unfinished = left != 0;
-        if !changed.unfinished {
+        if left == 0 {
             self.round = self.round.wrapping_add(1);
         }
-        changed
+        left != 0
     }
 
-    fn check_one(&mut self, fd: i32, changed: &mut Changed) {
+    fn check_one(&mut self, fd: i32) {
         let mask = self.table.get_or_make(fd).mask;
         if self.register(fd, mask).is_ok() {
             if mask & events::IN != 0 {
@@ -501,7 +504,7 @@ impl Watches {
             while let Some(key) = next {
                 next = self.waiters.next(key);
                 self.waiters.at(key).place = Place::Due;
-                changed.due.push(key);
+                self.due.push_back(key);
             }
         }
     }
