@@ -42,7 +42,8 @@
  *  7. Close is close. aio_submit_close cancels what this context has in flight on the number, their
  *     last callbacks run (-ECANCELED), then it closes, and the peer of a socket sees the end. Other
  *     descriptors of the same socket (dup, fork, another context) keep it open: for that there is
- *     shutdown. With AIO_SUBMIT_FIXED_FILE the same holds for a slot of the context's table.
+ *     shutdown. With AIO_SUBMIT_FIXED_FILE the same holds for a slot of the context's table. A
+ *     zero-copy send that has its result is not waited for: it needs the descriptor no more.
  *
  *  8. Backpressure is not an error. A full submission queue is flushed, a full completion queue is
  *     drained, what finds no place waits in order. Only max_ops makes a submit fail: -EAGAIN.
@@ -1734,7 +1735,7 @@ aio_op_id aio_submit_socket_inq(aio_ctx *ctx, int fd, const aio_submit_options *
 aio_op_id aio_submit_socket_outq(aio_ctx *ctx, int fd, const aio_submit_options *options,
         aio_callback callback, void *user_data);
 
-/* ---- message --------------------------------------------------------------------------------- */
+/* ---- control --------------------------------------------------------------------------------- */
 
 /*
  * Appends to control data that a UDP message is to be cut into datagrams of `segment_size` bytes
@@ -1770,7 +1771,8 @@ int32_t aio_control_put_descriptors(void *control, size_t capacity, size_t *len,
  *
  * `control`: msg_control, of `len` (msg_controllen) bytes as the receive left them.
  * Any thread.
- * Returns the size in bytes; -ENOENT, there is none; -EINVAL, `control` is NULL and `len` is not 0.
+ * Returns the size in bytes.
+ * Errors: -ENOENT, there is none; -EINVAL, `control` is NULL and `len` is not 0.
  * Kernel: 5.0.
  */
 int32_t aio_control_get_segment_size(const void *control, size_t len);
@@ -1791,7 +1793,8 @@ int32_t aio_control_get_timestamp(const void *control, size_t len, uint64_t *tim
  * `control`, `len`: as for aio_control_get_segment_size. `fds_out`: room for `capacity`; NULL with
  * 0 asks for the number alone.
  * Any thread.
- * Returns how many there are, of which the first `capacity` are written; -EINVAL, NULL.
+ * Returns how many there are, of which the first `capacity` are written.
+ * Errors: -EINVAL, NULL.
  * Surprise: what does not fit is open all the same: ask again with more room, or close it there.
  * If msg_flags has MSG_CTRUNC the kernel had no room for all, and has closed the others.
  */

@@ -28,7 +28,11 @@ pub(crate) fn destroy(handle: &Handle) -> Result<(), Refusal> {
     let mut failures = 0;
     loop {
         let engine = borrow(handle);
-        if engine.slots.live() == 0 && engine.inbox.is_empty() && !engine.registered.is_expected() {
+        if engine.slots.live() == 0 {
+            // Not before: what a chain still starts would find its buffers gone.
+            engine.give_up_buffers();
+        }
+        if !engine.has_in_flight() && engine.inbox.is_empty() {
             break;
         }
         let spent_ns = clock::now_ns() - started_ns;
@@ -72,7 +76,7 @@ pub(crate) fn destroy_orphan(handle: &Handle) {
     loop {
         let engine = borrow(handle);
         engine.end_orphaned();
-        if engine.slots.live() == 0 && engine.inbox.is_empty() && !engine.registered.is_expected() {
+        if !engine.has_in_flight() && engine.inbox.is_empty() {
             break;
         }
         deliver_local(handle);
@@ -87,7 +91,6 @@ impl Engine {
         self.destroying = true;
         self.running = true;
         self.fail_open_chain();
-        self.give_up_buffers();
         for index in 0..self.slots.end() {
             if self.slots.at(index).phase() != phase::FREE {
                 let _ = self.request_end(index, Why::Aborted);

@@ -26,7 +26,7 @@ pub mod space;
 pub mod path;
 pub mod net;
 pub mod options;
-pub mod message;
+pub mod control;
 pub mod zero_copy;
 pub mod registered;
 pub mod files;

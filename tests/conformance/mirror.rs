@@ -287,6 +287,11 @@ extern "C" {
     pub fn aio_ctx_cancel_group(a0: *mut aio_ctx, a1: u64) -> i32;
     pub fn aio_ctx_cancel_wait(a0: *mut aio_ctx, a1: aio_op_id) -> i32;
     pub fn aio_ctx_detach(a0: *mut aio_ctx, a1: aio_op_id) -> i32;
+    pub fn aio_control_put_segment_size(a0: *mut c_void, a1: usize, a2: *mut usize, a3: u32) -> i32;
+    pub fn aio_control_put_descriptors(a0: *mut c_void, a1: usize, a2: *mut usize, a3: *const c_int, a4: u32) -> i32;
+    pub fn aio_control_get_segment_size(a0: *const c_void, a1: usize) -> i32;
+    pub fn aio_control_get_timestamp(a0: *const c_void, a1: usize, a2: *mut u64) -> i32;
+    pub fn aio_control_get_descriptors(a0: *const c_void, a1: usize, a2: *mut c_int, a3: u32) -> i32;
     pub fn aio_ctx_create(a0: *const aio_ctx_options, a1: *mut *mut aio_ctx) -> i32;
     pub fn aio_ctx_destroy(a0: *mut aio_ctx) -> i32;
     pub fn aio_ctx_ref(a0: *mut aio_ctx) -> i32;
@@ -326,11 +331,6 @@ extern "C" {
     pub fn aio_submit_futex_wait(a0: *mut aio_ctx, a1: *mut u32, a2: u64, a3: u64, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_futex_wake(a0: *mut aio_ctx, a1: *mut u32, a2: u64, a3: u64, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_futex_waitv(a0: *mut aio_ctx, a1: *const futex_waitv, a2: u32, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
-    pub fn aio_control_put_segment_size(a0: *mut c_void, a1: usize, a2: *mut usize, a3: u32) -> i32;
-    pub fn aio_control_put_descriptors(a0: *mut c_void, a1: usize, a2: *mut usize, a3: *const c_int, a4: u32) -> i32;
-    pub fn aio_control_get_segment_size(a0: *const c_void, a1: usize) -> i32;
-    pub fn aio_control_get_timestamp(a0: *const c_void, a1: usize, a2: *mut u64) -> i32;
-    pub fn aio_control_get_descriptors(a0: *const c_void, a1: usize, a2: *mut c_int, a3: u32) -> i32;
     pub fn aio_submit_nop(a0: *mut aio_ctx, a1: *const aio_submit_options, a2: Option<extern "C" fn(*mut c_void, i32, u32)>, a3: *mut c_void) -> aio_op_id;
     pub fn aio_submit_raw(a0: *mut aio_ctx, a1: *const io_uring_sqe, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
     pub fn aio_submit_epoll_ctl(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: c_int, a4: *const epoll_event, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;

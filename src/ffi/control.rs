@@ -93,7 +93,8 @@ unsafe fn received<'a>(buf: *const c_void, len: usize) -> Result<&'a [u8], Errno
 ///
 /// `control`: msg_control, of `len` (msg_controllen) bytes as the receive left them.
 /// Any thread.
-/// Returns the size in bytes; -ENOENT, there is none; -EINVAL, `control` is NULL and `len` is not 0.
+/// Returns the size in bytes.
+/// Errors: -ENOENT, there is none; -EINVAL, `control` is NULL and `len` is not 0.
 /// Kernel: 5.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_control_get_segment_size(control: *const c_void, len: usize) -> i32 {
@@ -134,7 +135,8 @@ pub unsafe extern "C" fn aio_control_get_timestamp(
 /// `control`, `len`: as for aio_control_get_segment_size. `fds_out`: room for `capacity`; NULL with
 /// 0 asks for the number alone.
 /// Any thread.
-/// Returns how many there are, of which the first `capacity` are written; -EINVAL, NULL.
+/// Returns how many there are, of which the first `capacity` are written.
+/// Errors: -EINVAL, NULL.
 /// Surprise: what does not fit is open all the same: ask again with more room, or close it there.
 /// If msg_flags has MSG_CTRUNC the kernel had no room for all, and has closed the others.
 #[unsafe(no_mangle)]

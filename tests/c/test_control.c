@@ -1,4 +1,4 @@
-/* Section message: control data that is put together for sendmsg and taken apart after recvmsg:
+/* Section control: control data that is put together for sendmsg and taken apart after recvmsg:
  * segment sizes of UDP, times of arrival, descriptors. */
 #include "harness.h"
 
