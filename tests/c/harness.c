@@ -292,6 +292,10 @@ void on_call(void *user_data, int32_t result, uint32_t flags) {
     call->finals += !(flags & AIO_CQE_MORE);
     call->result = result;
     call->flags = flags;
+    if (call->calls == 1) {
+        call->first = result;
+        call->first_flags = flags;
+    }
     call->sum += result;
     call->ctx = aio_ctx_current();
     call->id = call->ctx ? aio_ctx_current_op(call->ctx) : 0;

@@ -101,10 +101,12 @@ void order_note(struct order *order, int tag);
 
 /* What became of one operation. on_call fails the test when a callback comes after the last one. */
 struct call {
-    int calls;        /* all callbacks */
-    int finals;       /* those without AIO_CQE_MORE */
-    int32_t result;   /* of the newest */
-    uint32_t flags;   /* of the newest */
+    int calls;      /* all callbacks */
+    int finals;     /* those without AIO_CQE_MORE */
+    int32_t result; /* of the newest */
+    uint32_t flags; /* of the newest */
+    int32_t first;  /* the result of the first, and its flags */
+    uint32_t first_flags;
     int64_t sum;      /* of all results */
     uint64_t bytes;   /* aio_ctx_current_bytes during the newest */
     aio_op_id id;     /* aio_ctx_current_op during the newest */

@@ -80,8 +80,8 @@ impl Epoll {
 
     #[inline(never)]
     pub(super) fn start(&mut self, queues: &mut Queues, entry: &mut Sqe) {
-        let holds = match self.translate(entry) {
-            Ok(holds) => holds,
+        let (holds, buffer) = match self.look_up(entry) {
+            Ok(found) => found,
             Err(errno) => return self.end(queues, entry, errno.status(), 0),
         };
         match self.try_now(queues, entry) {
@@ -89,6 +89,7 @@ impl Epoll {
             next => {
                 let key = self.watches.waiters.add(entry, Place::Due);
                 self.hold(key, holds);
+                self.hold_buffer(key, buffer);
                 self.put_off(queues, key, next);
             }
         }
