@@ -578,7 +578,8 @@ typedef struct aio_buffers_options {
     const uint64_t *tags;
     /*
      * Told when nothing uses a tagged buffer any more that was replaced or given up: the tag is
-     * its user_data, result and flags are 0. NULL: there are no tags. AIO_CALLBACK_REAP: records.
+     * its user_data, result and flags are 0 (-ECANCELED and AIO_CQE_ABORTED where the context's
+     * thread has ended, and nobody knows). NULL: there are no tags. AIO_CALLBACK_REAP: records.
      */
     aio_callback on_release;
     uint64_t reserved[4]; /* 0 */
@@ -1824,7 +1825,8 @@ int32_t aio_control_get_descriptors(const void *control, size_t len, int *fds_ou
  *     < 0     none, DEADLINE or ABORTED  failed or ended before it began     yours: the last
  *     0 or 1  NOTIFY                     nothing reads `buf` any more        yours: the last
  *
- * A result with MORE may have DEADLINE or ABORTED too. The notification's result is 0; with
+ * A result with MORE may have DEADLINE or ABORTED too. A NOTIFY of -ECANCELED with ABORTED comes
+ * from the destruction of a context without its thread, and says that nobody knows. The notification's result is 0; with
  * AIO_SEND_ZC_REPORT_USAGE it is 1 where the data was copied after all, as it is on loopback.
  * Between the result and the notification the operation is in flight, but cannot be cancelled
  * (-EALREADY), and its deadline is over. Barriers, aio_ctx_cancel_wait and aio_ctx_destroy wait
@@ -1895,7 +1897,8 @@ int32_t aio_buffers_update(aio_ctx *ctx, uint32_t first, const struct iovec *iov
         const uint64_t *tags, uint32_t count);
 
 /*
- * Gives the table up. Operations that have begun go on; tags come when they have ended.
+ * Gives the table up. Operations that have begun go on; tags come when they have ended, and run
+ * calls wait for them.
  *
  * Context thread. What was submitted before is handed over first.
  * Errors: -ENXIO, there is none; -EAGAIN, the kernel is short of memory.
@@ -1925,7 +1928,7 @@ int32_t aio_buffers_clone(aio_ctx *ctx, aio_ctx *source);
  * those of pread(2).
  * Kernel: 5.1.
  * Surprise: an operation looks its buffer up when it begins: a member of a chain when its turn
- * comes.
+ * comes, and with AIO_SUBMIT_ASYNC when the worker takes it.
  */
 aio_op_id aio_submit_read_fixed(aio_ctx *ctx, int fd, void *buf, size_t len, uint64_t offset,
         uint32_t buf_index, const aio_submit_options *options, aio_callback callback,

@@ -25,7 +25,8 @@ pub struct aio_buffers_options {
     /// `count` values for `on_release`, 0 where it need not be called; NULL: all 0.
     pub tags: *const u64,
     /// Told when nothing uses a tagged buffer any more that was replaced or given up: the tag is
-    /// its user_data, result and flags are 0. NULL: there are no tags. AIO_CALLBACK_REAP: records.
+    /// its user_data, result and flags are 0 (-ECANCELED and AIO_CQE_ABORTED where the context's
+    /// thread has ended, and nobody knows). NULL: there are no tags. AIO_CALLBACK_REAP: records.
     pub on_release: aio_callback,
     /// 0
     pub reserved: [u64; 4],
@@ -107,7 +108,8 @@ pub unsafe extern "C" fn aio_buffers_update(
     })
 }
 
-/// Gives the table up. Operations that have begun go on; tags come when they have ended.
+/// Gives the table up. Operations that have begun go on; tags come when they have ended, and run
+/// calls wait for them.
 ///
 /// Context thread. What was submitted before is handed over first.
 /// Errors: -ENXIO, there is none; -EAGAIN, the kernel is short of memory.
@@ -151,7 +153,7 @@ pub unsafe extern "C" fn aio_buffers_clone(ctx: *mut aio_ctx, source: *mut aio_c
 /// those of pread(2).
 /// Kernel: 5.1.
 /// Surprise: an operation looks its buffer up when it begins: a member of a chain when its turn
-/// comes.
+/// comes, and with AIO_SUBMIT_ASYNC when the worker takes it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_read_fixed(
     ctx: *mut aio_ctx, fd: c_int, buf: *mut c_void, len: usize, offset: u64, buf_index: u32,

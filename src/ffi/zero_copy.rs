@@ -26,7 +26,8 @@ fn known(zc_flags: u32) -> Result<u16, Errno> {
 ///     < 0     none, DEADLINE or ABORTED  failed or ended before it began     yours: the last
 ///     0 or 1  NOTIFY                     nothing reads `buf` any more        yours: the last
 ///
-/// A result with MORE may have DEADLINE or ABORTED too. The notification's result is 0; with
+/// A result with MORE may have DEADLINE or ABORTED too. A NOTIFY of -ECANCELED with ABORTED comes
+/// from the destruction of a context without its thread, and says that nobody knows. The notification's result is 0; with
 /// AIO_SEND_ZC_REPORT_USAGE it is 1 where the data was copied after all, as it is on loopback.
 /// Between the result and the notification the operation is in flight, but cannot be cancelled
 /// (-EALREADY), and its deadline is over. Barriers, aio_ctx_cancel_wait and aio_ctx_destroy wait

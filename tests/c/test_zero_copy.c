@@ -499,6 +499,37 @@ TEST(a_connection_cut_short_gives_the_memory_back) {
     end_ctx(ctx);
 }
 
+struct leaving {
+    struct far *far;
+    struct call *call;
+    aio_ctx *ctx;
+};
+
+static void *send_and_leave(void *arg) {
+    struct leaving *leaving = arg;
+    leaving->ctx = make_ctx();
+    send_zc(leaving->ctx, leaving->far->fd, LEN, NULL, leaving->call);
+    RUN_UNTIL(leaving->ctx, leaving->call->calls >= 1);
+    return NULL;
+}
+
+TEST(the_notification_of_an_orphan_says_that_it_is_none) {
+    aio_ctx *ctx = make_ctx();
+    needs_slow_path(ctx);
+    end_ctx(ctx);
+    struct far far = slow_link();
+    struct call call = {0};
+    struct leaving leaving = {&far, &call, NULL};
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, send_and_leave, &leaving), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(aio_ctx_destroy(leaving.ctx), AIO_EORPHANED);
+    CHECK_EQ(call.calls, 2);
+    CHECK_EQ(call.first, LEN);
+    CHECK_EQ(call.result, -ECANCELED);
+    CHECK_EQ(call.flags, AIO_CQE_NOTIFY | AIO_CQE_ABORTED);
+}
+
 TEST(a_registered_buffer_is_released_after_the_notification) {
     aio_ctx *ctx = make_ctx();
     needs_slow_path(ctx);

@@ -4,7 +4,7 @@
 use crate::engine::backend::epoll::Epoll;
 use crate::engine::backend::epoll::files::Holds;
 use crate::op::registered;
-use crate::sys::entry::{Cqe, Sqe};
+use crate::sys::entry::{Cqe, Sqe, sqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::queues::Queues;
 use crate::sys::registered::{Area, can_be_mapped};
@@ -118,6 +118,9 @@ impl Epoll {
     /// What is outside of its buffer fails as on a ring.
     #[cold]
     fn look_buffer_up(&mut self, entry: &mut Sqe) -> Result<u32, Errno> {
+        if entry.flags & sqe_flags::BUFFER_SELECT != 0 {
+            return Err(Errno::EINVAL);
+        }
         let (key, area) = self.registered.look_up(entry.buf_index).ok_or(Errno::EFAULT)?;
         if !registered::all_inside(entry, |addr, len| area.holds(addr, len)) {
             return Err(Errno::EFAULT);
