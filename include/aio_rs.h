@@ -37,7 +37,7 @@
  *
  *  6. Nothing leaks when nobody waits: a descriptor that arrives for an operation given up by
  *     aio_ctx_detach or aio_ctx_cancel_wait, also one passed by SCM_RIGHTS, is closed; a slot of
- *     the context's table that such an operation fills is emptied.
+ *     the context's table that such an operation fills is emptied; a pool's buffer goes back.
  *
  *  7. Close is close. aio_submit_close cancels what this context has in flight on the number, their
  *     last callbacks run (-ECANCELED), then it closes, and the peer of a socket sees the end. Other
@@ -104,6 +104,17 @@
  *     an unknown flag, a structure's `size` below its first version's: -EINVAL; a larger one with
  *     a non-zero tail: -E2BIG. Every structure begins with `size`, set by the caller; zero in any
  *     other field is the default.
+ *
+ * Buffer pools. A receive of aio_submit_recv_multishot, _recv_pooled, _recvmsg_multishot or
+ * _read_multishot takes a buffer of its pool when there is data, so that many silent connections
+ * share a few buffers. Its callback has AIO_CQE_BUFFER set: aio_ctx_take_buffer then leases the
+ * buffer, one after another of a bundle; what is not taken goes back when the callback returns, and
+ * descriptors passed with it are closed. A lease is yours to read and write until
+ * aio_buffer_pool_release, which any thread may call, and which fails with -ENOENT for what is no
+ * lease, or not any more. Leases outlive their context and their pool. With AIO_CALLBACK_REAP each
+ * buffer is a record with its lease. While a pool is empty its receives wait, and go on by
+ * themselves when a buffer comes back or the pool grows; the program sees -ENOBUFS only if the file
+ * itself says so.
  *
  * Without io_uring. Where the kernel refuses it (a container's seccomp profile, the sysctl
  * kernel.io_uring_disabled, Linux before 6.1, no memory to lock) a context made with
