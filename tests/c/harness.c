@@ -52,6 +52,8 @@ void harness_add_arg(const char *name, test_arg_fn fn, const void *arg) {
     add((struct test){.name = name, .arg_fn = fn, .arg = arg});
 }
 
+const char *harness_running(void) { return running; }
+
 static const struct test *find(const char *name) {
     for (int i = 0; i < test_count; i++)
         if (strcmp(tests[i].name, name) == 0)
