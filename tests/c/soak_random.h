@@ -35,7 +35,8 @@ enum {
     WEAK = 32,      /* the kernel lets its link hold although it has failed */
     PIPES = 64,     /* its success is two descriptors */
     STEPS = 128,    /* cannot be waited for by a hard link */
-    LAST = 256      /* nor by a soft one */
+    LAST = 256,     /* nor by a soft one */
+    NEW = 512       /* a system call that valgrind does not know */
 };
 
 struct op {

@@ -222,7 +222,8 @@ static void check_idle(aio_ctx *ctx) {
     run_for_ms(ctx, 20); /* everything is armed */
     const uint64_t before = cpu_us(), calls = stats_of(ctx).system_calls;
     CHECK_EQ(aio_ctx_run_once(ctx, 1000 * (int64_t)MS), 0);
-    CHECK_LT(cpu_us() - before, 10000);
+    if (!under_valgrind()) /* whose library waits in slices */
+        CHECK_LT(cpu_us() - before, 10000);
     CHECK_LT(stats_of(ctx).system_calls - calls, 300);
 }
 
@@ -428,8 +429,7 @@ TEST(a_huge_pool_lies_in_huge_pages) {
     const int fd = open("/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY | O_CLOEXEC);
     if (fd < 0 || read(fd, setting, sizeof setting - 1) <= 0 || strstr(setting, "[never]"))
         SKIP("this kernel has no huge pages, or does not give any");
-    if (under_valgrind())
-        SKIP("valgrind maps as it likes");
+    beyond_valgrind("maps as it likes");
     close(fd);
     aio_ctx *ctx = make_ctx();
     for (int huge = 0; huge <= 1; huge++) {
