@@ -254,6 +254,7 @@ static void check_skipped_on_a_ring_too(void) {
     const int status = status_on_a_ring();
     if (status != SKIPPED)
         test_fail("is skipped on epoll, but on a ring ends with %d", status);
+    difference_shown = true; /* or not: nothing is seen of it here */
 }
 
 void test_skip(const char *format, ...) {
@@ -434,6 +435,11 @@ void beyond_valgrind(const char *reason) {
         return;
     difference_shown = true; /* or not: it says nothing of the backends */
     test_skip("valgrind %s", reason);
+}
+
+void needs_known_calls(const aio_ctx *ctx) {
+    if (!has_ring(ctx))
+        beyond_valgrind("does not know the system call");
 }
 
 bool memory_figures_are_ours(void) { return !__asan_init && test_slow() == 1 && !under_valgrind(); }

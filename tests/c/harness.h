@@ -167,6 +167,8 @@ bool memory_figures_are_ours(void); /* false under valgrind and sanitizers: RSS 
 bool under_valgrind(void);
 /* Skips the test under valgrind, which cannot follow what it does; on one backend or on both. */
 void beyond_valgrind(const char *reason);
+/* The same where the library itself makes openat2 or futex_waitv, which valgrind does not know. */
+void needs_known_calls(const aio_ctx *ctx);
 uint64_t now_ns(void);                 /* CLOCK_MONOTONIC */
 void sleep_ms(unsigned ms);            /* all of it, whatever interrupts */
 uint64_t test_seed(void);              /* printed, from AIO_TEST_SEED or the clock */

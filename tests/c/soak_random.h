@@ -38,7 +38,8 @@ enum {
     PIPES = 64,     /* its success is two descriptors */
     STEPS = 128,    /* cannot be waited for by a hard link */
     LAST = 256,     /* nor by a soft one */
-    NOTIFIES = 512  /* a result, and then a notification */
+    NOTIFIES = 512, /* a result, and then a notification */
+    NEW = 1024      /* a system call that valgrind does not know */
 };
 
 struct op {

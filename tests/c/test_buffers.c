@@ -430,8 +430,7 @@ TEST(a_huge_pool_lies_in_huge_pages) {
     const int fd = open("/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY | O_CLOEXEC);
     if (fd < 0 || read(fd, setting, sizeof setting - 1) <= 0 || strstr(setting, "[never]"))
         SKIP("this kernel has no huge pages, or does not give any");
-    if (under_valgrind())
-        SKIP("valgrind maps as it likes");
+    beyond_valgrind("maps as it likes");
     close(fd);
     aio_ctx *ctx = make_ctx();
     for (int huge = 0; huge <= 1; huge++) {

@@ -235,6 +235,7 @@ TEST(a_range_without_its_length_goes_to_the_end) {
 
 TEST(what_makes_a_descriptor_makes_one_in_a_slot) {
     aio_ctx *ctx = make_ctx_of(8);
+    needs_known_calls(ctx);
     struct call call = {0};
     char data[8] = {0};
     const struct open_how how = {.flags = O_RDONLY};
@@ -742,7 +743,7 @@ TEST(what_cannot_be_updated_is_refused) {
 TEST(an_operation_keeps_the_file_it_began_with) {
     aio_ctx *ctx = make_ctx_of(2);
     struct call first = {0}, second = {0};
-    char data[2][8];
+    char data[2][8] = {{0}};
     int a[2], b[2];
     make_tcp_pair(a);
     make_tcp_pair(b);

@@ -22,6 +22,7 @@ static void check_same_file(int fd, int other) {
 
 TEST(openat2_stays_where_resolve_says) {
     aio_ctx *ctx = make_ctx();
+    needs_known_calls(ctx);
     const int file = temp_file("file", "inside", 6);
     const int folder = SYS(open(temp_dir(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     SYS(symlinkat("file", folder, "link"));
@@ -50,6 +51,7 @@ TEST(openat2_stays_where_resolve_says) {
 
 TEST(openat2_makes_descriptors_that_are_names_alone) {
     aio_ctx *ctx = make_ctx();
+    needs_known_calls(ctx);
     const int file = temp_file("file", "x", 1);
     const int fd = open2(ctx, AT_FDCWD, temp_path("file"), (struct open_how){.flags = O_PATH});
     CHECK_GE(fd, 0);
@@ -62,6 +64,7 @@ TEST(openat2_makes_descriptors_that_are_names_alone) {
 
 TEST(what_openat2_opens_is_close_on_exec_unless_inherited) {
     aio_ctx *ctx = make_ctx();
+    needs_known_calls(ctx);
     close(temp_file("file", "x", 1));
     const struct open_how how = {.flags = O_RDONLY};
     for (int inherit = 0; inherit < 2; inherit++) {
@@ -77,6 +80,7 @@ TEST(what_openat2_opens_is_close_on_exec_unless_inherited) {
 
 TEST(openat2_copies_path_and_how_during_the_call) {
     aio_ctx *ctx = make_ctx();
+    needs_known_calls(ctx);
     char path[512];
     snprintf(path, sizeof path, "%s/new", temp_dir());
     struct open_how how = {.flags = O_CREAT | O_EXCL | O_RDWR, .mode = 0640};
@@ -119,7 +123,7 @@ TEST(a_size_of_zero_asks_for_the_size_of_an_attribute) {
 TEST(room_for_more_than_any_attribute_is_no_error) {
     aio_ctx *ctx = make_ctx();
     const size_t size = 1 << 20;
-    char *value = malloc(size);
+    char *value = calloc(1, size);
     CHECK(value != NULL);
     close(temp_file("file", NULL, 0));
     SYS(setxattr(temp_path("file"), NAME, "hello", 5, 0));

@@ -238,6 +238,8 @@ static void ask_in_a_child(void *arg) {
 
 TEST(a_forked_copy_cannot_be_asked) {
     aio_ctx *ctx = make_ctx();
+    if (has_ring(ctx))
+        beyond_valgrind("stumbles over new mappings where fork left old ones out");
     CHECK_EQ(end_child(start_child(ask_in_a_child, ctx)), 0);
     end_ctx(ctx);
 }
@@ -252,9 +254,8 @@ static void refuse(unsigned call, unsigned error) {
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     const struct sock_fprog program = {.len = COUNT_OF(rules), .filter = rules};
-    beyond_valgrind("would be filtered itself");
     SYS(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0)
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
         SKIP("no filters for system calls here: %s", strerror(errno));
 }
 
@@ -286,6 +287,7 @@ static void check_filter_is_blamed(unsigned call, unsigned error) {
     check_all_blame(NULL, AIO_REASON_SECCOMP, -(int32_t)error, "seccomp");
     CHECK_EQ(op(before, OP_NOP).status, AIO_PROBE_YES);
     end_ctx(ctx);
+    end_ctx(before);
 }
 
 TEST(a_filter_that_says_eperm_is_blamed) { check_filter_is_blamed(SYS_io_uring_setup, EPERM); }
@@ -395,7 +397,7 @@ TEST(the_program_prints_a_table) {
 }
 
 TEST(the_program_says_why_under_a_filter) {
-    ring_or_skip();
+    end_ctx(ring_or_skip());
     backend_of_environment(NULL);
     refuse(SYS_io_uring_setup, EPERM);
     CHECK_EQ(run_program("--json", output, sizeof output), 0);

@@ -269,10 +269,8 @@ static void refuse_rings(void) {
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     const struct sock_fprog program = {.len = COUNT_OF(rules), .filter = rules};
-    if (under_valgrind())
-        SKIP("the filter would be put on valgrind");
     SYS(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0)
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
         SKIP("no filters for system calls here: %s", strerror(errno));
 }
 
@@ -566,14 +564,8 @@ TEST(what_is_in_flight_survives_growing) {
 
 /* --- waiting --------------------------------------------------------------------------------- */
 
-/* Under valgrind the library's waits are cut into pieces, with arguments of their own. */
-static void needs_whole_waits(void) {
-    if (under_valgrind())
-        SKIP("valgrind's library cuts waits into pieces");
-}
-
 TEST(registered_waits_are_as_long_as_others) {
-    needs_whole_waits();
+    beyond_valgrind("has a library that waits in pieces");
     aio_ctx *ctx = MAKE(REGISTERED_WAIT, .flags = AIO_CTX_REGISTERED_WAIT);
     check_time_and_posts(ctx);
     check_echo(ctx);
@@ -625,7 +617,7 @@ static int turns_of_two(aio_ctx *ctx) {
 }
 
 TEST(a_minimum_wait_gathers_completions) {
-    needs_whole_waits();
+    beyond_valgrind("has a library that waits in pieces");
     aio_ctx *ctx = MAKE(MIN_WAIT, .min_wait_usec = 10000000, .min_wait_count = 2);
     CHECK_EQ(turns_of_two(ctx), 1);
     end_ctx(ctx);
@@ -636,7 +628,7 @@ TEST(a_minimum_wait_gathers_completions) {
 
 TEST(a_minimum_wait_ends_with_what_there_is) {
     const int forms = facility_status(AIO_FACILITY_REGISTERED_WAIT) == AIO_PROBE_YES ? 2 : 1;
-    needs_whole_waits();
+    beyond_valgrind("has a library that waits in pieces");
     for (int registered = 0; registered < forms; registered++) {
         aio_ctx *ctx = MAKE(MIN_WAIT, .min_wait_usec = 30000, .min_wait_count = 100,
                             .flags = registered ? AIO_CTX_REGISTERED_WAIT : 0);

@@ -327,7 +327,7 @@ TEST(no_byte_is_lost_wherever_a_transfer_is_ended) {
     for (int round = 0; round < scaled(2000); round++) {
         aio_ctx *ctx = make_ctx();
         int fds[2];
-        unsigned char data[64], left[64];
+        unsigned char data[64] = {0}, left[64];
         struct call call = {0};
         unsigned char next = 0;
         const uint64_t way = random_below(&random, 3);
