@@ -37,6 +37,7 @@ pub(crate) mod mailbox;
 mod pages;
 mod pool;
 pub(crate) mod probe;
+pub(crate) mod registered;
 mod slots;
 mod stats;
 mod steps;
@@ -44,6 +45,7 @@ mod submission;
 mod timer;
 mod turn;
 mod wheel;
+mod zero_copy;
 
 use crate::sys::clock::{self, Clock};
 use crate::sys::descriptor::{EventFd, Pipe};
@@ -60,6 +62,7 @@ use cold::ColdTable;
 use completion::{Current, Ready, Record};
 use descriptors::Descriptors;
 use mailbox::Batch;
+use registered::Registered;
 use slots::Slots;
 use std::collections::{HashMap, VecDeque};
 use std::ffi::c_void;
@@ -184,6 +187,7 @@ pub(crate) struct Engine {
     pools: Pools,
     /// What the completion whose callback is running has brought.
     pending: Pending,
+    registered: Registered,
     chains: Chains,
     barriers: Barriers,
     sockets: files::Sockets,
@@ -264,6 +268,7 @@ impl Engine {
             arena: Arena::default(),
             pools,
             pending: Pending::default(),
+            registered: Registered::default(),
             chains: Chains::default(),
             barriers: Barriers::default(),
             sockets: files::Sockets::default(),

@@ -30,6 +30,8 @@ pub(crate) struct SubmitOptions {
     /// Slot of the table of direct descriptors plus one.
     pub file_slot: u32,
     pub ioprio: u16,
+    /// Registered buffer plus one.
+    pub buf_index: u32,
     pub correlation: u64,
 }
 
@@ -530,10 +532,18 @@ fn apply_options(prepared: &mut Prepared, options: &SubmitOptions) -> Result<(),
     // goes; or data.
     let brings = traits & traits::GIVES_DESCRIPTOR != 0
         || prepared.outputs.is_some_and(|outputs| outputs.are_descriptors());
-    let brings_unseen = (brings && options.file_slot == 0) || prepared.pool != 0;
+    // And nobody would be told when the memory of a zero-copy send is free.
+    let notifies = traits & traits::NOTIFIES != 0;
+    let brings_unseen = (brings && options.file_slot == 0) || prepared.pool != 0 || notifies;
     let quiet_misused = has(submit_flags::QUIET) && brings_unseen;
     // A kernel worker would hold a buffer for as long as it waits.
     let async_misused = has(submit_flags::ASYNC) && prepared.pool != 0;
+    if let Some(index) = options.buf_index.checked_sub(1) {
+        if !notifies {
+            return Err(Errno::EINVAL);
+        }
+        op::zero_copy::use_buffer(sqe, op::registered::number(index));
+    }
     let idle_misused = has(submit_flags::TIMEOUT_IDLE)
         && (traits & traits::MULTISHOT == 0 || options.timeout_ns == 0);
     let links_both = options.flags & submit_flags::LINKS == submit_flags::LINKS;

@@ -50,9 +50,15 @@ impl Drop for NoUnwind {
 }
 
 impl Engine {
+    /// Operations are, or releases of registered buffers are certain to come.
+    #[inline(always)]
+    pub(crate) fn has_in_flight(&self) -> bool {
+        self.slots.live() != 0 || self.registered.is_expected()
+    }
+
     /// Nothing is in flight, posted or waiting to be delivered.
     pub(crate) fn is_idle(&self, mailbox: &Mailbox) -> bool {
-        self.slots.live() == 0 && self.inbox.is_empty() && !mailbox.has_mail()
+        !self.has_in_flight() && self.inbox.is_empty() && !mailbox.has_mail()
     }
 
     /// A callback has asked for destruction, or the engine has failed in one.
@@ -171,7 +177,7 @@ impl Engine {
     #[inline(always)]
     fn may_sleep(&self, mailbox: &Mailbox, wait: Wait) -> bool {
         mailbox.prepare_sleep(false)
-            && (self.slots.live() != 0 || wait != Wait::Forever || mailbox.is_held())
+            && (self.has_in_flight() || wait != Wait::Forever || mailbox.is_held())
     }
 
     /// The turn of a context that has more to look after than its backend.

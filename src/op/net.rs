@@ -2,6 +2,7 @@
 //! caller opts out (contract, line 16).
 
 use crate::op::steps::Steps;
+use crate::op::zero_copy::{self, REPORT_USAGE};
 use crate::op::{Fallback, Operation, Outcome, STARTED, clamp_length, done, total, traits};
 use crate::sys::entry::{Opcode, Sqe};
 use crate::sys::errno::Errno;
@@ -20,8 +21,9 @@ const POLL_FIRST: u16 = 1;
 const CUT: u64 = STARTED << 1;
 
 /// Sends and receives. With MSG_WAITALL a short transfer of a stream goes on.
-fn attempt_transfer<const WRITE: bool, const MESSAGE: bool>(sqe: &mut Sqe) -> Outcome {
-    if sqe.ioprio & !POLL_FIRST != 0 {
+pub(super) fn attempt_transfer<const WRITE: bool, const MESSAGE: bool>(sqe: &mut Sqe) -> Outcome {
+    let known = POLL_FIRST | if zero_copy::notifies(sqe.opcode) { REPORT_USAGE } else { 0 };
+    if sqe.ioprio & !known != 0 {
         return Outcome::Done(Errno::EINVAL.status()); // Multishot and bundles need a ring.
     }
     let asked = sqe.op_flags as i32;
@@ -139,12 +141,14 @@ pub(crate) fn falls_short(sqe: &Sqe, moved: u64) -> bool {
     const RECV: u8 = Opcode::IORING_OP_RECV as u8;
     const SENDMSG: u8 = Opcode::IORING_OP_SENDMSG as u8;
     const RECVMSG: u8 = Opcode::IORING_OP_RECVMSG as u8;
+    const SEND_ZC: u8 = Opcode::IORING_OP_SEND_ZC as u8;
+    const SENDMSG_ZC: u8 = Opcode::IORING_OP_SENDMSG_ZC as u8;
     let wanted = match sqe.opcode {
         RECV | RECVMSG if sqe.pad & CUT != 0 => return true,
-        SEND | RECV => capacity::<false>(sqe),
+        SEND | RECV | SEND_ZC => capacity::<false>(sqe),
         // With control data, rings do not wait for all.
         RECVMSG if plain::has_control(sqe.addr) => return false,
-        SENDMSG | RECVMSG => capacity::<true>(sqe),
+        SENDMSG | RECVMSG | SENDMSG_ZC => capacity::<true>(sqe),
         _ => return false,
     };
     sqe.op_flags as i32 & flags::MSG_WAITALL != 0 && moved < wanted

@@ -5,6 +5,7 @@
 //! two submissions. A `Driver` takes what is staged and completes it.
 
 pub(crate) mod epoll;
+mod registered;
 pub(crate) mod tuned;
 pub(crate) mod uring;
 

@@ -3,6 +3,7 @@
 use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::sys::buffer_ring::BufferRing;
 use crate::sys::clock;
+use crate::sys::descriptor::kernel_version;
 use crate::sys::entry::Opcode;
 use crate::sys::errno::Errno;
 use crate::sys::queues::Queues;
@@ -111,6 +112,19 @@ impl Uring {
 
     pub(super) fn register_event_fd(&mut self, event_fd: i32) -> Result<(), Errno> {
         self.ring.register_event_fd(event_fd)
+    }
+
+    /// Before Linux 6.13 giving registered buffers up waits for the operations that use them.
+    pub(super) fn gives_up_areas_at_once(&self) -> bool {
+        kernel_version() >= (6, 13)
+    }
+
+    /// Clones have no tags, by which one would know when an older kernel can give them up.
+    pub(super) fn clone_areas(&mut self, source: &Uring) -> Result<(), Errno> {
+        if !self.gives_up_areas_at_once() {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        self.ring.clone_areas(&source.ring)
     }
 
     pub(super) fn register_files(&mut self, count: u32, range: Range<u32>) -> Result<(), Errno> {
