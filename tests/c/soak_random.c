@@ -107,7 +107,9 @@ static void take_result(struct op *op, int32_t result, uint32_t flags) {
     const bool was_waiting = op->callback == AIO_CALLBACK_REAP && op->state == GIVEN_UP && more;
     if (op->state != LIVE && !was_waiting) /* as a record, which nothing takes back */
         blame(op, result, flags, op->state == GIVEN_UP ? "was given up" : "ended twice");
-    if (more && !is(op, NOTIFIES) && (!is(op, REPEATS) || result < 0))
+    /* A bundle is a record for each buffer. */
+    const bool bundled = is(op, POOLED) && op->callback == AIO_CALLBACK_REAP;
+    if (more && !is(op, NOTIFIES) && (!(is(op, REPEATS) || bundled) || result < 0))
         blame(op, result, flags, "has more to come");
     if (op->has_result || (is(op, NOTIFIES) && result >= 0 && !more))
         blame(op, result, flags, "was to notify");
@@ -142,7 +144,7 @@ static void take_result(struct op *op, int32_t result, uint32_t flags) {
 /* After a refusal nothing was submitted; the model knows which refusals there are. */
 static void check_refused(const struct op *op) {
     const bool maybe_open = w.chain || w.lost_sight;
-    const bool misfit = is(op, ALONE | REPEATS) || has(op, AIO_SUBMIT_BARRIER);
+    const bool misfit = is(op, ALONE | REPEATS | POOLED) || has(op, AIO_SUBMIT_BARRIER);
     if (w.destroyed)
         CHECK_EQ(op->id, -ECANCELED);
     else if (op->id == -EAGAIN)
@@ -157,15 +159,17 @@ static struct op *submit(const struct kind *kind, const struct op *like) {
     struct op *op = &w.ops[w.count];
     *op = *like;
     op->kind = kind;
-    if (is(op, ALONE | REPEATS))
+    if (is(op, ALONE | REPEATS | POOLED))
         op->options.flags &= ~(AIO_SUBMIT_LINK | AIO_SUBMIT_HARDLINK);
+    if (is(op, POOLED))
+        op->options.flags &= ~AIO_SUBMIT_ASYNC;
     if (is(op, ALONE))
         op->options.flags &= ~(AIO_SUBMIT_BARRIER | AIO_SUBMIT_ASYNC);
     if (is(op, STEPS))
         op->options.flags &= ~AIO_SUBMIT_HARDLINK;
     if (is(op, LAST))
         op->options.flags &= ~AIO_SUBMIT_LINK;
-    if (is(op, BRINGS | CLOSES | PIPES | NOTIFIES))
+    if (is(op, BRINGS | CLOSES | PIPES | NOTIFIES | POOLED))
         op->options.flags &= ~AIO_SUBMIT_QUIET;
     if (!is(op, REPEATS) || is(op, ALONE) || !op->options.timeout_ns)
         op->options.flags &= ~AIO_SUBMIT_TIMEOUT_IDLE;
@@ -182,7 +186,7 @@ static struct op *submit(const struct kind *kind, const struct op *like) {
         check_refused(op);
         return NULL;
     }
-    if (w.chain && is(op, ALONE | REPEATS))
+    if (w.chain && is(op, ALONE | REPEATS | POOLED))
         blame(op, 0, 0, "was let into a chain");
     if (links && !w.chain)
         w.chain = ++w.last_chain;
@@ -405,6 +409,9 @@ static int32_t reap(int64_t timeout_ns) {
         struct op *op = (struct op *)(uintptr_t)records[i].user_data;
         CHECK_EQ(records[i].id, op->id);
         CHECK(op->callback == AIO_CALLBACK_REAP);
+        CHECK_EQ(records[i].lease != 0, is(op, POOLED) && records[i].result > 0);
+        if (records[i].lease)
+            take_record(op, records[i].lease);
         take_result(op, records[i].result, records[i].flags);
     }
     return count;
@@ -476,6 +483,7 @@ static void begin(void) {
                                    .cq_entries = dice(2) ? 16 : 0, .max_ops = w.max_ops,
                                    .reap_backlog_max = dice(3) ? 0 : 1 + (uint32_t)dice(6),
                                    .timer_resolution_ns = dice(2) ? 0 : 1u << dice(23)));
+    open_pool();
     if (dice(4) == 0)
         SYS(aio_ctx_fd(w.ctx));
     const aio_files_options table = {.size = sizeof table, .count = SLOTS};
@@ -563,6 +571,7 @@ static void end(void) {
         (void)ignored;
     }
     check_ends();
+    close_pool();
     for (int i = 0; i < PAIRS; i++) {
         SYS(close(w.pairs[i][0]));
         SYS(close(w.pairs[i][1]));

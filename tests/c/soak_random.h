@@ -39,7 +39,9 @@ enum {
     STEPS = 128,    /* cannot be waited for by a hard link */
     LAST = 256,     /* nor by a soft one */
     NOTIFIES = 512, /* a result, and then a notification */
-    NEW = 1024      /* a system call that valgrind does not know */
+    NOTIFIES = 512, /* a result, and then a notification */
+    NEW = 1024,     /* a system call that valgrind does not know */
+    POOLED = 2048   /* takes buffers: no links, no worker, never quiet */
 };
 
 struct op {
@@ -80,6 +82,7 @@ struct kind {
 /* A round: one context and everything around it. */
 struct world {
     aio_ctx *ctx;
+    aio_buffer_pool *pool;
     uint64_t random;
     struct op ops[OPS];
     int count;
@@ -111,6 +114,16 @@ uint64_t dice(uint64_t bound);
 /* A unix socket, and a name for it that the kernel chooses. */
 int unix_socket(void);
 void name_socket(int fd);
+
+/* Of pools: for a round; what a record has brought; and the operations. */
+void open_pool(void);
+void close_pool(void);
+void take_record(const struct op *op, int64_t lease);
+bool pool_received(const struct op *op, int32_t result);
+aio_op_id submit_recv_multishot(struct op *op, const aio_submit_options *options);
+aio_op_id submit_recv_pooled(struct op *op, const aio_submit_options *options);
+aio_op_id submit_read_multishot(struct op *op, const aio_submit_options *options);
+aio_op_id submit_recv_multishot_on_slot(struct op *op, const aio_submit_options *options);
 
 extern const struct kind closing, receiving, polling, doing_nothing;
 extern const struct kind kinds[];
