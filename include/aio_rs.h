@@ -37,7 +37,7 @@
  *
  *  6. Nothing leaks when nobody waits: a descriptor that arrives for an operation given up by
  *     aio_ctx_detach or aio_ctx_cancel_wait, also one passed by SCM_RIGHTS, is closed; a slot of
- *     the context's table that such an operation fills is emptied.
+ *     the context's table that such an operation fills is emptied; a pool's buffer goes back.
  *
  *  7. Close is close. aio_submit_close cancels what this context has in flight on the number, their
  *     last callbacks run (-ECANCELED), then it closes, and the peer of a socket sees the end. Other
@@ -105,6 +105,17 @@
  *     an unknown flag, a structure's `size` below its first version's: -EINVAL; a larger one with
  *     a non-zero tail: -E2BIG. Every structure begins with `size`, set by the caller; zero in any
  *     other field is the default.
+ *
+ * Buffer pools. A receive of aio_submit_recv_multishot, _recv_pooled, _recvmsg_multishot or
+ * _read_multishot takes a buffer of its pool when there is data, so that many silent connections
+ * share a few buffers. Its callback has AIO_CQE_BUFFER set: aio_ctx_take_buffer then leases the
+ * buffer, one after another of a bundle; what is not taken goes back when the callback returns, and
+ * descriptors passed with it are closed. A lease is yours to read and write until
+ * aio_buffer_pool_release, which any thread may call, and which fails with -ENOENT for what is no
+ * lease, or not any more. Leases outlive their context and their pool. With AIO_CALLBACK_REAP each
+ * buffer is a record with its lease. While a pool is empty its receives wait, and go on by
+ * themselves when a buffer comes back or the pool grows; the program sees -ENOBUFS only if the file
+ * itself says so.
  *
  * Without io_uring. Where the kernel refuses it (a container's seccomp profile, the sysctl
  * kernel.io_uring_disabled, Linux before 6.1, no memory to lock) a context made with
@@ -1600,8 +1611,8 @@ aio_op_id aio_submit_connect(aio_ctx *ctx, int fd, const struct sockaddr *addr, 
  * Context thread.
  * Errors: -EINVAL, `buf` is NULL; those of send(2).
  * Kernel: 5.6.
- * Surprise: on a unix datagram socket one that had to wait for the peer's queue ends with 0, and an
- * empty message is delivered (rings of 6.18): use MSG_DONTWAIT, or aio_submit_write.
+ * Surprise: on a unix datagram socket one that had to wait for the peer's queue ends with 0, and
+ * an empty message is delivered (rings of 6.18): use MSG_DONTWAIT, or aio_submit_write.
  */
 aio_op_id aio_submit_send(aio_ctx *ctx, int fd, const void *buf, size_t len, int flags,
         const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -1815,22 +1826,21 @@ int32_t aio_control_get_descriptors(const void *control, size_t len, int *fds_ou
  *     0 or 1  NOTIFY                     nothing reads `buf` any more        yours: the last
  *
  * A result with MORE may have DEADLINE or ABORTED too. A NOTIFY of -ECANCELED with ABORTED comes
- * from the destruction of a context without its thread, and says that nobody knows. The notification's result is 0; with
- * AIO_SEND_ZC_REPORT_USAGE it is 1 where the data was copied after all, as it is on loopback.
- * Between the result and the notification the operation is in flight, but cannot be cancelled
- * (-EALREADY), and its deadline is over. Barriers, aio_ctx_cancel_wait and aio_ctx_destroy wait
- * for the notification; chains go on at the result, and aio_submit_close need not wait: the
- * notification may come after the close's own callback.
+ * from the destruction of a context without its thread, and says that nobody knows. The
+ * notification's result is 0; with AIO_SEND_ZC_REPORT_USAGE it is 1 where the data was copied
+ * after all, as it is on loopback. Between the result and the notification the operation is in
+ * flight, but cannot be cancelled (-EALREADY), and its deadline is over. Barriers,
+ * aio_ctx_cancel_wait and aio_ctx_destroy wait for the notification; chains go on at the result,
+ * and aio_submit_close need not wait: the notification may come after the close's own callback.
  * `buf`: `len` bytes, the engine's as the table says; `options->buf_index` may name the registered
  * buffer that it is in. `flags`: MSG_*; with MSG_WAITALL a short send goes on. `zc_flags`:
- * AIO_SEND_ZC_* or 0.
- * Context thread.
- * Errors: -EINVAL, `buf` is NULL, unknown `zc_flags`, or AIO_SUBMIT_QUIET; -EOPNOTSUPP, not a
- * socket that can (unix sockets cannot); -EFAULT, not inside its registered buffer; -ENOMEM, more
- * is locked than RLIMIT_MEMLOCK allows, unless the buffer is registered; those of send(2).
- * Kernel: 6.0. Without io_uring the data is copied, and both callbacks come at once.
- * Surprise: a peer that does not read holds the notification back for as long as the socket lives.
- * After close(2) the system gives up by itself; SO_LINGER of 0 before it makes that at once.
+ * AIO_SEND_ZC_* or 0. Context thread. Errors: -EINVAL, `buf` is NULL, unknown `zc_flags`, or
+ * AIO_SUBMIT_QUIET; -EOPNOTSUPP, not a socket that can (unix sockets cannot); -EFAULT, not inside
+ * its registered buffer; -ENOMEM, more is locked than RLIMIT_MEMLOCK allows, unless the buffer is
+ * registered; those of send(2). Kernel: 6.0. Without io_uring the data is copied, and both
+ * callbacks come at once. Surprise: a peer that does not read holds the notification back for as
+ * long as the socket lives. After close(2) the system gives up by itself; SO_LINGER of 0 before it
+ * makes that at once.
  */
 aio_op_id aio_submit_send_zc(aio_ctx *ctx, int fd, const void *buf, size_t len, int flags,
         uint32_t zc_flags, const aio_submit_options *options, aio_callback callback,
@@ -2144,11 +2154,11 @@ aio_op_id aio_submit_recv_pooled(aio_ctx *ctx, int fd, aio_buffer_pool *pool, in
         const aio_submit_options *options, aio_callback callback, void *user_data);
 
 /*
- * Receives messages whenever they come, each into a buffer of the pool; aio_message_parse takes one
- * apart. The result counts all that is in the buffer; at the end of a stream it is 0.
+ * Receives messages whenever they come, each into a buffer of the pool; aio_message_parse takes
+ * one apart. The result counts all that is in the buffer; at the end of a stream it is 0.
  *
- * `msg`: only msg_namelen and msg_controllen are read, during the call: how much room a buffer gives
- * to the name and to control data. At most 128 bytes and 64 KiB.
+ * `msg`: only msg_namelen and msg_controllen are read, during the call: how much room a buffer
+ * gives to the name and to control data. At most 128 bytes and 64 KiB.
  * Context thread.
  * Errors: as for aio_submit_recv_multishot, but MSG_TRUNC is allowed; -EINVAL, the pool is to be
  * AIO_BUFFER_POOL_INCREMENTAL; -EFAULT, its buffers are too small for what comes before the
@@ -2160,8 +2170,8 @@ aio_op_id aio_submit_recvmsg_multishot(aio_ctx *ctx, int fd, aio_buffer_pool *po
         aio_callback callback, void *user_data);
 
 /*
- * Reads whenever there is data, each time into a buffer of the pool: of a pipe, a terminal, an event
- * counter, anything that can be polled. The last result is 0 at the end, or an error.
+ * Reads whenever there is data, each time into a buffer of the pool: of a pipe, a terminal, an
+ * event counter, anything that can be polled. The last result is 0 at the end, or an error.
  *
  * Context thread.
  * Errors: -EBADFD, a file that cannot be polled, such as a regular one; else as for
@@ -2177,7 +2187,8 @@ aio_op_id aio_submit_read_multishot(aio_ctx *ctx, int fd, aio_buffer_pool *pool,
  * `lease`: its buffer. `msg`: the room for name and control data, as at the submit. `out`: set its
  * `size`.
  * Any thread.
- * Errors: -EINVAL, a pointer is NULL, a `size` too small, or the buffer too short for such a message.
+ * Errors: -EINVAL, a pointer is NULL, a `size` too small, or the buffer too short for such a
+ * message.
  */
 int32_t aio_message_parse(const aio_buffer_lease *lease, const struct msghdr *msg,
         aio_message_view *out);

@@ -14,11 +14,19 @@ const LAYERS: [(&str, &[&str]); 5] = [
 ];
 
 /// Engine files that may say `unsafe`: what they hide is a pointer.
-const UNSAFE_ENGINE_FILES: [&str; 5] =
-    ["slots.rs", "mailbox.rs", "handle.rs", "turn.rs", "dump.rs"];
+const UNSAFE_ENGINE_FILES: [&str; 7] =
+    ["slots.rs", "mailbox.rs", "handle.rs", "turn.rs", "dump.rs", "buffer_pool.rs", "leases.rs"];
 /// Files that may name an atomic type.
-const ATOMIC_FILES: [&str; 6] =
-    ["atomic.rs", "queues.rs", "thread.rs", "calls.rs", "mailbox.rs", "handle.rs"];
+const ATOMIC_FILES: [&str; 8] = [
+    "atomic.rs",
+    "queues.rs",
+    "buffer_ring.rs",
+    "thread.rs",
+    "calls.rs",
+    "mailbox.rs",
+    "handle.rs",
+    "leases.rs",
+];
 const LINES_MAX: usize = 600;
 const COLUMNS_MAX: usize = 100;
 

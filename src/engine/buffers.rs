@@ -8,35 +8,21 @@
 //! empty pool costs nothing while it is empty.
 
 use crate::engine::Engine;
+use crate::engine::buffer_pool::{Arrival, Callee, Pool, PoolOptions};
+use crate::engine::completion::{Brings, Current, Plain, REAP, Record};
 use crate::engine::handle::Handle;
 use crate::engine::leases::{Piece, Shared};
 use crate::engine::mailbox::{Batch, Message};
 use crate::engine::slots::{phase, state};
+use crate::op::traits;
 use crate::sys::buffer_ring::{BufferRing, ENTRIES_MAX};
 use crate::sys::entry::{Cqe, Opcode, cqe_flags};
 use crate::sys::errno::Errno;
-use crate::sys::memory::Region;
 use crate::sys::message;
 use slab::Slab;
 use std::collections::VecDeque;
-use std::ffi::c_void;
-use std::ptr::NonNull;
+use std::ptr::null;
 use std::sync::Arc;
-
-/// What a pool is made with; all are set.
-#[derive(Clone, Copy)]
-pub(crate) struct PoolOptions {
-    pub count: u32,
-    pub buffer_size: u32,
-    pub count_max: u32,
-    pub low_water: u32,
-    pub on_low_water: Option<Callee>,
-    pub incremental: bool,
-    pub bundles: bool,
-    pub huge: bool,
-}
-
-pub(crate) type Callee = (unsafe extern "C-unwind" fn(*mut c_void), *mut c_void);
 
 /// What a pool says of itself.
 #[derive(Clone, Copy, Default)]
@@ -55,76 +41,20 @@ pub(crate) struct PoolInfo {
     pub low_waters: u64,
 }
 
-/// Buffers begin at multiples of this, or of their size if that is smaller.
-const ALIGNMENT: u32 = 64;
-
-struct Buffer {
-    address: NonNull<u8>,
-    /// How much of it was used.
-    filled: u32,
-    /// Pieces that are held.
-    holds: u32,
-    /// Where in the ring it is, or was.
-    position: u16,
-    /// The next one of the same completion.
-    next: u16,
-    offered: bool,
-}
-
-struct Pool {
-    shared: Arc<Shared>,
-    options: PoolOptions,
-    ring: BufferRing,
-    buffers: Vec<Buffer>,
-    /// Which buffer is at a position of the ring.
-    order: Vec<u16>,
-    tail: u16,
-    /// Offered, and not known to be used up.
-    free: u32,
-    /// How many of them were offered in the current period, or in the one that is named.
-    fresh: u32,
-    period: u32,
-    /// Numbers of leases that nobody has.
-    spare: Vec<u32>,
-    leased: u32,
-    /// Operations that wait for a buffer, by id; some may have ended.
-    paused: VecDeque<u64>,
-    /// Operations in flight that take buffers here.
-    users: u32,
-    /// Some of its memory may be in huge pages.
-    is_huge: bool,
-    /// Below its low-water mark.
-    low: bool,
-    /// A call of `on_low_water` is under way.
-    low_is_told: bool,
-    pauses: u64,
-    low_waters: u64,
-}
-
 /// Pieces that the current completion has brought and nobody has leased yet.
 #[derive(Default)]
 pub(crate) struct Pending {
     group: u16,
     control_at: u32,
-    pieces: VecDeque<Piece>,
+    first: Option<Piece>,
+    rest: VecDeque<Piece>,
 }
 
 impl Pending {
     #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
+        self.first.is_none()
     }
-}
-
-/// Data that a completion has brought, in the buffers of its pool.
-#[derive(Clone, Copy)]
-pub(crate) struct Arrival {
-    pub group: u16,
-    first: u16,
-    offset: u32,
-    len: u32,
-    /// Of a message: where its control data begins, which may bring descriptors. 0: no message.
-    pub control_at: u32,
 }
 
 #[derive(Default)]
@@ -135,11 +65,20 @@ pub(crate) struct Pools {
     /// Counts the moments at which no completion waited to be taken in. What is taken in now was
     /// made after the last of them, when the backend knew of every buffer offered before it.
     period: u32,
+    /// What is added to `period`; 0 where the backend completes things at any time, so that nothing
+    /// can be said.
+    step: u32,
     /// Room for the pieces of what nobody waits for.
     unwanted: VecDeque<Piece>,
 }
 
 impl Pools {
+    /// `polls`: the backend takes entries and completes them while the context's thread is
+    /// elsewhere.
+    pub(crate) fn new(polls: bool) -> Pools {
+        Pools { step: u32::from(!polls), ..Pools::default() }
+    }
+
     #[inline(always)]
     pub(crate) fn are_quiet(&self) -> bool {
         self.hungry.is_empty()
@@ -157,7 +96,7 @@ impl Pools {
     /// No completion waits to be taken in.
     #[inline(always)]
     pub(crate) fn begin_period(&mut self) {
-        self.period = self.period.wrapping_add(1);
+        self.period = self.period.wrapping_add(self.step);
     }
 
     /// Whether paused operations could be armed.
@@ -187,161 +126,6 @@ impl Pools {
     }
 }
 
-impl Drop for Pool {
-    fn drop(&mut self) {
-        self.shared.close();
-    }
-}
-
-impl Pool {
-    /// Adds buffers of fresh memory.
-    fn grow(&mut self, count: u32) -> Result<(), Errno> {
-        let room = self.options.count_max - self.buffers.len() as u32;
-        if count == 0 || count > room {
-            return Err(if count == 0 { Errno::EINVAL } else { Errno::ENOSPC });
-        }
-        let alignment = self.options.buffer_size.next_power_of_two().min(ALIGNMENT);
-        let stride = self.options.buffer_size.next_multiple_of(alignment) as usize;
-        let len = stride.checked_mul(count as usize).and_then(usize::checked_next_power_of_two);
-        let len = len.ok_or(Errno::ENOMEM)?.max(4096);
-        self.buffers.try_reserve(count as usize).map_err(|_| Errno::ENOMEM)?;
-        let region = Region::create(len, self.options.huge)?;
-        for index in 0..count as usize {
-            // SAFETY: inside the region, which is `stride * count` bytes at least.
-            let address = unsafe { region.base::<u8>().add(index * stride) };
-            let buffer =
-                Buffer { address, filled: 0, holds: 0, position: 0, next: 0, offered: false };
-            self.buffers.push(buffer);
-            self.offer(self.buffers.len() - 1);
-        }
-        self.is_huge |= region.is_huge();
-        self.shared.keep(region);
-        Ok(())
-    }
-
-    /// Offers a buffer that nobody holds.
-    fn offer(&mut self, index: usize) {
-        let buffer = &mut self.buffers[index];
-        buffer.filled = 0;
-        buffer.offered = true;
-        buffer.position = self.tail;
-        let mask = self.order.len() - 1;
-        self.order[usize::from(self.tail) & mask] = index as u16;
-        self.tail = self.tail.wrapping_add(1);
-        self.free += 1;
-        self.fresh += 1;
-        self.low &= self.free < self.options.low_water;
-        self.ring.push(crate::sys::buffer_ring::Offer {
-            addr: buffer.address.as_ptr() as u64,
-            len: self.options.buffer_size,
-            id: index as u16,
-        });
-    }
-
-    /// Gives up a piece of a buffer.
-    fn let_go(&mut self, index: u32) {
-        let Some(buffer) = self.buffers.get_mut(index as usize) else { return };
-        buffer.holds -= 1;
-        if buffer.holds == 0 && !buffer.offered {
-            self.offer(index as usize);
-        }
-    }
-
-    /// Takes back what other threads have released.
-    fn take_released(&mut self) {
-        if !self.shared.has_released() {
-            return;
-        }
-        let shared = self.shared.clone();
-        shared.take_released(|lease, buffer| self.take_back(lease, buffer));
-    }
-
-    fn take_back(&mut self, lease: u32, buffer: u32) {
-        self.spare.push(lease);
-        self.leased -= 1;
-        self.let_go(buffer);
-    }
-
-    /// Leases a held piece; its hold goes with it.
-    fn lease(&mut self, piece: Piece) -> Result<i64, Errno> {
-        loop {
-            if self.spare.is_empty() {
-                self.spare.extend(self.shared.grow()?.rev());
-            }
-            let index = self.spare.pop().ok_or(Errno::ENOMEM)?;
-            if let Some(id) = self.shared.issue(index, piece) {
-                self.leased += 1;
-                return Ok(id);
-            }
-        }
-    }
-
-    /// Accounts for the buffers of a completion, in the order in which they were used. Returns where
-    /// in the first one the data begins.
-    fn note(&mut self, cqe: &Cqe) -> u32 {
-        let mut index = (cqe.flags >> cqe_flags::BUFFER_SHIFT) as u16;
-        let mut left = cqe.result.max(0) as u32;
-        let stays = self.options.incremental && cqe.flags & cqe_flags::BUFFER_MORE != 0;
-        let offset = self.buffers.get(usize::from(index)).map_or(0, |buffer| buffer.filled);
-        if !self.options.bundles {
-            left = left.min(self.options.buffer_size - offset);
-        }
-        while let Some(buffer) = self.buffers.get_mut(usize::from(index)) {
-            let part = left.min(self.options.buffer_size - buffer.filled);
-            left -= part;
-            buffer.filled += part;
-            buffer.holds += 1;
-            if left == 0 && stays {
-                break;
-            }
-            buffer.offered = false;
-            self.free -= 1;
-            if left == 0 || part == 0 {
-                break;
-            }
-            let next = usize::from(buffer.position.wrapping_add(1)) & (self.order.len() - 1);
-            buffer.next = self.order[next];
-            index = buffer.next;
-        }
-        offset
-    }
-
-    /// The pieces of an arrival, in order.
-    fn pieces(&self, arrival: Arrival, mut found: impl FnMut(Piece)) {
-        let Arrival { first, mut offset, len: mut left, .. } = arrival;
-        let mut index = usize::from(first);
-        loop {
-            let Some(buffer) = self.buffers.get(index) else { return };
-            let len = left.min(self.options.buffer_size - offset);
-            // SAFETY: `offset` is inside the buffer.
-            let data = unsafe { buffer.address.add(offset as usize) };
-            found(Piece { data, len, buffer: index as u32 });
-            left -= len;
-            if left == 0 || len == 0 {
-                return;
-            }
-            offset = 0;
-            index = usize::from(buffer.next);
-        }
-    }
-
-    /// Gives up pieces that nobody wants, and the descriptors that a message brings.
-    fn drop_pieces(&mut self, control_at: u32, pieces: &mut VecDeque<Piece>) {
-        while let Some(piece) = pieces.pop_front() {
-            if control_at != 0 {
-                // SAFETY: the kernel wrote a message into the buffer, which is held.
-                unsafe { message::close_passed_in_buffer(piece.data, control_at) };
-            }
-            self.let_go(piece.buffer);
-        }
-    }
-
-    /// Whether many of the paused operations may have ended since.
-    fn is_crowded(&self) -> bool {
-        self.paused.len() > 2 * self.users as usize + 16
-    }
-}
-
 impl Engine {
     /// Makes a pool and its first buffers.
     pub(crate) fn create_pool(
@@ -361,26 +145,7 @@ impl Engine {
         let shared = Arc::new(shared);
         options.incremental = self.backend.register_buffers(group, &ring, options.incremental)?;
         let count = options.count;
-        let mut pool = Pool {
-            shared: shared.clone(),
-            options,
-            order: vec![0; ring.entries() as usize],
-            ring,
-            buffers: Vec::new(),
-            tail: 0,
-            free: 0,
-            fresh: 0,
-            period: self.pools.period,
-            spare: Vec::new(),
-            leased: 0,
-            paused: VecDeque::new(),
-            users: 0,
-            is_huge: false,
-            low: false,
-            low_is_told: false,
-            pauses: 0,
-            low_waters: 0,
-        };
+        let mut pool = Pool::create(shared.clone(), options, ring);
         if let Err(errno) = pool.grow(count) {
             self.backend.unregister_buffers(group);
             return Err(errno);
@@ -404,7 +169,7 @@ impl Engine {
         pool.take_released();
         let paused = pool.paused.iter().filter(|&&id| slots.find(id).is_some()).count();
         Ok(PoolInfo {
-            count: pool.buffers.len() as u32,
+            count: pool.count(),
             count_max: pool.options.count_max,
             buffer_size: pool.options.buffer_size,
             free: pool.free,
@@ -453,6 +218,31 @@ impl Engine {
         pool.checked_sub(1).map(|group| group as u16)
     }
 
+    /// Takes in what nearly all completions of pools are, of a usual multishot receive that goes
+    /// on with a buffer of its own, as `next_plain` takes those of others.
+    pub(crate) fn next_pooled(&mut self) -> Option<Plain> {
+        const GOES_ON: u32 = cqe_flags::BUFFER | cqe_flags::MORE;
+        let cqe = self.backend.peek()?;
+        let candidate = self.slots.candidate(cqe.user_data)?;
+        let slot = candidate.slot(&self.slots);
+        let odd = (slot.id() ^ cqe.user_data)
+            | u64::from(slot.state & self.special & !traits::MULTISHOT)
+            | u64::from(cqe.flags & (GOES_ON | cqe_flags::BUFFER_MORE) ^ GOES_ON);
+        let (callback, user_data, group) = (slot.callback, slot.user_data, slot.cold as u16);
+        if odd != 0 || callback == REAP || cqe.result <= 0 || slot.cold == 0 {
+            return None;
+        }
+        let group = group.wrapping_sub(1);
+        let pool = self.pools.get(group)?;
+        let piece = pool.use_one(&cqe)?;
+        self.backend.advance();
+        (self.pending.group, self.pending.control_at) = (group, 0);
+        self.pending.first = Some(piece);
+        self.current = Current { id: cqe.user_data, result: cqe.result };
+        let flags = cqe.flags & cqe_flags::PUBLIC;
+        Some(Plain { callback, user_data, result: cqe.result, flags })
+    }
+
     /// Accounts for what a completion has brought, once, before any later one.
     pub(crate) fn note_buffers(&mut self, index: u32, cqe: &mut Cqe) {
         if cqe.flags & (cqe_flags::BUFFER | cqe_flags::NOTED) != cqe_flags::BUFFER {
@@ -497,18 +287,9 @@ impl Engine {
         })
     }
 
-    /// Whether an arrival is a message of no bytes.
-    pub(crate) fn is_empty_message(&mut self, arrival: Arrival) -> bool {
-        let mut empty = false;
-        if arrival.control_at != 0
-            && let Some(pool) = self.pools.get(arrival.group)
-        {
-            // SAFETY: the kernel wrote a message into the buffer, which is held.
-            pool.pieces(arrival, |piece| unsafe {
-                empty = message::message_out(piece.data).payload_len == 0;
-            });
-        }
-        empty
+    /// Of an arrival that is a message of no bytes: whether it has a sender's name.
+    pub(crate) fn empty_message(&mut self, arrival: Arrival) -> Option<bool> {
+        self.pools.get(arrival.group)?.empty_message(arrival)
     }
 
     /// Gives the buffers of an arrival back that nobody is told of.
@@ -525,18 +306,21 @@ impl Engine {
     pub(crate) fn open_arrival(&mut self, arrival: Arrival) {
         self.pending.group = arrival.group;
         self.pending.control_at = arrival.control_at;
-        let pieces = &mut self.pending.pieces;
+        let Pending { first, rest, .. } = &mut self.pending;
         if let Some(pool) = self.pools.get(arrival.group) {
-            pool.pieces(arrival, |piece| pieces.push_back(piece));
+            pool.pieces(arrival, |piece| match first {
+                None => *first = Some(piece),
+                Some(_) => rest.push_back(piece),
+            });
         }
     }
 
     /// Leases the next piece of what has arrived; None: there is no more.
     pub(crate) fn take_piece(&mut self) -> Result<Option<(i64, Piece)>, Errno> {
-        let Some(&piece) = self.pending.pieces.front() else { return Ok(None) };
+        let Some(piece) = self.pending.first else { return Ok(None) };
         let pool = self.pools.get(self.pending.group).ok_or(Errno::ENOENT)?;
         let id = pool.lease(piece)?;
-        self.pending.pieces.pop_front();
+        self.pending.first = self.pending.rest.pop_front();
         Ok(Some((id, piece)))
     }
 
@@ -556,7 +340,41 @@ impl Engine {
     #[inline(never)]
     fn give_pending_back(&mut self) {
         let Some(pool) = self.pools.get(self.pending.group) else { return };
-        pool.drop_pieces(self.pending.control_at, &mut self.pending.pieces);
+        let Pending { first, rest, control_at, .. } = &mut self.pending;
+        if let Some(piece) = first.take() {
+            pool.drop_piece(*control_at, piece);
+        }
+        if !rest.is_empty() {
+            pool.drop_pieces(*control_at, rest);
+        }
+    }
+
+    /// A record per buffer: what a bundle brings is told in pieces, the last with the flags of all.
+    pub(crate) fn push_leased(&mut self, record: Record, arrival: Arrival) {
+        self.open_arrival(arrival);
+        let pool = self.pending_pool();
+        let mut piece = self.take_piece();
+        while let Ok(Some((lease, taken))) = piece {
+            piece = self.take_piece();
+            let is_last = matches!(piece, Ok(None));
+            self.records.push_back(Record {
+                result: taken.len as i32,
+                extra: taken.len.into(),
+                flags: if is_last { record.flags } else { record.flags | cqe_flags::MORE },
+                brings: Brings::Lease {
+                    pool: pool.as_ref().map_or(null(), Arc::as_ptr),
+                    id: lease,
+                    control_at: arrival.control_at,
+                },
+                ..record
+            });
+        }
+        if piece.is_err() {
+            // No memory for another lease: the data is lost, and the caller learns of it.
+            let result = Errno::ENOMEM.status();
+            self.records.push_back(Record { result, extra: 0, ..record });
+        }
+        self.close_arrival();
     }
 
     // --- pauses ------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 //! that nobody wants. Results are spelled as the contract's line 17 says.
 
 use crate::engine::Engine;
-use crate::engine::buffers::Arrival;
+use crate::engine::buffer_pool::Arrival;
 use crate::engine::cancel::{INSTALL, INTERNAL, WAKE};
 use crate::engine::descriptors::{DIRECT, Left, target};
 use crate::engine::leases::{self, Shared};
@@ -239,10 +239,10 @@ impl Engine {
             if result == Errno::ENOBUFS.status() && !is_over && self.pause_if_dry(index, group) {
                 return None;
             }
-            if arrival.is_some_and(|arrival| self.is_empty_message(arrival)) {
-                let fd = self.slots.at(index).fd;
-                // Nobody can ask what is in a slot.
-                let is_last = target(fd).1 || op::buffers::is_last_message(fd);
+            if let Some(is_named) = arrival.and_then(|arrival| self.empty_message(arrival)) {
+                let (fd, is_slot) = target(self.slots.at(index).fd);
+                // Nobody can ask what is in a slot, but the end of a stream comes from nobody.
+                let is_last = if is_slot { !is_named } else { op::buffers::is_last_message(fd) };
                 result = if is_last { 0 } else { result };
             }
             let slot = self.slots.at(index);

@@ -16,10 +16,10 @@ use crate::sys::message::Outputs;
 use crate::sys::ring::Wait;
 use std::ops::Range;
 
-/// Slots whose sockets have no descriptor beside them, a bit each. Kept where the kernel closes late:
-/// before Linux 6.13 what a slot held lives on until every operation on any slot that began earlier
-/// has ended. There such sockets are shut down before their slot is closed, so that the peer sees
-/// the end; others might be in use under another number.
+/// Slots whose sockets have no descriptor beside them, a bit each. Kept where the kernel closes
+/// late: before Linux 6.13 what a slot held lives on until every operation on any slot that began
+/// earlier has ended. There such sockets are shut down before their slot is closed, so that the
+/// peer sees the end; others might be in use under another number.
 #[derive(Default)]
 pub(crate) struct Sockets(Vec<u64>);
 

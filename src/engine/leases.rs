@@ -69,8 +69,8 @@ pub(crate) struct Shared {
     memory: Mutex<Vec<Region>>,
 }
 
-// SAFETY: `handle` is a counted reference to what any thread may hold; the rest is atomic, locked or
-// written once. What leases point to is the caller's to share.
+// SAFETY: `handle` is a counted reference to what any thread may hold; the rest is atomic, locked
+// or written once. What leases point to is the caller's to share.
 unsafe impl Send for Shared {}
 // SAFETY: as above.
 unsafe impl Sync for Shared {}

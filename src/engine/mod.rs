@@ -20,9 +20,11 @@
 mod arena;
 pub(crate) mod backend;
 mod barrier;
+pub(crate) mod buffer_pool;
 pub(crate) mod buffers;
 mod cancel;
 mod chain;
+mod closing;
 mod cold;
 mod completion;
 mod descriptors;
@@ -239,6 +241,7 @@ impl Engine {
         };
         let tuning = &options.tuning;
         let backend = Backend::create(options.backend.settled()?, config, wake_fd, tuning)?;
+        let pools = Pools::new(backend.granted().polls());
         let clock = tuning.clock.unwrap_or(Clock::Monotonic);
         let or = |value: u32, default: u32| if value == 0 { default } else { value };
         let resolution = match options.timer_resolution_ns {
@@ -263,7 +266,7 @@ impl Engine {
             records_max: or(options.reap_backlog_max, REAP_BACKLOG_DEFAULT) as usize,
             inbox: Batch::EMPTY,
             arena: Arena::default(),
-            pools: Pools::default(),
+            pools,
             pending: Pending::default(),
             registered: Registered::default(),
             chains: Chains::default(),

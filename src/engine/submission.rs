@@ -2,7 +2,6 @@
 //! nothing else; what needs more (options, copies, a chain, a barrier, a descriptor that is being
 //! closed, a kernel without the opcode) goes through `submit_prepared`, which is not generic.
 
-use crate::engine::cancel::Why;
 use crate::engine::cold::Cold;
 use crate::engine::descriptors::{DIRECT, target};
 use crate::engine::slots::{OPCODE_SHIFT, Slot, index_of, phase, state};
@@ -355,8 +354,8 @@ impl Engine {
         slot.state |= state::COLD;
     }
 
-    /// Whether `start` can make the entry anew, so that it need not be kept: an idle connection then
-    /// costs a slot and no more.
+    /// Whether `start` can make the entry anew, so that it need not be kept: an idle connection
+    /// then costs a slot and no more.
     fn is_rebuildable(&self, prepared: &Prepared, route: &Route) -> bool {
         prepared.pool != 0
             && matches!(route, Route::Backend)
@@ -405,66 +404,6 @@ impl Engine {
         let slot = self.slots.at(index);
         if slot.has(state::COLD) {
             self.cold.of(slot).second_fd = NO_DESCRIPTOR;
-        }
-    }
-
-    /// Starts a close: at once if nothing is listed under its number, else when the last callback
-    /// of what is listed has run (contract, line 7).
-    fn begin_close(&mut self, index: u32) {
-        let fd = self.slots.at(index).fd;
-        if self.closes.get(&fd) == Some(&index) {
-            if self.descriptors.can_close(fd) {
-                self.unmark_closing(index);
-                return self.start(index);
-            }
-        } else if self.descriptors.is_empty(fd) {
-            return self.start(index);
-        } else if !self.mark_closing(index) {
-            return;
-        }
-        let slot = self.slots.at_mut(index);
-        slot.state |= state::CLOSE_WAITS;
-        slot.set_phase(phase::HELD);
-        self.local += 1;
-        for other in self.descriptors.listed(&mut self.slots, &mut self.cold, fd) {
-            let _ = self.request_end(other, Why::Cancelled);
-        }
-    }
-
-    /// Makes the number as good as closed for what is submitted from now on; false, and the close
-    /// has failed, if another close of it is under way.
-    fn mark_closing(&mut self, index: u32) -> bool {
-        let fd = self.slots.at(index).fd;
-        if fd < 0 {
-            return true; // Nothing to hold: the kernel will say so.
-        }
-        if !self.descriptors.begin_close(fd) {
-            self.make_ready(index, Errno::EBADF.status(), 0);
-            return false;
-        }
-        self.closes.insert(fd, index);
-        true
-    }
-
-    /// The close at `index` does not hold its number any more.
-    pub(crate) fn unmark_closing(&mut self, index: u32) {
-        let fd = self.slots.at(index).fd;
-        if self.closes.get(&fd) == Some(&index) {
-            self.closes.remove(&fd);
-            self.descriptors.end_close(fd);
-        }
-    }
-
-    /// Starts the closes whose descriptors are idle now.
-    pub(crate) fn start_closes(&mut self) {
-        while let Some(fd) = self.closable.pop() {
-            // The close may have been cancelled and others be listed since, or a barrier hold it.
-            let Some(&index) = self.closes.get(&fd) else { continue };
-            if self.slots.at(index).has(state::CLOSE_WAITS) && self.descriptors.can_close(fd) {
-                self.unmark_closing(index);
-                self.slots.at_mut(index).state &= !state::CLOSE_WAITS;
-                self.start(index);
-            }
         }
     }
 

@@ -2,7 +2,7 @@
 //! keeps what has arrived.
 
 use crate::engine::Refusal;
-use crate::engine::buffers::PoolOptions;
+use crate::engine::buffer_pool::PoolOptions;
 use crate::engine::handle::Handle;
 use crate::engine::leases::{Piece, Shared};
 use crate::ffi::submit::{aio_submit_options, submit};
@@ -436,11 +436,11 @@ pub unsafe extern "C" fn aio_submit_recv_pooled(
     }
 }
 
-/// Receives messages whenever they come, each into a buffer of the pool; aio_message_parse takes one
-/// apart. The result counts all that is in the buffer; at the end of a stream it is 0.
+/// Receives messages whenever they come, each into a buffer of the pool; aio_message_parse takes
+/// one apart. The result counts all that is in the buffer; at the end of a stream it is 0.
 ///
-/// `msg`: only msg_namelen and msg_controllen are read, during the call: how much room a buffer gives
-/// to the name and to control data. At most 128 bytes and 64 KiB.
+/// `msg`: only msg_namelen and msg_controllen are read, during the call: how much room a buffer
+/// gives to the name and to control data. At most 128 bytes and 64 KiB.
 /// Context thread.
 /// Errors: as for aio_submit_recv_multishot, but MSG_TRUNC is allowed; -EINVAL, the pool is to be
 /// AIO_BUFFER_POOL_INCREMENTAL; -EFAULT, its buffers are too small for what comes before the
@@ -470,8 +470,8 @@ pub unsafe extern "C" fn aio_submit_recvmsg_multishot(
     }
 }
 
-/// Reads whenever there is data, each time into a buffer of the pool: of a pipe, a terminal, an event
-/// counter, anything that can be polled. The last result is 0 at the end, or an error.
+/// Reads whenever there is data, each time into a buffer of the pool: of a pipe, a terminal, an
+/// event counter, anything that can be polled. The last result is 0 at the end, or an error.
 ///
 /// Context thread.
 /// Errors: -EBADFD, a file that cannot be polled, such as a regular one; else as for
@@ -501,7 +501,8 @@ pub unsafe extern "C" fn aio_submit_read_multishot(
 /// `lease`: its buffer. `msg`: the room for name and control data, as at the submit. `out`: set its
 /// `size`.
 /// Any thread.
-/// Errors: -EINVAL, a pointer is NULL, a `size` too small, or the buffer too short for such a message.
+/// Errors: -EINVAL, a pointer is NULL, a `size` too small, or the buffer too short for such a
+/// message.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_message_parse(
     lease: *const aio_buffer_lease, msg: *const msghdr, out: *mut aio_message_view,

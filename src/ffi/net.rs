@@ -143,8 +143,8 @@ pub unsafe extern "C" fn aio_submit_connect(
 /// Context thread.
 /// Errors: -EINVAL, `buf` is NULL; those of send(2).
 /// Kernel: 5.6.
-/// Surprise: on a unix datagram socket one that had to wait for the peer's queue ends with 0, and an
-/// empty message is delivered (rings of 6.18): use MSG_DONTWAIT, or aio_submit_write.
+/// Surprise: on a unix datagram socket one that had to wait for the peer's queue ends with 0, and
+/// an empty message is delivered (rings of 6.18): use MSG_DONTWAIT, or aio_submit_write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_send(
     ctx: *mut aio_ctx, fd: c_int, buf: *const c_void, len: usize, flags: c_int,

@@ -27,22 +27,21 @@ fn known(zc_flags: u32) -> Result<u16, Errno> {
 ///     0 or 1  NOTIFY                     nothing reads `buf` any more        yours: the last
 ///
 /// A result with MORE may have DEADLINE or ABORTED too. A NOTIFY of -ECANCELED with ABORTED comes
-/// from the destruction of a context without its thread, and says that nobody knows. The notification's result is 0; with
-/// AIO_SEND_ZC_REPORT_USAGE it is 1 where the data was copied after all, as it is on loopback.
-/// Between the result and the notification the operation is in flight, but cannot be cancelled
-/// (-EALREADY), and its deadline is over. Barriers, aio_ctx_cancel_wait and aio_ctx_destroy wait
-/// for the notification; chains go on at the result, and aio_submit_close need not wait: the
-/// notification may come after the close's own callback.
+/// from the destruction of a context without its thread, and says that nobody knows. The
+/// notification's result is 0; with AIO_SEND_ZC_REPORT_USAGE it is 1 where the data was copied
+/// after all, as it is on loopback. Between the result and the notification the operation is in
+/// flight, but cannot be cancelled (-EALREADY), and its deadline is over. Barriers,
+/// aio_ctx_cancel_wait and aio_ctx_destroy wait for the notification; chains go on at the result,
+/// and aio_submit_close need not wait: the notification may come after the close's own callback.
 /// `buf`: `len` bytes, the engine's as the table says; `options->buf_index` may name the registered
 /// buffer that it is in. `flags`: MSG_*; with MSG_WAITALL a short send goes on. `zc_flags`:
-/// AIO_SEND_ZC_* or 0.
-/// Context thread.
-/// Errors: -EINVAL, `buf` is NULL, unknown `zc_flags`, or AIO_SUBMIT_QUIET; -EOPNOTSUPP, not a
-/// socket that can (unix sockets cannot); -EFAULT, not inside its registered buffer; -ENOMEM, more
-/// is locked than RLIMIT_MEMLOCK allows, unless the buffer is registered; those of send(2).
-/// Kernel: 6.0. Without io_uring the data is copied, and both callbacks come at once.
-/// Surprise: a peer that does not read holds the notification back for as long as the socket lives.
-/// After close(2) the system gives up by itself; SO_LINGER of 0 before it makes that at once.
+/// AIO_SEND_ZC_* or 0. Context thread. Errors: -EINVAL, `buf` is NULL, unknown `zc_flags`, or
+/// AIO_SUBMIT_QUIET; -EOPNOTSUPP, not a socket that can (unix sockets cannot); -EFAULT, not inside
+/// its registered buffer; -ENOMEM, more is locked than RLIMIT_MEMLOCK allows, unless the buffer is
+/// registered; those of send(2). Kernel: 6.0. Without io_uring the data is copied, and both
+/// callbacks come at once. Surprise: a peer that does not read holds the notification back for as
+/// long as the socket lives. After close(2) the system gives up by itself; SO_LINGER of 0 before it
+/// makes that at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_send_zc(
     ctx: *mut aio_ctx, fd: c_int, buf: *const c_void, len: usize, flags: c_int, zc_flags: u32,

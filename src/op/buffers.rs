@@ -52,8 +52,8 @@ impl<const MULTISHOT: bool> Operation for PoolRecv<MULTISHOT> {
     }
 }
 
-/// A recvmsg into buffers of a pool, again and again: a `struct io_uring_recvmsg_out`, the name, the
-/// control data, the payload.
+/// A recvmsg into buffers of a pool, again and again: a `struct io_uring_recvmsg_out`, the name,
+/// the control data, the payload.
 #[derive(Clone, Copy)]
 pub(crate) struct PoolRecvMsg {
     pub fd: i32,

@@ -185,8 +185,9 @@ pub(crate) fn command(fd: i32, command: u32, bytes: &[u8]) -> WideSqe {
 pub(crate) struct Raw(pub WideSqe);
 
 impl Raw {
-    /// Entry flags that are the engine's own business: order is asked for with submit options, every
-    /// completion is reported to the engine, and buffers are taken from pools, which keep count.
+    /// Entry flags that are the engine's own business: order is asked for with submit options,
+    /// every completion is reported to the engine, and buffers are taken from pools, which keep
+    /// count.
     const FORBIDDEN: u8 = sqe_flags::IO_DRAIN
         | sqe_flags::IO_LINK
         | sqe_flags::IO_HARDLINK

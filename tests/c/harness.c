@@ -52,6 +52,8 @@ void harness_add_arg(const char *name, test_arg_fn fn, const void *arg) {
     add((struct test){.name = name, .arg_fn = fn, .arg = arg});
 }
 
+const char *harness_running(void) { return running; }
+
 static const struct test *find(const char *name) {
     for (int i = 0; i < test_count; i++)
         if (strcmp(tests[i].name, name) == 0)
@@ -597,14 +599,14 @@ static size_t fill(int fd) {
 }
 
 /* A TCP connection's buffer grows once more when the first bytes are acknowledged, which can be
- * 40 ms later: it is full when it stays full. */
+ * 40 ms later, and on a slow machine more: it is full when it stays full. */
 void fill_until_full(int fd) {
     int protocol = 0;
     socklen_t len = sizeof protocol;
     const bool tcp =
         getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 && protocol == IPPROTO_TCP;
     while (fill(fd) > 0 && tcp)
-        sleep_ms(60);
+        sleep_ms(60 * test_slow());
 }
 
 void drain_until_empty(int fd) {

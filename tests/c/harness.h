@@ -37,6 +37,7 @@ typedef void (*test_arg_fn)(const void *arg);
 void harness_add(const char *name, test_fn fn);
 void harness_add_arg(const char *name, test_arg_fn fn, const void *arg);
 int harness_main(int argc, char **argv);
+const char *harness_running(void); /* the name of the test */
 /* For programs with a main of their own (the soaks): the same signal and buffering set-up. */
 void harness_start(const char *program, unsigned limit_seconds);
 

@@ -274,6 +274,8 @@ static void cancel_many(struct op *like, bool by_fd) {
     note("cancel by %s of %" PRId64 ": %d", by_fd ? "descriptor" : "group", like->number, count[0]);
     if (count[0] != count[1])
         report(like, by_fd ? "cancel_fd has other results" : "cancel_group has other results");
+    if (count[0] == 0) /* those that have not begun were submitted with another number */
+        return;
     for (int i = 0; i < OPS; i++)
         if (is_meant(&ops[i], like, by_fd))
             end_chain_of(&ops[i]);

@@ -123,6 +123,17 @@ static bool shuts_unseen(const struct op *op, int writer) {
            (slots[writer].peer == op->slot && (op->flags == SHUT_RD || datagrams));
 }
 
+/* Whether the one shuts down what the other may wait for then, without being told. */
+static bool is_shut_under(const struct op *shut, const struct op *waiting) {
+    if (!has(shut, SHUTS))
+        return false;
+    return makes_doubtful(shut, waiting) ||
+           (has(waiting, WRITES) && shuts_unseen(shut, waiting->slot)) ||
+           (has(waiting, CONNECTS) && waiting->other == shut->slot) ||
+           /* see choose_accept_multishot */
+           (has(waiting, ACCEPTS) && has(waiting, REPEATS) && waiting->slot == shut->slot);
+}
+
 /* Whether it can be added to what is in flight, and to what this step has
  * touched so far. */
 bool is_free(const struct op *op, const struct claim *batch) {
@@ -139,14 +150,8 @@ bool is_free(const struct op *op, const struct claim *batch) {
                 return false;
             continue;
         }
-        if (makes_doubtful(op, other))
+        if (is_shut_under(op, other) || is_shut_under(other, op))
             return false;
-        if (has(op, SHUTS) && has(other, ACCEPTS) && has(other, REPEATS) && op->slot == other->slot)
-            return false; /* see choose_accept_multishot */
-        if (has(op, SHUTS) && has(other, WRITES) && shuts_unseen(op, other->slot))
-            return false;
-        if (has(op, SHUTS) && has(other, CONNECTS) && other->other == op->slot)
-            return false; /* a connect(2) that waits is not told */
         if ((op->chain || (other->chain && would_wait(op, 0))) &&
             op->claim.touches & other->claim.touches)
             return false; /* between two of its members it would be a race */

@@ -353,7 +353,8 @@ static void learn(struct op *op) {
     signal_may_be_lost |= op->chain && has(op, WRITES) && result == -EPIPE;
     const bool asked_to_end = result == -ECANCELED || result == -ETIMEDOUT || result == -EINVAL;
     if (has(op, CLOSES) && is_open_slot(op->slot) && !asked_to_end && result != -EBADF) {
-        must_connect(op->slot);
+        if (slots[op->slot].ghost[0] < 0) /* else it still listens */
+            must_connect(op->slot);
         forget_slot(op->slot);
     }
     if (has(op, SPLICES) ? result > 0 : has(op, WRITES) && result >= 0)

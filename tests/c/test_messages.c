@@ -49,6 +49,7 @@ TEST(a_message_says_who_sent_it) {
         CHECK_EQ(view.flags & (MSG_TRUNC | MSG_CTRUNC), 0);
     }
     CHECK_EQ(flow.finals, 0);
+    flow_release(&flow);
     close_flow(&flow);
     end_ctx(ctx);
     CHECK_EQ(aio_buffer_pool_destroy(flow.pool), 0);
@@ -146,6 +147,42 @@ TEST(a_datagram_of_no_bytes_ends_a_receive) {
     close_flow(&flow);
     end_ctx(ctx);
     CHECK_EQ(aio_buffer_pool_destroy(flow.pool), 0);
+}
+
+/* What a slot of the table names cannot be asked what it is. */
+TEST(messages_of_a_slot_end_where_others_end) {
+    aio_ctx *ctx = make_ctx();
+    struct flow flow;
+    struct sockaddr_in from;
+    aio_buffer_pool *pool = make_pool_of(ctx, 8, 128);
+    const aio_files_options table = {.size = sizeof table, .count = 2};
+    const aio_submit_options *on_slot = WITH(.flags = AIO_SUBMIT_FIXED_FILE);
+    int slots[2];
+    CHECK_EQ(aio_files_register(ctx, &table), 0);
+    udp_flow(&flow, ctx, pool, &from);
+    struct flow stream = make_flow(ctx, pool);
+    slots[0] = flow.fd;
+    slots[1] = stream.fd;
+    CHECK_EQ(aio_files_update(ctx, 0, slots, 2), 2);
+    ID(aio_submit_recvmsg_multishot(ctx, 0, pool, ROOM(16, 0), 0, on_slot, on_flow, &flow));
+    ID(aio_submit_recvmsg_multishot(ctx, 1, pool, ROOM(16, 0), 0, on_slot, on_flow, &stream));
+    for (int i = 1; i <= 2; i++) {
+        CHECK_EQ(SYS(send(flow.other, "", 0, 0)), 0);
+        RUN_UNTIL(ctx, flow.kept_count == 2 * i - 1);
+        CHECK_EQ(SYS(send(flow.other, "some", 4, 0)), 4);
+        RUN_UNTIL(ctx, flow.kept_count == 2 * i);
+    }
+    CHECK_EQ(flow.finals, 0);
+    flow_send(&stream, "some");
+    RUN_UNTIL(ctx, stream.buffers == 1);
+    close(stream.other);
+    stream.other = -1;
+    check_ends(ctx, &stream, 0);
+    flow_release(&flow);
+    close_flow(&stream);
+    close_flow(&flow);
+    end_ctx(ctx);
+    CHECK_EQ(aio_buffer_pool_destroy(pool), 0);
 }
 
 /* --- descriptors that are passed ------------------------------------------------------------- */

@@ -90,11 +90,23 @@ struct attempt {
     int descriptors_before;
 };
 
+static bool is_test_of(const char *op) {
+    const size_t len = strlen(op);
+    return strncmp(harness_running(), op, len) == 0 && harness_running()[len] == '_';
+}
+
+/* The library makes the system call itself, and valgrind sees it. */
+static bool is_plain_call(const struct env *e) {
+    return !has_ring(e->ctx) || is_test_of("getsockopt");
+}
+
 static void attempt_open(struct attempt *a, env_fn setup) {
     temp_dir();
     a->descriptors_before = open_descriptors();
     a->call = (struct call){0};
     env_open(&a->env);
+    if (is_plain_call(&a->env) && (is_test_of("openat2") || is_test_of("futex_waitv")))
+        beyond_valgrind("does not know the system call");
     if (setup)
         setup(&a->env);
 }
@@ -263,7 +275,7 @@ void operation_fails(const void *arg) {
     const struct failure *failure = arg;
     struct attempt a;
     attempt_open(&a, NULL);
-    if (failure->status == -EFAULT && !has_ring(a.env.ctx))
+    if (failure->status == -EFAULT && is_plain_call(&a.env))
         beyond_valgrind("reports the memory that the system call refuses");
     const aio_op_id id = failure->submit(&a.env, NULL, on_call, &a.call);
     if (id > 0) { /* the kernel's answer comes through the callback, ours at once */
@@ -555,7 +567,7 @@ static void attempt_ends_of_slot(const struct row *row) {
 
 static void needs_a_ring_that_takes_attributes_of_slots(void) {
     aio_ctx *ctx = make_ctx();
-    needs_ring_of(ctx, 6, 12);
+    needs_ring_of(ctx, 6, 13);
     end_ctx(ctx);
 }
 

@@ -32,6 +32,12 @@ static uint32_t facility_status(uint32_t facility) {
     return result.status;
 }
 
+static bool rings_are_had(void) {
+    aio_probe_info info = {.size = sizeof info};
+    CHECK_EQ(aio_probe(NULL, &info), 0);
+    return info.backend == AIO_BACKEND_URING;
+}
+
 /* A context with a facility; where the probe says no, the refusal is checked and the test ends. */
 static aio_ctx *make_with(uint32_t facility, aio_ctx_options options) {
     aio_ctx *ctx = NULL;
@@ -39,6 +45,8 @@ static aio_ctx *make_with(uint32_t facility, aio_ctx_options options) {
     const int32_t status = aio_ctx_create(&options, &ctx);
     if (status == 0)
         return ctx;
+    if (options.backend == AIO_BACKEND_URING && !rings_are_had())
+        SKIP("no io_uring here");
     CHECK_EQ(status, -EOPNOTSUPP);
     if (facility_status(facility) == AIO_PROBE_YES)
         FAIL("the probe says yes, the context %s", aio_strerror(status));
@@ -402,14 +410,13 @@ TEST(iopoll_takes_direct_transfers_alone) {
     CHECK_EQ(DO(ctx, recv, aio_submit_recv(ctx, pair[0], page, 1, 0, NULL, on_call, &recv)),
              -EINVAL);
     const int unbuffered = open(temp_path("polled"), O_RDONLY | O_DIRECT | O_CLOEXEC);
-    if (unbuffered >= 0) { /* the file system may have no direct I/O, its device no poll queues */
+    if (unbuffered >= 0) { /* there may be no direct I/O; without poll queues it depends on
+                             the kernel what becomes of it */
         memset(page, 0, sizeof page);
         const int32_t got = DO(
             ctx, direct, aio_submit_read(ctx, unbuffered, page, 4096, 0, NULL, on_call, &direct));
         CHECK(got == 4096 || got == -EOPNOTSUPP);
         CHECK_EQ(page[4095], got == 4096 ? 7 : 0);
-        if (facility_status(AIO_FACILITY_IOPOLL) != AIO_PROBE_YES)
-            CHECK_EQ(got, -EOPNOTSUPP);
     }
     end_ctx(ctx);
 }
@@ -531,7 +538,7 @@ TEST(what_is_in_flight_survives_growing) {
                         .cq_entries_max = 1024);
     struct call recvs[WAITING] = {0};
     int pairs[WAITING][2], done = 0;
-    char bytes[WAITING];
+    char bytes[WAITING] = {0};
     for (int i = 0; i < WAITING; i++) {
         make_socket_pair(pairs[i]);
         ID(aio_submit_recv(ctx, pairs[i][0], &bytes[i], 1, 0, NULL, on_call, &recvs[i]));
@@ -559,7 +566,14 @@ TEST(what_is_in_flight_survives_growing) {
 
 /* --- waiting --------------------------------------------------------------------------------- */
 
+/* Under valgrind the library's waits are cut into pieces, with arguments of their own. */
+static void needs_whole_waits(void) {
+    if (under_valgrind())
+        SKIP("valgrind's library cuts waits into pieces");
+}
+
 TEST(registered_waits_are_as_long_as_others) {
+    needs_whole_waits();
     aio_ctx *ctx = MAKE(REGISTERED_WAIT, .flags = AIO_CTX_REGISTERED_WAIT);
     check_time_and_posts(ctx);
     check_echo(ctx);
@@ -589,7 +603,7 @@ static int turns_of_two(aio_ctx *ctx) {
     struct call recvs[2] = {0};
     struct writer writer;
     int pairs[2][2], turns = 0;
-    char bytes[2];
+    char bytes[2] = {0};
     pthread_t thread;
     for (int i = 0; i < 2; i++) {
         make_socket_pair(pairs[i]);
@@ -611,6 +625,7 @@ static int turns_of_two(aio_ctx *ctx) {
 }
 
 TEST(a_minimum_wait_gathers_completions) {
+    needs_whole_waits();
     aio_ctx *ctx = MAKE(MIN_WAIT, .min_wait_usec = 10000000, .min_wait_count = 2);
     CHECK_EQ(turns_of_two(ctx), 1);
     end_ctx(ctx);
@@ -620,7 +635,9 @@ TEST(a_minimum_wait_gathers_completions) {
 }
 
 TEST(a_minimum_wait_ends_with_what_there_is) {
-    for (int registered = 0; registered < 2; registered++) {
+    const int forms = facility_status(AIO_FACILITY_REGISTERED_WAIT) == AIO_PROBE_YES ? 2 : 1;
+    needs_whole_waits();
+    for (int registered = 0; registered < forms; registered++) {
         aio_ctx *ctx = MAKE(MIN_WAIT, .min_wait_usec = 30000, .min_wait_count = 100,
                             .flags = registered ? AIO_CTX_REGISTERED_WAIT : 0);
         struct call call = {0};
@@ -679,7 +696,7 @@ TEST(workers_are_no_more_than_allowed) {
 TEST(workers_are_many_where_nobody_limits_them) {
     struct splices splices;
     int thread = 0;
-    aio_ctx *ctx = make_ctx_with(CTX_WITH(.backend = AIO_BACKEND_URING));
+    aio_ctx *ctx = MAKE(WORKER_LIMITS, .backend = AIO_BACKEND_URING);
     begin_splices(ctx, &splices);
     for (const uint64_t end = patience_end_ns(); threads_named("iou-wrk", &thread) < SPLICES;) {
         CHECK_LT(now_ns(), end);

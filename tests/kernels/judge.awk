@@ -36,7 +36,7 @@ function give_reason(backend, pattern, why,    key, at, count, whole) {
         reason[backend, pattern] = why
         return 1
     }
-    if (pattern !~ /[*]/)
+    if (pattern !~ /[[*]/)
         return 0
     whole = pattern
     gsub(/[.]/, "[.]", whole)

@@ -16,8 +16,8 @@ use crate::sys::queues::Queues;
 use crate::sys::ring::{
     Config, IORING_ENTER_GETEVENTS, IORING_ENTER_NO_IOWAIT, IORING_ENTER_SQ_WAIT,
     IORING_ENTER_SQ_WAKEUP, IORING_SETUP_ATTACH_WQ, IORING_SETUP_DEFER_TASKRUN,
-    IORING_SETUP_HYBRID_IOPOLL, IORING_SETUP_IOPOLL, IORING_SETUP_SQ_AFF, IORING_SETUP_SQPOLL,
-    Wait,
+    IORING_SETUP_HYBRID_IOPOLL, IORING_SETUP_IOPOLL, IORING_SETUP_SINGLE_ISSUER,
+    IORING_SETUP_SQ_AFF, IORING_SETUP_SQPOLL, Wait,
 };
 
 /// What is asked of a ring beside the usual; zeroes ask for nothing.
@@ -103,9 +103,10 @@ impl Tuning {
     /// What a refusal of the configured ring means.
     pub(super) fn explain(&self, errno: Errno) -> Errno {
         let cpu = self.sqpoll.and_then(|sqpoll| sqpoll.cpu);
+        let floor = IORING_SETUP_SQPOLL | IORING_SETUP_SINGLE_ISSUER;
         match errno {
             // The thread can be had, but not there.
-            Errno::EINVAL if cpu.is_some() && Scratch::create(IORING_SETUP_SQPOLL).is_ok() => errno,
+            Errno::EINVAL if cpu.is_some() && Scratch::create(floor).is_ok() => errno,
             errno => missing(errno),
         }
     }

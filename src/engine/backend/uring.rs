@@ -22,8 +22,8 @@ const PATIENCE_NS: u64 = 10_000_000_000;
 /// Smaller rings are tried down to this size.
 const ENTRIES_MIN: u32 = 8;
 
-/// The newest operation that every ring must have: a program that asks for a ring on an older kernel
-/// is told so, and does not meet what rings lacked then one by one.
+/// The newest operation that every ring must have: a program that asks for a ring on an older
+/// kernel is told so, and does not meet what rings lacked then one by one.
 const OF_LINUX_5_19: u8 = Opcode::IORING_OP_SOCKET as u8;
 
 /// When this process last closed a ring, and last waited for memory in vain; 0: never. Relaxed:
