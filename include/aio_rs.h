@@ -1876,7 +1876,7 @@ aio_op_id aio_submit_sendmsg_zc(aio_ctx *ctx, int fd, const struct msghdr *msg, 
  * memory, is empty or longer than 1 GiB; -ENOMEM, more would be locked than RLIMIT_MEMLOCK allows
  * (without CAP_IPC_LOCK); -EOPNOTSUPP, memory of a kind that cannot be mapped, as of some files.
  * Kernel: 5.19. Before 6.13 a release also waits for operations on other registered buffers that
- * began before it. Without io_uring nothing is locked and nothing saved.
+ * began before it, and may be a second late. Without io_uring nothing is locked and nothing saved.
  */
 int32_t aio_buffers_register(aio_ctx *ctx, const aio_buffers_options *options);
 
@@ -1927,7 +1927,8 @@ int32_t aio_buffers_clone(aio_ctx *ctx, aio_ctx *source);
  * those of pread(2).
  * Kernel: 5.1.
  * Surprise: an operation looks its buffer up when it begins: a member of a chain when its turn
- * comes, and with AIO_SUBMIT_ASYNC when the worker takes it.
+ * comes, and with AIO_SUBMIT_ASYNC when the worker takes it. Before Linux 6.13 that is when it is
+ * handed over, and a member with -EFAULT takes those before it with it.
  */
 aio_op_id aio_submit_read_fixed(aio_ctx *ctx, int fd, void *buf, size_t len, uint64_t offset,
         uint32_t buf_index, const aio_submit_options *options, aio_callback callback,

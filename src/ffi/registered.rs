@@ -65,7 +65,7 @@ unsafe fn read_table<'a>(
 /// memory, is empty or longer than 1 GiB; -ENOMEM, more would be locked than RLIMIT_MEMLOCK allows
 /// (without CAP_IPC_LOCK); -EOPNOTSUPP, memory of a kind that cannot be mapped, as of some files.
 /// Kernel: 5.19. Before 6.13 a release also waits for operations on other registered buffers that
-/// began before it. Without io_uring nothing is locked and nothing saved.
+/// began before it, and may be a second late. Without io_uring nothing is locked and nothing saved.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_buffers_register(
     ctx: *mut aio_ctx, options: *const aio_buffers_options,
@@ -153,7 +153,8 @@ pub unsafe extern "C" fn aio_buffers_clone(ctx: *mut aio_ctx, source: *mut aio_c
 /// those of pread(2).
 /// Kernel: 5.1.
 /// Surprise: an operation looks its buffer up when it begins: a member of a chain when its turn
-/// comes, and with AIO_SUBMIT_ASYNC when the worker takes it.
+/// comes, and with AIO_SUBMIT_ASYNC when the worker takes it. Before Linux 6.13 that is when it is
+/// handed over, and a member with -EFAULT takes those before it with it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_read_fixed(
     ctx: *mut aio_ctx, fd: c_int, buf: *mut c_void, len: usize, offset: u64, buf_index: u32,

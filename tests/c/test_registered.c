@@ -90,13 +90,31 @@ TEST(a_chain_goes_through_registered_buffers) {
                              on_call, &calls[0]));
     ID(aio_submit_write_fixed(ctx, to, memory[0], 12, 0, 0, WITH(.flags = AIO_SUBMIT_LINK), on_call,
                               &calls[1]));
-    ID(aio_submit_read_fixed(ctx, from, memory[0] + LEN, 1, 0, 0, NULL, on_call, &calls[2]));
+    ID(aio_submit_read_fixed(ctx, from, memory[0] + LEN - 1, 1, 5, 0, NULL, on_call, &calls[2]));
     CHECK_EQ(aio_ctx_run(ctx), 0);
     CHECK_EQ(calls[0].result, 12);
     CHECK_EQ(calls[1].result, 12);
-    CHECK_EQ(calls[2].result, -EFAULT);
+    CHECK_EQ(calls[2].result, 1);
     CHECK_EQ(pread(to, back, sizeof back, 0), 12);
     CHECK_STR(back, "twelve bytes");
+    end_ctx(ctx);
+}
+
+TEST(a_member_outside_of_its_buffer_breaks_its_chain) {
+    aio_ctx *ctx = make_ctx();
+    needs_ring_of(ctx, 6, 13);
+    const int from = temp_file("from", "twelve bytes", 12);
+    struct call calls[3] = {{0}};
+    CHECK_EQ(register_some(ctx, 1, NULL), 0);
+    for (int i = 0; i < 3; i++)
+        ID(aio_submit_read_fixed(ctx, from, memory[0] + (i == 1 ? LEN : 0), 5, 0, 0,
+                                 i < 2 ? WITH(.flags = AIO_SUBMIT_LINK) : NULL, on_call,
+                                 &calls[i]));
+    CHECK_EQ(aio_ctx_run(ctx), 0);
+    CHECK_EQ(calls[0].result, 5);
+    CHECK_EQ(calls[1].result, -EFAULT);
+    CHECK_EQ(calls[2].result, -ECANCELED);
+    CHECK_EQ(calls[2].flags, AIO_CQE_ABORTED);
     end_ctx(ctx);
 }
 
@@ -307,7 +325,12 @@ TEST(releases_can_be_records) {
     aio_completion records[3];
     CHECK_EQ(aio_buffers_register(ctx, &options), 0);
     CHECK_EQ(aio_buffers_unregister(ctx), 0);
-    CHECK_EQ(aio_ctx_reap(ctx, records, sizeof records[0], 3, 1000 * (int64_t)MS), 2);
+    for (int count = 0; count < 2;) { /* Linux 6.1 takes a second */
+        const int32_t more = aio_ctx_reap(ctx, records + count, sizeof records[0],
+                                          (uint32_t)(3 - count), 20000 * (int64_t)MS);
+        CHECK_GT(more, 0);
+        count += more;
+    }
     CHECK_EQ(records[0].user_data + records[1].user_data, tags[0] + tags[1]);
     for (int i = 0; i < 2; i++) {
         CHECK(records[i].user_data == tags[0] || records[i].user_data == tags[1]);
