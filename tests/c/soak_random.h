@@ -39,7 +39,6 @@ enum {
     STEPS = 128,    /* cannot be waited for by a hard link */
     LAST = 256,     /* nor by a soft one */
     NOTIFIES = 512, /* a result, and then a notification */
-    NOTIFIES = 512, /* a result, and then a notification */
     NEW = 1024,     /* a system call that valgrind does not know */
     POOLED = 2048   /* takes buffers: no links, no worker, never quiet */
 };
