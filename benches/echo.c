@@ -9,6 +9,7 @@
  *
  *   bare-oneshot, bare-multishot, bare-epoll   by hand over the raw system calls: echo_bare.c
  *   aio-uring, aio-epoll                       the engine on each of its backends: echo_aio.c
+ *   aio-uring-pool, aio-epoll-pool             the same with a buffer pool: echo_aio_pool.c
  *   libuv                                      echo_libuv.c, if libuv was there at the build */
 #include "echo.h"
 #include "bare_ring.h"
@@ -193,6 +194,10 @@ static double sample_aio_uring(void *arg) { return echo_sample(echo_aio_uring, a
 
 static double sample_aio_epoll(void *arg) { return echo_sample(echo_aio_epoll, arg); }
 
+static double sample_uring_pool(void *arg) { return echo_sample(echo_aio_uring_pool, arg); }
+
+static double sample_epoll_pool(void *arg) { return echo_sample(echo_aio_epoll_pool, arg); }
+
 #ifdef BENCH_LIBUV
 static double sample_libuv(void *arg) { return echo_sample(echo_libuv, arg); }
 #endif
@@ -203,6 +208,8 @@ static const struct bench_engine engines[] = {
     {"bare-epoll", sample_bare_epoll, BENCH_ENGINE},
     {"aio-uring", sample_aio_uring, BENCH_ENGINE},
     {"aio-epoll", sample_aio_epoll, BENCH_ENGINE},
+    {"aio-uring-pool", sample_uring_pool, BENCH_ENGINE},
+    {"aio-epoll-pool", sample_epoll_pool, BENCH_ENGINE},
 #ifdef BENCH_LIBUV
     {"libuv", sample_libuv, BENCH_PEER},
 #endif
@@ -234,7 +241,7 @@ int main(int argc, char **argv) {
     const struct bench_flag flags[] = {
         {"engines", NULL, &names,
          "run these alone, separated by commas: bare-oneshot, bare-multishot, bare-epoll, "
-         "aio-uring, aio-epoll, libuv"},
+         "aio-uring, aio-epoll, aio-uring-pool, aio-epoll-pool, libuv"},
         {"connections", NULL, &connections, "how many, a list"},
         {"cpus", &cpus, NULL,
          "1: both ends on one CPU, 2: on two; 0: both, but 1 connection on one"},

@@ -21,6 +21,9 @@ void echo_bare_epoll(int listener, uint64_t connections);
 /* On the engine, by backend. */
 void echo_aio_uring(int listener, uint64_t connections);
 void echo_aio_epoll(int listener, uint64_t connections);
+/* The same with multishot receives into a buffer pool. */
+void echo_aio_uring_pool(int listener, uint64_t connections);
+void echo_aio_epoll_pool(int listener, uint64_t connections);
 /* Not there when libuv was not found. */
 void echo_libuv(int listener, uint64_t connections);
 const char *echo_libuv_version(void);

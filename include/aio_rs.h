@@ -37,12 +37,13 @@
  *
  *  6. Nothing leaks when nobody waits: a descriptor that arrives for an operation given up by
  *     aio_ctx_detach or aio_ctx_cancel_wait, also one passed by SCM_RIGHTS, is closed; a slot of
- *     the context's table that such an operation fills is emptied.
+ *     the context's table that such an operation fills is emptied; a pool's buffer goes back.
  *
  *  7. Close is close. aio_submit_close cancels what this context has in flight on the number, their
  *     last callbacks run (-ECANCELED), then it closes, and the peer of a socket sees the end. Other
  *     descriptors of the same socket (dup, fork, another context) keep it open: for that there is
- *     shutdown. With AIO_SUBMIT_FIXED_FILE the same holds for a slot of the context's table.
+ *     shutdown. With AIO_SUBMIT_FIXED_FILE the same holds for a slot of the context's table. A
+ *     zero-copy send that has its result is not waited for: it needs the descriptor no more.
  *
  *  8. Backpressure is not an error. A full submission queue is flushed, a full completion queue is
  *     drained, what finds no place waits in order. Only max_ops makes a submit fail: -EAGAIN.
@@ -104,6 +105,17 @@
  *     an unknown flag, a structure's `size` below its first version's: -EINVAL; a larger one with
  *     a non-zero tail: -E2BIG. Every structure begins with `size`, set by the caller; zero in any
  *     other field is the default.
+ *
+ * Buffer pools. A receive of aio_submit_recv_multishot, _recv_pooled, _recvmsg_multishot or
+ * _read_multishot takes a buffer of its pool when there is data, so that many silent connections
+ * share a few buffers. Its callback has AIO_CQE_BUFFER set: aio_ctx_take_buffer then leases the
+ * buffer, one after another of a bundle; what is not taken goes back when the callback returns, and
+ * descriptors passed with it are closed. A lease is yours to read and write until
+ * aio_buffer_pool_release, which any thread may call, and which fails with -ENOENT for what is no
+ * lease, or not any more. Leases outlive their context and their pool. With AIO_CALLBACK_REAP each
+ * buffer is a record with its lease. While a pool is empty its receives wait, and go on by
+ * themselves when a buffer comes back or the pool grows; the program sees -ENOBUFS only if the file
+ * itself says so.
  *
  * Without io_uring. Where the kernel refuses it (a container's seccomp profile, the sysctl
  * kernel.io_uring_disabled, Linux before 6.1, no memory to lock) a context made with
@@ -355,6 +367,12 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 
 #define AIO_FSYNC_DATASYNC 1u /* For aio_submit_fsync: fdatasync(2). */
 
+/*
+ * For aio_submit_send_zc and aio_submit_sendmsg_zc: the notification says whether the data was
+ * copied after all. Linux 6.2.
+ */
+#define AIO_SEND_ZC_REPORT_USAGE 8u
+
 #define AIO_FILES_INHERIT 1u /* For aio_files_install: the descriptor survives exec. */
 
 /*
@@ -543,13 +561,29 @@ typedef struct aio_submit_options {
     uint64_t group; /* What aio_ctx_cancel_group can name; 0: none. */
     /* With AIO_SUBMIT_DIRECT: the slot plus one, or 0 for a free one. Else 0. */
     uint32_t file_slot;
-    /* Registered buffer plus one. No version of this library has such tables yet: 0. */
-    uint32_t buf_index;
+    uint32_t buf_index; /* Registered buffer plus one, for zero-copy sends; 0: none. */
     uint32_t ioprio; /* As for ioprio_set(2), for file operations. */
     uint32_t reserved0; /* 0 */
     uint64_t correlation; /* Yours; shown by aio_ctx_dump. */
     uint64_t reserved[2]; /* 0 */
 } aio_submit_options;
+
+/* A table of registered buffers. */
+typedef struct aio_buffers_options {
+    uint32_t size; /* sizeof(aio_buffers_options) */
+    uint32_t count; /* Buffers, at most 16,384. */
+    /* `count` buffers; one of base NULL and length 0 is none. NULL: none yet. */
+    const struct iovec *iov;
+    /* `count` values for `on_release`, 0 where it need not be called; NULL: all 0. */
+    const uint64_t *tags;
+    /*
+     * Told when nothing uses a tagged buffer any more that was replaced or given up: the tag is
+     * its user_data, result and flags are 0 (-ECANCELED and AIO_CQE_ABORTED where the context's
+     * thread has ended, and nobody knows). NULL: there are no tags. AIO_CALLBACK_REAP: records.
+     */
+    aio_callback on_release;
+    uint64_t reserved[4]; /* 0 */
+} aio_buffers_options;
 
 /* A table of direct descriptors. */
 typedef struct aio_files_options {
@@ -1711,6 +1745,232 @@ aio_op_id aio_submit_socket_inq(aio_ctx *ctx, int fd, const aio_submit_options *
  * Kernel: as for aio_submit_setsockopt.
  */
 aio_op_id aio_submit_socket_outq(aio_ctx *ctx, int fd, const aio_submit_options *options,
+        aio_callback callback, void *user_data);
+
+/* ---- control --------------------------------------------------------------------------------- */
+
+/*
+ * Appends to control data that a UDP message is to be cut into datagrams of `segment_size` bytes
+ * each, the last may be shorter (UDP_SEGMENT): one call sends many.
+ *
+ * `control`: `capacity` bytes, of any alignment, of which `*len` are used; `*len` grows, and is
+ * msg_controllen in the end. A message takes CMSG_SPACE(sizeof(uint16_t)) bytes.
+ * Any thread.
+ * Errors: -EINVAL, NULL, or `segment_size` is 0 or above 65,535; -ENOBUFS, no room.
+ * Kernel: 4.18. The result of the send is all bytes; a message has at most 128 datagrams (64
+ * before Linux 6.9), and 65,507 bytes.
+ */
+int32_t aio_control_put_segment_size(void *control, size_t capacity, size_t *len,
+        uint32_t segment_size);
+
+/*
+ * Appends descriptors that a message over a unix socket passes to its receiver (SCM_RIGHTS). They
+ * stay yours.
+ *
+ * `control`, `capacity`, `len`: as for aio_control_put_segment_size; CMSG_SPACE(count *
+ * sizeof(int)) bytes. `fds`: `count` of them, 1 to 253. One such call per message.
+ * Any thread.
+ * Errors: -EINVAL, NULL, or a bad `count`; -ENOBUFS, no room.
+ * Surprise: on a stream, descriptors without at least one byte of data are not sent.
+ */
+int32_t aio_control_put_descriptors(void *control, size_t capacity, size_t *len, const int *fds,
+        uint32_t count);
+
+/*
+ * Into datagrams of which size the data of a received message is to be cut: the socket has UDP_GRO
+ * set, and the kernel has put several into one message, the last may be shorter. The message is
+ * one datagram if there is no such size.
+ *
+ * `control`: msg_control, of `len` (msg_controllen) bytes as the receive left them.
+ * Any thread.
+ * Returns the size in bytes.
+ * Errors: -ENOENT, there is none; -EINVAL, `control` is NULL and `len` is not 0.
+ * Kernel: 5.0.
+ */
+int32_t aio_control_get_segment_size(const void *control, size_t len);
+
+/*
+ * When a message was received: the socket has SO_TIMESTAMPNS, SO_TIMESTAMP or SO_TIMESTAMPING set;
+ * the hardware's time where there is one.
+ *
+ * `control`, `len`: as for aio_control_get_segment_size. `time_ns_out`: nanoseconds since 1970.
+ * Any thread.
+ * Errors: -ENOENT, there is none; -EINVAL, NULL.
+ */
+int32_t aio_control_get_timestamp(const void *control, size_t len, uint64_t *time_ns_out);
+
+/*
+ * The descriptors that a message has passed; they are yours.
+ *
+ * `control`, `len`: as for aio_control_get_segment_size. `fds_out`: room for `capacity`; NULL with
+ * 0 asks for the number alone.
+ * Any thread.
+ * Returns how many there are, of which the first `capacity` are written.
+ * Errors: -EINVAL, NULL.
+ * Surprise: what does not fit is open all the same: ask again with more room, or close it there.
+ * If msg_flags has MSG_CTRUNC the kernel had no room for all, and has closed the others.
+ */
+int32_t aio_control_get_descriptors(const void *control, size_t len, int *fds_out,
+        uint32_t capacity);
+
+/* ---- zero_copy ------------------------------------------------------------------------------- */
+
+/*
+ * Sends without copying: TCP and UDP read `buf` itself until the network has it, and a second
+ * callback says when.
+ *
+ *     result  flags                      what it means                       `buf` is
+ *     >= 0    MORE                       sent, as the count says             the engine's
+ *     < 0     MORE                       failed; a notification follows      the engine's
+ *     < 0     none, DEADLINE or ABORTED  failed or ended before it began     yours: the last
+ *     0 or 1  NOTIFY                     nothing reads `buf` any more        yours: the last
+ *
+ * A result with MORE may have DEADLINE or ABORTED too. A NOTIFY of -ECANCELED with ABORTED comes
+ * from the destruction of a context without its thread, and says that nobody knows. The
+ * notification's result is 0; with AIO_SEND_ZC_REPORT_USAGE it is 1 where the data was copied
+ * after all, as it is on loopback. Between the result and the notification the operation is in
+ * flight, but cannot be cancelled (-EALREADY), and its deadline is over. Barriers,
+ * aio_ctx_cancel_wait and aio_ctx_destroy wait for the notification; chains go on at the result,
+ * and aio_submit_close need not wait: the notification may come after the close's own callback.
+ * `buf`: `len` bytes, the engine's as the table says; `options->buf_index` may name the registered
+ * buffer that it is in. `flags`: MSG_*; with MSG_WAITALL a short send goes on. `zc_flags`:
+ * AIO_SEND_ZC_* or 0. Context thread. Errors: -EINVAL, `buf` is NULL, unknown `zc_flags`, or
+ * AIO_SUBMIT_QUIET; -EOPNOTSUPP, not a socket that can (unix sockets cannot); -EFAULT, not inside
+ * its registered buffer; -ENOMEM, more is locked than RLIMIT_MEMLOCK allows, unless the buffer is
+ * registered; those of send(2). Kernel: 6.0. Without io_uring the data is copied, and both
+ * callbacks come at once. Surprise: a peer that does not read holds the notification back for as
+ * long as the socket lives. After close(2) the system gives up by itself; SO_LINGER of 0 before it
+ * makes that at once.
+ */
+aio_op_id aio_submit_send_zc(aio_ctx *ctx, int fd, const void *buf, size_t len, int flags,
+        uint32_t zc_flags, const aio_submit_options *options, aio_callback callback,
+        void *user_data);
+
+/*
+ * Sends a message without copying its data; callbacks as of aio_submit_send_zc.
+ *
+ * `msg`: copied with its address (at most 128 bytes), vectors (1,024) and control data (64 KiB);
+ * the data buffers are the engine's until the last callback. `options->buf_index` may name the
+ * registered buffer that they are all in. `flags`: MSG_*. `zc_flags`: AIO_SEND_ZC_* or 0.
+ * Context thread.
+ * Errors: -EINVAL, `msg` is NULL or a part of it too large, or a registered buffer before Linux
+ * 6.15; otherwise as of aio_submit_send_zc.
+ * Kernel: 6.1. Without io_uring the data is copied, and both callbacks come at once.
+ */
+aio_op_id aio_submit_sendmsg_zc(aio_ctx *ctx, int fd, const struct msghdr *msg, int flags,
+        uint32_t zc_flags, const aio_submit_options *options, aio_callback callback,
+        void *user_data);
+
+/* ---- registered ------------------------------------------------------------------------------ */
+
+/*
+ * Registers buffers: the kernel maps them once, and transfers that name them (read_fixed and the
+ * like, zero-copy sends) save that work.
+ *
+ * `options`: `count` at least 1. The arrays are copied; the memory must stay until the buffer is
+ * released: replaced or given up, and used by no operation in flight. `on_release` says when. What
+ * is left is given up by aio_ctx_destroy, which calls `on_release` for all that is tagged.
+ * Context thread.
+ * Errors: -EINVAL, a bad `count`, a tag without `on_release` or without a buffer; -EBUSY, there is
+ * a table, or, before Linux 6.13, operations use the one before; -EFAULT, a buffer is not writable
+ * memory, is empty or longer than 1 GiB; -ENOMEM, more would be locked than RLIMIT_MEMLOCK allows
+ * (without CAP_IPC_LOCK); -EOPNOTSUPP, memory of a kind that cannot be mapped, as of some files.
+ * Kernel: 5.19. Before 6.13 a release also waits for operations on other registered buffers that
+ * began before it. Without io_uring nothing is locked and nothing saved.
+ */
+int32_t aio_buffers_register(aio_ctx *ctx, const aio_buffers_options *options);
+
+/*
+ * Replaces registered buffers; returns how many. Fewer than `count`: the one behind them failed.
+ *
+ * `first`: the number of the first. `iov`, `tags`: `count` of each, as in aio_buffers_options, and
+ * copied. Operations that have begun go on with the buffer that they began with; its tag comes
+ * when they have ended.
+ * Context thread. What was submitted before is handed over first.
+ * Errors: -EINVAL, a bad `count` or `first`, a tag without `on_release` or without a buffer;
+ * -ENXIO, there is no table; -EAGAIN, the kernel is short of memory; of the first buffer, as of
+ * aio_buffers_register.
+ * Kernel: 5.19.
+ */
+int32_t aio_buffers_update(aio_ctx *ctx, uint32_t first, const struct iovec *iov,
+        const uint64_t *tags, uint32_t count);
+
+/*
+ * Gives the table up. Operations that have begun go on; tags come when they have ended, and run
+ * calls wait for them.
+ *
+ * Context thread. What was submitted before is handed over first.
+ * Errors: -ENXIO, there is none; -EAGAIN, the kernel is short of memory.
+ * Kernel: 5.19.
+ */
+int32_t aio_buffers_unregister(aio_ctx *ctx);
+
+/*
+ * Registers the buffers of another context of this thread, under the same numbers and without
+ * mapping or locking them again. Tags are not shared: they come from `source`, whatever the clone
+ * still does.
+ *
+ * `ctx`: has no table. `source`: has one. The two go their own ways from then on.
+ * Context thread of both.
+ * Errors: -EINVAL, they are the same; -ENXIO, `source` has no table; -EBUSY, `ctx` has one;
+ * -EOPNOTSUPP, the kernel cannot, or one of them is without io_uring.
+ * Kernel: 6.13; before, -EOPNOTSUPP.
+ */
+int32_t aio_buffers_clone(aio_ctx *ctx, aio_ctx *source);
+
+/*
+ * As aio_submit_read, into registered memory.
+ *
+ * `buf`: inside registered buffer `buf_index`, which counts from 0.
+ * Context thread.
+ * Errors: -EINVAL, `buf` is NULL; -EFAULT, there is no such buffer, or `buf` is not inside it;
+ * those of pread(2).
+ * Kernel: 5.1.
+ * Surprise: an operation looks its buffer up when it begins: a member of a chain when its turn
+ * comes, and with AIO_SUBMIT_ASYNC when the worker takes it.
+ */
+aio_op_id aio_submit_read_fixed(aio_ctx *ctx, int fd, void *buf, size_t len, uint64_t offset,
+        uint32_t buf_index, const aio_submit_options *options, aio_callback callback,
+        void *user_data);
+
+/*
+ * As aio_submit_write, from registered memory.
+ *
+ * `buf`: inside registered buffer `buf_index`, which counts from 0.
+ * Context thread.
+ * Errors: -EINVAL, `buf` is NULL; -EFAULT, there is no such buffer, or `buf` is not inside it;
+ * those of pwrite(2).
+ * Kernel: 5.1.
+ * Surprise: as of aio_submit_read_fixed; and a socket or pipe without a reader raises SIGPIPE.
+ */
+aio_op_id aio_submit_write_fixed(aio_ctx *ctx, int fd, const void *buf, size_t len, uint64_t offset,
+        uint32_t buf_index, const aio_submit_options *options, aio_callback callback,
+        void *user_data);
+
+/*
+ * As aio_submit_readv, into registered memory.
+ *
+ * `iov`: an array of `iovcnt` vectors, at most 1,024, copied, all inside registered buffer
+ * `buf_index`, which counts from 0; none of length 0. `flags`: RWF_*.
+ * Context thread.
+ * Errors: -EINVAL, a bad `iov` or `iovcnt`; -EFAULT, there is no such buffer, or a vector is empty
+ * or not inside it; those of preadv2(2).
+ * Kernel: 6.15; before, an ordinary aio_submit_readv, whose -EFAULT comes from the submit, and
+ * which the release of its buffer does not wait for.
+ */
+aio_op_id aio_submit_readv_fixed(aio_ctx *ctx, int fd, const struct iovec *iov, int iovcnt,
+        uint64_t offset, int flags, uint32_t buf_index, const aio_submit_options *options,
+        aio_callback callback, void *user_data);
+
+/*
+ * As aio_submit_writev, from registered memory.
+ *
+ * Arguments, errors and kernels as of aio_submit_readv_fixed.
+ * Context thread.
+ * Surprise: to a socket or pipe without a reader it raises SIGPIPE.
+ */
+aio_op_id aio_submit_writev_fixed(aio_ctx *ctx, int fd, const struct iovec *iov, int iovcnt,
+        uint64_t offset, int flags, uint32_t buf_index, const aio_submit_options *options,
         aio_callback callback, void *user_data);
 
 /* ---- files ----------------------------------------------------------------------------------- */

@@ -155,7 +155,7 @@ impl Pool {
         self.order[usize::from(self.tail) & mask] = index as u16;
         self.tail = self.tail.wrapping_add(1);
         self.free += 1;
-        self.fresh += 1;
+        self.fresh = self.fresh.saturating_add(1);
         self.low &= self.free < self.options.low_water;
         self.ring.push(Offer {
             addr: buffer.address.as_ptr() as u64,
@@ -202,6 +202,27 @@ impl Pool {
         }
     }
 
+    /// The same as `note` and `pieces` for a completion that has used one buffer up. None, and
+    /// nothing is done: there is more to it.
+    #[inline(always)]
+    pub(super) fn use_one(&mut self, cqe: &Cqe) -> Option<Piece> {
+        let index = cqe.flags >> cqe_flags::BUFFER_SHIFT;
+        let is_odd = self.options.incremental
+            | self.options.bundles
+            | (self.free <= self.options.low_water)
+            | self.shared.has_released();
+        let buffer = self.buffers.get_mut(index as usize)?;
+        let len = cqe.result as u32;
+        if is_odd || len > self.options.buffer_size {
+            return None;
+        }
+        buffer.filled = len;
+        buffer.holds = 1;
+        buffer.offered = false;
+        self.free -= 1;
+        Some(Piece { data: buffer.address, len, buffer: index })
+    }
+
     /// Accounts for the buffers of a completion, in the order in which they were used. Returns
     /// where in the first one the data begins.
     pub(super) fn note(&mut self, cqe: &Cqe) -> u32 {
@@ -236,6 +257,9 @@ impl Pool {
     pub(super) fn pieces(&self, arrival: Arrival, mut found: impl FnMut(Piece)) {
         let Arrival { first, mut offset, len: mut left, .. } = arrival;
         let mut index = usize::from(first);
+        if !self.options.bundles {
+            left = left.min(self.options.buffer_size - offset);
+        }
         loop {
             let Some(buffer) = self.buffers.get(index) else { return };
             let len = left.min(self.options.buffer_size - offset);
@@ -251,15 +275,21 @@ impl Pool {
         }
     }
 
-    /// Gives up pieces that nobody wants, and the descriptors that a message brings.
+    /// Gives up pieces that nobody wants.
     pub(super) fn drop_pieces(&mut self, control_at: u32, pieces: &mut VecDeque<Piece>) {
         while let Some(piece) = pieces.pop_front() {
-            if control_at != 0 {
-                // SAFETY: the kernel wrote a message into the buffer, which is held.
-                unsafe { message::close_passed_in_buffer(piece.data, control_at) };
-            }
-            self.let_go(piece.buffer);
+            self.drop_piece(control_at, piece);
         }
+    }
+
+    /// Gives up a piece, and the descriptors that a message brings in it.
+    #[inline(always)]
+    pub(super) fn drop_piece(&mut self, control_at: u32, piece: Piece) {
+        if control_at != 0 {
+            // SAFETY: the kernel wrote a message into the buffer, which is held.
+            unsafe { message::close_passed_in_buffer(piece.data, control_at) };
+        }
+        self.let_go(piece.buffer);
     }
 
     /// Whether many of the paused operations may have ended since.
@@ -278,5 +308,97 @@ impl Pool {
             });
         }
         is_named
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::handle::Handle;
+    use crate::engine::{Choice, ContextOptions};
+
+    fn pool(count: u32, buffer_size: u32, incremental: bool, bundles: bool) -> Pool {
+        let options = ContextOptions { backend: Choice::Epoll, ..ContextOptions::default() };
+        // Of a context that is never used, nor freed.
+        let handle = Box::leak(Handle::create(&options).unwrap());
+        let shared = Arc::new(Shared::create(handle, 0, bundles, incremental));
+        let options = PoolOptions {
+            count,
+            buffer_size,
+            count_max: 8,
+            low_water: 0,
+            on_low_water: None,
+            incremental,
+            bundles,
+            huge: false,
+        };
+        let mut pool = Pool::create(shared, options, BufferRing::create(8).unwrap());
+        pool.grow(count).unwrap();
+        pool
+    }
+
+    fn completion(buffer: u32, result: i32, more: u32) -> Cqe {
+        let flags = cqe_flags::BUFFER | more | buffer << cqe_flags::BUFFER_SHIFT;
+        Cqe { user_data: 1, result, flags, extra: 0 }
+    }
+
+    /// Notes a completion; its pieces as buffer, offset in it, length.
+    fn arrive(pool: &mut Pool, cqe: &Cqe) -> Vec<(u32, usize, u32)> {
+        let offset = pool.note(cqe);
+        let first = (cqe.flags >> cqe_flags::BUFFER_SHIFT) as u16;
+        let len = cqe.result.max(0) as u32;
+        let mut pieces = Vec::new();
+        pool.pieces(Arrival { group: 0, first, offset, len, control_at: 0 }, |piece| {
+            let buffer = &pool.buffers[piece.buffer as usize];
+            let at = piece.data.as_ptr() as usize - buffer.address.as_ptr() as usize;
+            pieces.push((piece.buffer, at, piece.len));
+        });
+        pieces
+    }
+
+    #[test]
+    fn a_bundle_goes_on_in_the_buffers_that_were_offered_next() {
+        let mut pool = pool(4, 16, false, true);
+        assert_eq!(arrive(&mut pool, &completion(0, 40, 0)), [(0, 0, 16), (1, 0, 16), (2, 0, 8)]);
+        assert_eq!(pool.free, 1);
+        // They come back in another order, and are used in that.
+        [2, 0, 1].into_iter().for_each(|buffer| pool.let_go(buffer));
+        assert_eq!(arrive(&mut pool, &completion(3, 20, 0)), [(3, 0, 16), (2, 0, 4)]);
+        assert_eq!(arrive(&mut pool, &completion(0, 32, 0)), [(0, 0, 16), (1, 0, 16)]);
+        assert_eq!(pool.free, 0);
+    }
+
+    #[test]
+    fn a_buffer_that_is_used_piece_by_piece_is_free_when_no_piece_is_held() {
+        const MORE: u32 = cqe_flags::BUFFER_MORE;
+        let mut pool = pool(2, 16, true, false);
+        assert_eq!(arrive(&mut pool, &completion(0, 5, MORE)), [(0, 0, 5)]);
+        pool.let_go(0);
+        assert_eq!(arrive(&mut pool, &completion(0, 5, MORE)), [(0, 5, 5)]);
+        assert_eq!(pool.free, 2);
+        assert_eq!(arrive(&mut pool, &completion(0, 6, 0)), [(0, 10, 6)]);
+        assert_eq!(pool.free, 1);
+        pool.let_go(0);
+        assert_eq!(pool.free, 1);
+        pool.let_go(0);
+        assert_eq!(pool.free, 2);
+        assert_eq!(arrive(&mut pool, &completion(1, 16, 0)), [(1, 0, 16)]);
+        assert_eq!(arrive(&mut pool, &completion(0, 1, MORE)), [(0, 0, 1)]);
+    }
+
+    #[test]
+    fn a_buffer_that_a_failure_brings_is_held_until_it_is_let_go() {
+        let mut pool = pool(2, 16, false, false);
+        assert_eq!(arrive(&mut pool, &completion(1, Errno::ECANCELED.status(), 0)), [(1, 0, 0)]);
+        assert_eq!(pool.free, 1);
+        pool.let_go(1);
+        assert_eq!(pool.free, 2);
+    }
+
+    #[test]
+    fn a_result_longer_than_its_buffer_is_cut_where_there_are_no_bundles() {
+        let mut pool = pool(2, 16, false, false);
+        assert_eq!(arrive(&mut pool, &completion(0, 40, 0)), [(0, 0, 16)]);
+        assert_eq!(pool.free, 1);
     }
 }

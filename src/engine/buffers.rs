@@ -9,16 +9,19 @@
 
 use crate::engine::Engine;
 use crate::engine::buffer_pool::{Arrival, Callee, Pool, PoolOptions};
+use crate::engine::completion::{Brings, Current, Plain, REAP, Record};
 use crate::engine::handle::Handle;
 use crate::engine::leases::{Piece, Shared};
 use crate::engine::mailbox::{Batch, Message};
 use crate::engine::slots::{phase, state};
+use crate::op::traits;
 use crate::sys::buffer_ring::{BufferRing, ENTRIES_MAX};
 use crate::sys::entry::{Cqe, Opcode, cqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::message;
 use slab::Slab;
 use std::collections::VecDeque;
+use std::ptr::null;
 use std::sync::Arc;
 
 /// What a pool says of itself.
@@ -43,13 +46,14 @@ pub(crate) struct PoolInfo {
 pub(crate) struct Pending {
     group: u16,
     control_at: u32,
-    pieces: VecDeque<Piece>,
+    first: Option<Piece>,
+    rest: VecDeque<Piece>,
 }
 
 impl Pending {
     #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
+        self.first.is_none()
     }
 }
 
@@ -61,11 +65,20 @@ pub(crate) struct Pools {
     /// Counts the moments at which no completion waited to be taken in. What is taken in now was
     /// made after the last of them, when the backend knew of every buffer offered before it.
     period: u32,
+    /// What is added to `period`; 0 where the backend completes things at any time, so that nothing
+    /// can be said.
+    step: u32,
     /// Room for the pieces of what nobody waits for.
     unwanted: VecDeque<Piece>,
 }
 
 impl Pools {
+    /// `polls`: the backend takes entries and completes them while the context's thread is
+    /// elsewhere.
+    pub(crate) fn new(polls: bool) -> Pools {
+        Pools { step: u32::from(!polls), ..Pools::default() }
+    }
+
     #[inline(always)]
     pub(crate) fn are_quiet(&self) -> bool {
         self.hungry.is_empty()
@@ -83,7 +96,7 @@ impl Pools {
     /// No completion waits to be taken in.
     #[inline(always)]
     pub(crate) fn begin_period(&mut self) {
-        self.period = self.period.wrapping_add(1);
+        self.period = self.period.wrapping_add(self.step);
     }
 
     /// Whether paused operations could be armed.
@@ -205,6 +218,31 @@ impl Engine {
         pool.checked_sub(1).map(|group| group as u16)
     }
 
+    /// Takes in what nearly all completions of pools are, of a usual multishot receive that goes
+    /// on with a buffer of its own, as `next_plain` takes those of others.
+    pub(crate) fn next_pooled(&mut self) -> Option<Plain> {
+        const GOES_ON: u32 = cqe_flags::BUFFER | cqe_flags::MORE;
+        let cqe = self.backend.peek()?;
+        let candidate = self.slots.candidate(cqe.user_data)?;
+        let slot = candidate.slot(&self.slots);
+        let odd = (slot.id() ^ cqe.user_data)
+            | u64::from(slot.state & self.special & !traits::MULTISHOT)
+            | u64::from(cqe.flags & (GOES_ON | cqe_flags::BUFFER_MORE) ^ GOES_ON);
+        let (callback, user_data, group) = (slot.callback, slot.user_data, slot.cold as u16);
+        if odd != 0 || callback == REAP || cqe.result <= 0 || slot.cold == 0 {
+            return None;
+        }
+        let group = group.wrapping_sub(1);
+        let pool = self.pools.get(group)?;
+        let piece = pool.use_one(&cqe)?;
+        self.backend.advance();
+        (self.pending.group, self.pending.control_at) = (group, 0);
+        self.pending.first = Some(piece);
+        self.current = Current { id: cqe.user_data, result: cqe.result };
+        let flags = cqe.flags & cqe_flags::PUBLIC;
+        Some(Plain { callback, user_data, result: cqe.result, flags })
+    }
+
     /// Accounts for what a completion has brought, once, before any later one.
     pub(crate) fn note_buffers(&mut self, index: u32, cqe: &mut Cqe) {
         if cqe.flags & (cqe_flags::BUFFER | cqe_flags::NOTED) != cqe_flags::BUFFER {
@@ -268,18 +306,21 @@ impl Engine {
     pub(crate) fn open_arrival(&mut self, arrival: Arrival) {
         self.pending.group = arrival.group;
         self.pending.control_at = arrival.control_at;
-        let pieces = &mut self.pending.pieces;
+        let Pending { first, rest, .. } = &mut self.pending;
         if let Some(pool) = self.pools.get(arrival.group) {
-            pool.pieces(arrival, |piece| pieces.push_back(piece));
+            pool.pieces(arrival, |piece| match first {
+                None => *first = Some(piece),
+                Some(_) => rest.push_back(piece),
+            });
         }
     }
 
     /// Leases the next piece of what has arrived; None: there is no more.
     pub(crate) fn take_piece(&mut self) -> Result<Option<(i64, Piece)>, Errno> {
-        let Some(&piece) = self.pending.pieces.front() else { return Ok(None) };
+        let Some(piece) = self.pending.first else { return Ok(None) };
         let pool = self.pools.get(self.pending.group).ok_or(Errno::ENOENT)?;
         let id = pool.lease(piece)?;
-        self.pending.pieces.pop_front();
+        self.pending.first = self.pending.rest.pop_front();
         Ok(Some((id, piece)))
     }
 
@@ -299,7 +340,41 @@ impl Engine {
     #[inline(never)]
     fn give_pending_back(&mut self) {
         let Some(pool) = self.pools.get(self.pending.group) else { return };
-        pool.drop_pieces(self.pending.control_at, &mut self.pending.pieces);
+        let Pending { first, rest, control_at, .. } = &mut self.pending;
+        if let Some(piece) = first.take() {
+            pool.drop_piece(*control_at, piece);
+        }
+        if !rest.is_empty() {
+            pool.drop_pieces(*control_at, rest);
+        }
+    }
+
+    /// A record per buffer: what a bundle brings is told in pieces, the last with the flags of all.
+    pub(crate) fn push_leased(&mut self, record: Record, arrival: Arrival) {
+        self.open_arrival(arrival);
+        let pool = self.pending_pool();
+        let mut piece = self.take_piece();
+        while let Ok(Some((lease, taken))) = piece {
+            piece = self.take_piece();
+            let is_last = matches!(piece, Ok(None));
+            self.records.push_back(Record {
+                result: taken.len as i32,
+                extra: taken.len.into(),
+                flags: if is_last { record.flags } else { record.flags | cqe_flags::MORE },
+                brings: Brings::Lease {
+                    pool: pool.as_ref().map_or(null(), Arc::as_ptr),
+                    id: lease,
+                    control_at: arrival.control_at,
+                },
+                ..record
+            });
+        }
+        if piece.is_err() {
+            // No memory for another lease: the data is lost, and the caller learns of it.
+            let result = Errno::ENOMEM.status();
+            self.records.push_back(Record { result, extra: 0, ..record });
+        }
+        self.close_arrival();
     }
 
     // --- pauses ------------------------------------------------------------------------------

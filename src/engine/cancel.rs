@@ -100,13 +100,14 @@ impl Engine {
         Ok(())
     }
 
-    /// Asks one operation to end. An error, and nothing is done, if it was asked before or has its
-    /// last completion waiting.
+    /// Asks one operation to end. An error, and nothing is done, if it was asked before, has its
+    /// last completion waiting, or waits for no more than a notification.
     pub(crate) fn request_end(&mut self, index: u32, why: Why) -> Result<(), Errno> {
         let slot = self.slots.at_mut(index);
         // A close that was detached goes on: nobody else would close the descriptor.
         let is_left_alone = slot.has(state::DISCARD) && slot.has(traits::CLOSES);
-        if is_left_alone || slot.has(state::ENDED) || slot.phase() == phase::READY {
+        let has_result = matches!(slot.phase(), phase::READY | phase::NOTIFY);
+        if is_left_alone || slot.has(state::ENDED) || has_result {
             return Err(Errno::EALREADY);
         }
         slot.state |= match why {
@@ -259,7 +260,8 @@ impl Engine {
     /// used in the order of completions.
     fn note_stashed(&mut self, cqe: &mut Cqe) {
         let Some(index) = self.slots.find(cqe.user_data) else { return };
-        if self.slots.at(index).has(state::CHAINED) && cqe.flags & cqe_flags::MORE == 0 {
+        let has_result = cqe.flags & cqe_flags::MORE == 0 || self.notifies(index);
+        if self.slots.at(index).has(state::CHAINED) && has_result {
             self.member_ended(index);
         }
         self.note_buffers(index, cqe);

@@ -7,6 +7,7 @@ use crate::engine::buffer_pool::Arrival;
 use crate::engine::cancel::{INSTALL, INTERNAL, WAKE};
 use crate::engine::descriptors::{DIRECT, Left, target};
 use crate::engine::leases::{self, Shared};
+use crate::engine::registered::{self, RELEASE};
 use crate::engine::slots::{Slot, index_of, phase, state};
 use crate::op::{self, traits};
 use crate::sys::descriptor;
@@ -167,6 +168,8 @@ impl Engine {
             if cqe.flags & MORE == 0 && !self.destroying {
                 self.watch_wake();
             }
+        } else if let Some(key) = registered::key_of(cqe.user_data) {
+            self.released(key);
         } else if cqe.user_data == INSTALL {
             self.installed = Some(cqe.result);
         } else if cqe.user_data & INTERNAL != 0 {
@@ -185,6 +188,9 @@ impl Engine {
     }
 
     fn complete_carefully(&mut self, index: u32, cqe: Cqe) -> Option<Delivery> {
+        if cqe.flags & (MORE | cqe_flags::NOTIFY) != 0 && self.notifies(index) {
+            return self.complete_zero_copy(index, cqe);
+        }
         let slot = self.slots.at(index);
         if self.cold.get(slot).is_some_and(|cold| cold.steps.is_some()) {
             return self.complete_step(index, cqe);
@@ -305,13 +311,17 @@ impl Engine {
         if slot.has(traits::OUTPUTS) && result >= 0 {
             self.write_outputs(index);
         }
-        if self.slots.at(index).has(state::SIGPIPE) && result == Errno::EPIPE.status() {
-            // The ring's sends never raise it: the option asks for what send(2) does.
-            thread::raise_sigpipe();
-        }
+        self.raise_sigpipe(index, result);
         let delivery = self.tell(index, result, flags, extra);
         self.free(index);
         delivery
+    }
+
+    /// The ring's sends never raise it: the option asks for what send(2) does.
+    pub(crate) fn raise_sigpipe(&self, index: u32, result: i32) {
+        if result == Errno::EPIPE.status() && self.slots.at(index).has(state::SIGPIPE) {
+            thread::raise_sigpipe();
+        }
     }
 
     /// Copies outputs from the engine's copy to the caller's.
@@ -417,7 +427,7 @@ impl Engine {
     }
 
     #[inline(never)]
-    fn unlist(&mut self, index: u32) {
+    pub(crate) fn unlist(&mut self, index: u32) {
         let fd = self.slots.at(index).fd;
         let left = self.descriptors.unlink(&mut self.slots, &mut self.cold, index);
         self.note_left(left, fd);
@@ -451,6 +461,9 @@ impl Engine {
 
     /// Ends an operation with a completion from the ready queue.
     pub(crate) fn end_locally(&mut self, ready: Ready) -> Option<Delivery> {
+        if ready.index == RELEASE {
+            return self.end_release(ready);
+        }
         self.local -= 1;
         self.end(ready.index, ready.result, ready.flags, 0)
     }

@@ -28,7 +28,11 @@ pub(crate) fn destroy(handle: &Handle) -> Result<(), Refusal> {
     let mut failures = 0;
     loop {
         let engine = borrow(handle);
-        if engine.slots.live() == 0 && engine.inbox.is_empty() {
+        if engine.slots.live() == 0 {
+            // Not before: what a chain still starts would find its buffers gone.
+            engine.give_up_buffers();
+        }
+        if !engine.has_in_flight() && engine.inbox.is_empty() {
             break;
         }
         let spent_ns = clock::now_ns() - started_ns;
@@ -72,7 +76,7 @@ pub(crate) fn destroy_orphan(handle: &Handle) {
     loop {
         let engine = borrow(handle);
         engine.end_orphaned();
-        if engine.slots.live() == 0 && engine.inbox.is_empty() {
+        if !engine.has_in_flight() && engine.inbox.is_empty() {
             break;
         }
         deliver_local(handle);
@@ -110,8 +114,13 @@ impl Engine {
         if !self.stash.is_empty() {
             return;
         }
+        self.give_up_releases();
         for index in 0..self.slots.end() {
             let slot = self.slots.at_mut(index);
+            if slot.phase() == phase::NOTIFY {
+                self.give_up_notification(index);
+                continue;
+            }
             if !matches!(slot.phase(), phase::FREE | phase::READY) {
                 slot.state |= crate::engine::slots::state::ABORTED;
                 if slot.phase() == phase::HELD || slot.phase() == phase::WHEEL {

@@ -97,6 +97,7 @@ fn phase_name(slot: &Slot) -> &'static str {
         phase::BACKEND => "in the backend",
         phase::WHEEL => "waiting for its time",
         phase::READY => "completed, callback due",
+        phase::NOTIFY => "sent, its memory still in use",
         phase::HELD if slot.has(state::CLOSE_WAITS) => "waiting to close",
         phase::HELD if slot.has(state::BARRIER) => "behind a barrier",
         _ if slot.has(state::CHAINED) => "in an open chain",

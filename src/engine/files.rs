@@ -150,7 +150,7 @@ impl Engine {
     }
 
     /// Lets the backend have what was submitted before.
-    fn hand_over(&mut self) -> Result<(), Errno> {
+    pub(crate) fn hand_over(&mut self) -> Result<(), Errno> {
         if self.backend.has_staged() && self.backend.enter(None)? == Handed::Some {
             return Err(Errno::EAGAIN);
         }

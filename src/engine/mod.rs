@@ -24,6 +24,7 @@ pub(crate) mod buffer_pool;
 pub(crate) mod buffers;
 mod cancel;
 mod chain;
+mod closing;
 mod cold;
 mod completion;
 mod descriptors;
@@ -36,6 +37,7 @@ pub(crate) mod mailbox;
 mod pages;
 mod pool;
 pub(crate) mod probe;
+pub(crate) mod registered;
 mod slots;
 mod stats;
 mod steps;
@@ -43,6 +45,7 @@ mod submission;
 mod timer;
 mod turn;
 mod wheel;
+mod zero_copy;
 
 use crate::sys::clock::{self, Clock};
 use crate::sys::descriptor::{EventFd, Pipe};
@@ -59,6 +62,7 @@ use cold::ColdTable;
 use completion::{Current, Ready, Record};
 use descriptors::Descriptors;
 use mailbox::Batch;
+use registered::Registered;
 use slots::Slots;
 use std::collections::{HashMap, VecDeque};
 use std::ffi::c_void;
@@ -183,6 +187,7 @@ pub(crate) struct Engine {
     pools: Pools,
     /// What the completion whose callback is running has brought.
     pending: Pending,
+    registered: Registered,
     chains: Chains,
     barriers: Barriers,
     sockets: files::Sockets,
@@ -236,6 +241,7 @@ impl Engine {
         };
         let tuning = &options.tuning;
         let backend = Backend::create(options.backend.settled()?, config, wake_fd, tuning)?;
+        let pools = Pools::new(backend.granted().polls());
         let clock = tuning.clock.unwrap_or(Clock::Monotonic);
         let or = |value: u32, default: u32| if value == 0 { default } else { value };
         let resolution = match options.timer_resolution_ns {
@@ -260,8 +266,9 @@ impl Engine {
             records_max: or(options.reap_backlog_max, REAP_BACKLOG_DEFAULT) as usize,
             inbox: Batch::EMPTY,
             arena: Arena::default(),
-            pools: Pools::default(),
+            pools,
             pending: Pending::default(),
+            registered: Registered::default(),
             chains: Chains::default(),
             barriers: Barriers::default(),
             sockets: files::Sockets::default(),

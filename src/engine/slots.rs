@@ -39,6 +39,8 @@ pub(crate) mod phase {
     pub(crate) const HELD: u32 = 3;
     /// Its last completion waits in the engine's own queue.
     pub(crate) const READY: u32 = 4;
+    /// Has its result; the backend still reads its memory, and will notify (`zero_copy.rs`).
+    pub(crate) const NOTIFY: u32 = 5;
     pub(crate) const MASK: u32 = 7;
 }
 

@@ -2,7 +2,6 @@
 //! nothing else; what needs more (options, copies, a chain, a barrier, a descriptor that is being
 //! closed, a kernel without the opcode) goes through `submit_prepared`, which is not generic.
 
-use crate::engine::cancel::Why;
 use crate::engine::cold::Cold;
 use crate::engine::descriptors::{DIRECT, target};
 use crate::engine::slots::{OPCODE_SHIFT, Slot, index_of, phase, state};
@@ -31,6 +30,8 @@ pub(crate) struct SubmitOptions {
     /// Slot of the table of direct descriptors plus one.
     pub file_slot: u32,
     pub ioprio: u16,
+    /// Registered buffer plus one.
+    pub buf_index: u32,
     pub correlation: u64,
 }
 
@@ -406,66 +407,6 @@ impl Engine {
         }
     }
 
-    /// Starts a close: at once if nothing is listed under its number, else when the last callback
-    /// of what is listed has run (contract, line 7).
-    fn begin_close(&mut self, index: u32) {
-        let fd = self.slots.at(index).fd;
-        if self.closes.get(&fd) == Some(&index) {
-            if self.descriptors.can_close(fd) {
-                self.unmark_closing(index);
-                return self.start(index);
-            }
-        } else if self.descriptors.is_empty(fd) {
-            return self.start(index);
-        } else if !self.mark_closing(index) {
-            return;
-        }
-        let slot = self.slots.at_mut(index);
-        slot.state |= state::CLOSE_WAITS;
-        slot.set_phase(phase::HELD);
-        self.local += 1;
-        for other in self.descriptors.listed(&mut self.slots, &mut self.cold, fd) {
-            let _ = self.request_end(other, Why::Cancelled);
-        }
-    }
-
-    /// Makes the number as good as closed for what is submitted from now on; false, and the close
-    /// has failed, if another close of it is under way.
-    fn mark_closing(&mut self, index: u32) -> bool {
-        let fd = self.slots.at(index).fd;
-        if fd < 0 {
-            return true; // Nothing to hold: the kernel will say so.
-        }
-        if !self.descriptors.begin_close(fd) {
-            self.make_ready(index, Errno::EBADF.status(), 0);
-            return false;
-        }
-        self.closes.insert(fd, index);
-        true
-    }
-
-    /// The close at `index` does not hold its number any more.
-    pub(crate) fn unmark_closing(&mut self, index: u32) {
-        let fd = self.slots.at(index).fd;
-        if self.closes.get(&fd) == Some(&index) {
-            self.closes.remove(&fd);
-            self.descriptors.end_close(fd);
-        }
-    }
-
-    /// Starts the closes whose descriptors are idle now.
-    pub(crate) fn start_closes(&mut self) {
-        while let Some(fd) = self.closable.pop() {
-            // The close may have been cancelled and others be listed since, or a barrier hold it.
-            let Some(&index) = self.closes.get(&fd) else { continue };
-            if self.slots.at(index).has(state::CLOSE_WAITS) && self.descriptors.can_close(fd) {
-                self.unmark_closing(index);
-                self.slots.at_mut(index).state &= !state::CLOSE_WAITS;
-                self.start(index);
-            }
-        }
-    }
-
     /// Stages an operation whose entry is kept: one that was held, or a multishot again.
     pub(crate) fn start(&mut self, index: u32) {
         let slot = self.slots.at_mut(index);
@@ -591,10 +532,18 @@ fn apply_options(prepared: &mut Prepared, options: &SubmitOptions) -> Result<(),
     // goes; or data.
     let brings = traits & traits::GIVES_DESCRIPTOR != 0
         || prepared.outputs.is_some_and(|outputs| outputs.are_descriptors());
-    let brings_unseen = (brings && options.file_slot == 0) || prepared.pool != 0;
+    // And nobody would be told when the memory of a zero-copy send is free.
+    let notifies = traits & traits::NOTIFIES != 0;
+    let brings_unseen = (brings && options.file_slot == 0) || prepared.pool != 0 || notifies;
     let quiet_misused = has(submit_flags::QUIET) && brings_unseen;
     // A kernel worker would hold a buffer for as long as it waits.
     let async_misused = has(submit_flags::ASYNC) && prepared.pool != 0;
+    if let Some(index) = options.buf_index.checked_sub(1) {
+        if !notifies {
+            return Err(Errno::EINVAL);
+        }
+        op::zero_copy::use_buffer(sqe, op::registered::number(index));
+    }
     let idle_misused = has(submit_flags::TIMEOUT_IDLE)
         && (traits & traits::MULTISHOT == 0 || options.timeout_ns == 0);
     let links_both = options.flags & submit_flags::LINKS == submit_flags::LINKS;

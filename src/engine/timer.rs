@@ -5,6 +5,7 @@ use crate::engine::Engine;
 use crate::engine::cancel::Why;
 use crate::engine::cold::Cold;
 use crate::engine::completion::{Current, Delivery, Plain, REAP, Ready};
+use crate::engine::registered::RELEASE;
 use crate::engine::slots::{phase, state};
 use crate::engine::submission::{Done, SubmitOptions, submit_flags};
 use crate::op::{self, NO_DESCRIPTOR, traits};
@@ -197,7 +198,7 @@ impl Engine {
     #[inline(always)]
     fn peek_timer(&mut self) -> Option<(u32, i32)> {
         if self.budget.ready != 0 {
-            let ready = self.ready.front()?;
+            let ready = self.ready.front().filter(|ready| ready.index != RELEASE)?;
             let slot = self.slots.at(ready.index);
             let plain = slot.facts() == phase::READY | state::CANCELLED;
             return (plain && slot.opcode() == op::TIMER).then_some((ready.index, ready.result));

@@ -4,18 +4,13 @@
 //! completions starves neither timers nor posted functions.
 
 use crate::engine::backend::Handed;
-use crate::engine::buffer_pool::Arrival;
-use crate::engine::completion::{Brings, Current, Delivery, Plain, REAP, Record};
+use crate::engine::completion::{Current, Delivery, Plain, REAP, Record};
 use crate::engine::handle::Handle;
 use crate::engine::mailbox::{Mailbox, Message};
 use crate::engine::{Engine, Refusal};
 use crate::sys::clock::{self, Clock};
-use crate::sys::entry::cqe_flags;
-use crate::sys::errno::Errno;
 use crate::sys::ring::Wait;
 use std::ffi::c_void;
-use std::ptr::null;
-use std::sync::Arc;
 
 /// Deliveries of one kind per turn.
 const COMPLETIONS_MAX: u32 = 1024;
@@ -55,9 +50,15 @@ impl Drop for NoUnwind {
 }
 
 impl Engine {
+    /// Operations are, or releases of registered buffers are certain to come.
+    #[inline(always)]
+    pub(crate) fn has_in_flight(&self) -> bool {
+        self.slots.live() != 0 || self.registered.is_expected()
+    }
+
     /// Nothing is in flight, posted or waiting to be delivered.
     pub(crate) fn is_idle(&self, mailbox: &Mailbox) -> bool {
-        self.slots.live() == 0 && self.inbox.is_empty() && !mailbox.has_mail()
+        !self.has_in_flight() && self.inbox.is_empty() && !mailbox.has_mail()
     }
 
     /// A callback has asked for destruction, or the engine has failed in one.
@@ -176,7 +177,7 @@ impl Engine {
     #[inline(always)]
     fn may_sleep(&self, mailbox: &Mailbox, wait: Wait) -> bool {
         mailbox.prepare_sleep(false)
-            && (self.slots.live() != 0 || wait != Wait::Forever || mailbox.is_held())
+            && (self.has_in_flight() || wait != Wait::Forever || mailbox.is_held())
     }
 
     /// The turn of a context that has more to look after than its backend.
@@ -285,6 +286,11 @@ impl Engine {
     #[inline(never)]
     fn next_call(&mut self) -> Option<Call> {
         loop {
+            if self.budget.stash == 0
+                && let Some(plain) = self.next_pooled()
+            {
+                return Some(Call::Callback(plain));
+            }
             let cqe = if self.budget.stash != 0 {
                 self.budget.stash -= 1;
                 self.stash.pop_front()
@@ -373,34 +379,6 @@ impl Engine {
             self.backend.offer(0);
         }
         Call::Record
-    }
-
-    /// A record per buffer: what a bundle brings is told in pieces, the last with the flags of all.
-    fn push_leased(&mut self, record: Record, arrival: Arrival) {
-        self.open_arrival(arrival);
-        let pool = self.pending_pool();
-        let mut piece = self.take_piece();
-        while let Ok(Some((lease, taken))) = piece {
-            piece = self.take_piece();
-            let is_last = matches!(piece, Ok(None));
-            self.records.push_back(Record {
-                result: taken.len as i32,
-                extra: taken.len.into(),
-                flags: if is_last { record.flags } else { record.flags | cqe_flags::MORE },
-                brings: Brings::Lease {
-                    pool: pool.as_ref().map_or(null(), Arc::as_ptr),
-                    id: lease,
-                    control_at: arrival.control_at,
-                },
-                ..record
-            });
-        }
-        if piece.is_err() {
-            // No memory for another lease: the data is lost, and the caller learns of it.
-            let result = Errno::ENOMEM.status();
-            self.records.push_back(Record { result, extra: 0, ..record });
-        }
-        self.close_arrival();
     }
 
     /// The turn is over: what became possible by it is staged.

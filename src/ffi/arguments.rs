@@ -88,7 +88,6 @@ pub(super) unsafe fn submit_options(
     // SAFETY: passed on.
     let options = unsafe { sized(options) }?;
     let unknown = options.flags & !crate::engine::submit_flags::ALL != 0
-        || options.buf_index != 0
         || options.reserved0 != 0
         || options.reserved != [0; 2];
     if unknown {
@@ -100,6 +99,7 @@ pub(super) unsafe fn submit_options(
         group: options.group,
         file_slot: options.file_slot,
         ioprio: u16::try_from(options.ioprio).map_err(|_| Errno::EINVAL)?,
+        buf_index: options.buf_index,
         correlation: options.correlation,
     })
 }

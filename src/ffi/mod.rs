@@ -26,6 +26,9 @@ pub mod space;
 pub mod path;
 pub mod net;
 pub mod options;
+pub mod control;
+pub mod zero_copy;
+pub mod registered;
 pub mod files;
 pub mod buffers;
 

@@ -71,7 +71,7 @@ pub struct aio_submit_options {
     pub group: u64,
     /// With AIO_SUBMIT_DIRECT: the slot plus one, or 0 for a free one. Else 0.
     pub file_slot: u32,
-    /// Registered buffer plus one. No version of this library has such tables yet: 0.
+    /// Registered buffer plus one, for zero-copy sends; 0: none.
     pub buf_index: u32,
     /// As for ioprio_set(2), for file operations.
     pub ioprio: u32,

@@ -121,7 +121,7 @@ const RWF_KNOWN: u32 = 0xff;
 
 /// Reads and writes without a ring: RWF_NOWAIT serves what is in the page cache, and streams that
 /// are ready; a thread of the pool does what has to wait for a disk.
-const fn transfer<const WRITE: bool, const VECTORED: bool>() -> Fallback {
+pub(super) const fn transfer<const WRITE: bool, const VECTORED: bool>() -> Fallback {
     Fallback::Either {
         attempt: attempt_transfer::<WRITE, VECTORED>,
         sleep: |sqe| total(sqe, step::<WRITE, VECTORED>(sqe, 0)),

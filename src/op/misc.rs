@@ -1,7 +1,7 @@
 //! Operations without a family: nop, epoll sets, pipes, children, and the raw entry that a caller
 //! filled for an opcode that this library has no function for.
 
-use crate::op::{Fallback, NO_DESCRIPTOR, Operation, Outcome, files, traits};
+use crate::op::{Fallback, NO_DESCRIPTOR, Operation, Outcome, files, traits, zero_copy};
 use crate::sys::entry::{Opcode, Sqe, WideSqe, sqe_flags};
 use crate::sys::message::{Outputs, P_PIDFD, copy_into, epoll_event, flags};
 use crate::sys::plain;
@@ -217,6 +217,7 @@ impl Raw {
         ];
         let descriptor = gives.contains(&sqe.opcode);
         traits::CALLER_MEMORY
+            | if zero_copy::notifies(sqe.opcode) { traits::NOTIFIES } else { 0 }
             | if multishot { traits::MULTISHOT } else { 0 }
             | if descriptor { traits::GIVES_DESCRIPTOR } else { 0 }
     }

@@ -12,9 +12,11 @@ pub(crate) mod net;
 pub(crate) mod options;
 pub(crate) mod path;
 pub(crate) mod poll;
+pub(crate) mod registered;
 pub(crate) mod space;
 pub(crate) mod steps;
 pub(crate) mod table;
+pub(crate) mod zero_copy;
 
 use crate::sys::entry::{Opcode, Sqe};
 use crate::sys::errno::Errno;
@@ -39,6 +41,8 @@ pub(crate) mod traits {
     pub(crate) const REARMS: u32 = 1 << 14;
     /// Sends to a peer that may be gone. Of interest at submit alone, so not kept.
     pub(crate) const SENDS: u32 = 1;
+    /// Ends with a notification after its result. Not kept either: the opcode tells.
+    pub(crate) const NOTIFIES: u32 = 2;
     /// Those that make a completion more than a callback and a result.
     pub(crate) const SPECIAL: u32 = MULTISHOT | OUTPUTS;
     /// What a slot keeps.
@@ -276,15 +280,22 @@ static FALLBACKS: [Option<Fallback>; table::OPERATIONS.len()] = {
         net::SendMsg,
         net::RecvMsg,
         net::Shutdown,
+        zero_copy::SendZc,
+        zero_copy::SendMsgZc,
+        registered::Fixed<false>,
+        registered::Fixed<true>,
+        registered::VectoredFixed<false>,
+        registered::VectoredFixed<true>,
     );
     table
 };
 
 /// Refuses what a ring refuses before it begins, and what an entry asks for beside its operation
-/// and only a ring knows: registered buffers, addresses of sends.
+/// and only a ring knows: addresses of sends.
 pub(crate) fn check_plain(sqe: &Sqe) -> Result<(), Errno> {
     const ACCEPT: u8 = Opcode::IORING_OP_ACCEPT as u8;
     const SEND: u8 = Opcode::IORING_OP_SEND as u8;
+    const SEND_ZC: u8 = Opcode::IORING_OP_SEND_ZC as u8;
     const FSYNC: u8 = Opcode::IORING_OP_FSYNC as u8;
     const SPLICE: u8 = Opcode::IORING_OP_SPLICE as u8;
     const TEE: u8 = Opcode::IORING_OP_TEE as u8;
@@ -297,11 +308,16 @@ pub(crate) fn check_plain(sqe: &Sqe) -> Result<(), Errno> {
             Err(Errno::EINVAL)
         }
         FSYNC if sqe.op_flags & !fs::DATA_ONLY != 0 => Err(Errno::EINVAL),
-        SEND if sqe.off != 0 || sqe.splice_fd_in != 0 => Err(Errno::EOPNOTSUPP),
+        SEND | SEND_ZC if sqe.off != 0 || sqe.splice_fd_in != 0 => Err(Errno::EOPNOTSUPP),
         _ if sqe.personality != 0 => Err(Errno::EINVAL),
-        _ if sqe.buf_index != 0 && !buffers::selects(sqe) => Err(Errno::EINVAL),
+        _ if sqe.buf_index != 0 && !names_buffers(sqe) => Err(Errno::EINVAL),
         _ => Ok(()),
     }
+}
+
+/// Whether `buf_index` says where the memory is.
+fn names_buffers(sqe: &Sqe) -> bool {
+    buffers::selects(sqe) || registered::names_buffer(sqe)
 }
 
 /// Which readiness an operation on a descriptor waits for: `events::IN` or `OUT`.
@@ -311,6 +327,8 @@ pub(crate) fn side(opcode: u8) -> u32 {
         | 1 << Opcode::IORING_OP_WRITEV as u8
         | 1 << Opcode::IORING_OP_SEND as u8
         | 1 << Opcode::IORING_OP_SENDMSG as u8
+        | 1 << Opcode::IORING_OP_SEND_ZC as u8
+        | 1 << Opcode::IORING_OP_SENDMSG_ZC as u8
         | 1 << Opcode::IORING_OP_CONNECT as u8;
     if opcode < 64 && OUT >> opcode & 1 != 0 { events::OUT } else { events::IN }
 }
@@ -372,14 +390,16 @@ pub(crate) fn may_wait(sqe: &Sqe) -> bool {
     const RECV: u8 = Opcode::IORING_OP_RECV as u8;
     const SENDMSG: u8 = Opcode::IORING_OP_SENDMSG as u8;
     const RECVMSG: u8 = Opcode::IORING_OP_RECVMSG as u8;
+    const SEND_ZC: u8 = Opcode::IORING_OP_SEND_ZC as u8;
+    const SENDMSG_ZC: u8 = Opcode::IORING_OP_SENDMSG_ZC as u8;
     const ACCEPT: u8 = Opcode::IORING_OP_ACCEPT as u8;
     let usual = match sqe.opcode {
         READV | WRITEV => return false,
-        READ | WRITE | RECV | SEND if sqe.len == 0 => return false,
+        READ | WRITE | RECV | SEND | SEND_ZC if sqe.len == 0 => return false,
         // Streams have no offsets, and some say so.
         READ | WRITE if sqe.off != 0 && sqe.off != plain::CURRENT => return false,
         READ | WRITE => 0,
-        SEND | SENDMSG => flags::MSG_NOSIGNAL | flags::MSG_WAITALL,
+        SEND | SENDMSG | SEND_ZC | SENDMSG_ZC => flags::MSG_NOSIGNAL | flags::MSG_WAITALL,
         RECV | RECVMSG => flags::MSG_CMSG_CLOEXEC | flags::MSG_WAITALL | flags::MSG_PEEK,
         // The socket may not be one that listens.
         ACCEPT => return false,

@@ -2,6 +2,7 @@
 
 use crate::sys::errno::Errno;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::OnceLock;
 
 /// An event counter, close-on-exec and non-blocking.
 pub(crate) struct EventFd(OwnedFd);
@@ -91,7 +92,11 @@ pub(crate) fn close(fd: i32) {
 
 /// The running kernel's version, major and minor; zeroes if uname says something unreadable.
 pub(crate) fn kernel_version() -> (u32, u32) {
-    let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let mut parts = text.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
-    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+    static VERSION: OnceLock<(u32, u32)> = OnceLock::new();
+    *VERSION.get_or_init(|| {
+        let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let mut parts =
+            text.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+        (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+    })
 }

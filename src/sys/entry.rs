@@ -71,6 +71,7 @@ pub(crate) mod sqe_flags {
 pub(crate) mod cqe_flags {
     pub(crate) const BUFFER: u32 = super::abi::IORING_CQE_F_BUFFER;
     pub(crate) const MORE: u32 = super::abi::IORING_CQE_F_MORE;
+    pub(crate) const NOTIFY: u32 = super::abi::IORING_CQE_F_NOTIF;
     pub(crate) const BUFFER_MORE: u32 = super::abi::IORING_CQE_F_BUF_MORE;
     /// The engine's own: its buffers are accounted for, and `extra` is where in the first one the
     /// data begins.

@@ -255,8 +255,8 @@ impl Ring {
     }
 
     pub(super) fn register(&mut self, opcode: u32, arg: usize, count: u32) -> Result<i32, Errno> {
-        // SAFETY: every caller, here and in facility.rs, passes an argument that fits its opcode
-        // and lives on its frame.
+        // SAFETY: every caller, here, in facility.rs and in registered.rs, passes an argument that
+        // fits its opcode and lives on its frame.
         Errno::check(unsafe { (self.calls.register)(self.fd.as_raw_fd(), opcode, arg, count) })
     }
 

@@ -52,6 +52,8 @@ void harness_add_arg(const char *name, test_arg_fn fn, const void *arg) {
     add((struct test){.name = name, .arg_fn = fn, .arg = arg});
 }
 
+const char *harness_running(void) { return running; }
+
 static const struct test *find(const char *name) {
     for (int i = 0; i < test_count; i++)
         if (strcmp(tests[i].name, name) == 0)
@@ -292,6 +294,10 @@ void on_call(void *user_data, int32_t result, uint32_t flags) {
     call->finals += !(flags & AIO_CQE_MORE);
     call->result = result;
     call->flags = flags;
+    if (call->calls == 1) {
+        call->first = result;
+        call->first_flags = flags;
+    }
     call->sum += result;
     call->ctx = aio_ctx_current();
     call->id = call->ctx ? aio_ctx_current_op(call->ctx) : 0;

@@ -37,6 +37,7 @@ typedef void (*test_arg_fn)(const void *arg);
 void harness_add(const char *name, test_fn fn);
 void harness_add_arg(const char *name, test_arg_fn fn, const void *arg);
 int harness_main(int argc, char **argv);
+const char *harness_running(void); /* the name of the test */
 /* For programs with a main of their own (the soaks): the same signal and buffering set-up. */
 void harness_start(const char *program, unsigned limit_seconds);
 
@@ -101,10 +102,12 @@ void order_note(struct order *order, int tag);
 
 /* What became of one operation. on_call fails the test when a callback comes after the last one. */
 struct call {
-    int calls;        /* all callbacks */
-    int finals;       /* those without AIO_CQE_MORE */
-    int32_t result;   /* of the newest */
-    uint32_t flags;   /* of the newest */
+    int calls;      /* all callbacks */
+    int finals;     /* those without AIO_CQE_MORE */
+    int32_t result; /* of the newest */
+    uint32_t flags; /* of the newest */
+    int32_t first;  /* the result of the first, and its flags */
+    uint32_t first_flags;
     int64_t sum;      /* of all results */
     uint64_t bytes;   /* aio_ctx_current_bytes during the newest */
     aio_op_id id;     /* aio_ctx_current_op during the newest */

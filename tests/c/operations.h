@@ -22,6 +22,7 @@ struct env {
     char data[64], text[64];
     char path[512], path2[512];
     struct iovec iov[2];
+    struct iovec areas[4]; /* registered buffers */
     struct msghdr header;
     struct statx statx;
     struct sockaddr_in addr, peer;
@@ -68,6 +69,7 @@ struct row {
     submit_fn submit_blocked; /* NULL: submit */
     env_fn unblock;           /* lets one that waits succeed; NULL: not shown */
     bool multishot;
+    bool notifies;         /* a result, and then a notification */
     bool makes_descriptor; /* a result of 0 or more is one, to be closed */
     bool makes_pair;       /* a result of 0 or more says that the env's pair is two of them */
     bool timer;            /* engine's own: no async, no links */

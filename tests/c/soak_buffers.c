@@ -7,7 +7,6 @@
 #include "pools.h"
 
 #include <inttypes.h>
-#include <sched.h>
 
 enum { POOLS = 3, FLOWS = 6, HANDED = 256, RELEASERS = 2 };
 
@@ -81,7 +80,7 @@ static void *release_handed(void *arg) {
             if (__atomic_load_n(&r->over, __ATOMIC_ACQUIRE) &&
                 tail == __atomic_load_n(&r->tail, __ATOMIC_ACQUIRE))
                 return NULL;
-            sched_yield();
+            usleep(50);
             continue;
         }
         end_lease(&r->ring[r->head % HANDED], &r->random, r->foreign, true);
@@ -285,7 +284,7 @@ static void check_whole(void) {
         release_here(&w.kept[--w.kept_count]);
     for (int i = 0; i < RELEASERS; i++)
         while (__atomic_load_n(&w.releasers[i].head, __ATOMIC_ACQUIRE) != w.releasers[i].tail)
-            sched_yield();
+            usleep(50);
     for (int i = 0; i < POOLS; i++) {
         const aio_pool_info info = info_of(w.pools[i]);
         CHECK_EQ(info.operations + info.paused + info.leased, 0);

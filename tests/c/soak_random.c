@@ -77,22 +77,40 @@ static void check_order(const struct op *op, int32_t result, uint32_t flags) {
     if (first)
         return;
     for (const struct op *before = op - 1; before >= w.ops && before->chain == op->chain; before--)
-        if (before->state == LIVE && is_heard(before))
+        if (before->state == LIVE && is_heard(before) && !before->has_result)
             blame(op, result, flags, "passed a member before it");
     const struct op *before = op - 1;
-    if (before->state == ENDED && before->result < 0 && has(before, AIO_SUBMIT_LINK) &&
-        !is(before, WEAK))
+    if ((before->state == ENDED || before->has_result) && before->result < 0 &&
+        has(before, AIO_SUBMIT_LINK) && !is(before, WEAK))
         blame(before, before->result, flags, "was passed although it failed");
 }
 
+static void end_op(struct op *op) {
+    op->state = ENDED;
+    memset(op->bytes, GIVEN_BACK, BYTES);
+}
+
+static void take_notification(struct op *op, int32_t result, uint32_t flags) {
+    if (op->state != LIVE || !op->has_result || result != 0 || flags != AIO_CQE_NOTIFY)
+        blame(op, result, flags, "notified wrongly");
+    op->calls++;
+    end_op(op);
+}
+
 static void take_result(struct op *op, int32_t result, uint32_t flags) {
+    if (flags & AIO_CQE_NOTIFY) {
+        take_notification(op, result, flags);
+        return;
+    }
     const bool more = flags & AIO_CQE_MORE;
     const uint64_t now = now_ns();
     const bool was_waiting = op->callback == AIO_CALLBACK_REAP && op->state == GIVEN_UP && more;
     if (op->state != LIVE && !was_waiting) /* as a record, which nothing takes back */
         blame(op, result, flags, op->state == GIVEN_UP ? "was given up" : "ended twice");
-    if (more && (!is(op, REPEATS) || result < 0))
+    if (more && !is(op, NOTIFIES) && (!is(op, REPEATS) || result < 0))
         blame(op, result, flags, "has more to come");
+    if (op->has_result || (is(op, NOTIFIES) && result >= 0 && !more))
+        blame(op, result, flags, "was to notify");
     if ((flags & AIO_CQE_DEADLINE) && (result != -ETIMEDOUT || now < op->deadline_ns))
         blame(op, result, flags, "ended at a deadline too early");
     if (result >= 0 && (flags & AIO_CQE_ABORTED))
@@ -100,7 +118,7 @@ static void take_result(struct op *op, int32_t result, uint32_t flags) {
     if (!is_explained(op, result, flags)) {
         if (!op->kind->can_give(op, result))
             blame(op, result, flags, "has a result that nothing explains");
-        if (!more && is_heard(op))
+        if ((!more || is(op, NOTIFIES)) && is_heard(op))
             check_order(op, result, flags);
     }
     if (result >= 0 && now < op->due_ns)
@@ -114,10 +132,9 @@ static void take_result(struct op *op, int32_t result, uint32_t flags) {
     op->calls++;
     op->result = result;
     outcomes[result >= 0 ? 0 : result == -ECANCELED ? 1 : result == -ETIMEDOUT ? 2 : 3]++;
-    if (!more) {
-        op->state = ENDED;
-        memset(op->bytes, GIVEN_BACK, BYTES);
-    }
+    op->has_result = more && is(op, NOTIFIES);
+    if (!more)
+        end_op(op);
 }
 
 /* --- submitting ------------------------------------------------------------------------------ */
@@ -148,7 +165,7 @@ static struct op *submit(const struct kind *kind, const struct op *like) {
         op->options.flags &= ~AIO_SUBMIT_HARDLINK;
     if (is(op, LAST))
         op->options.flags &= ~AIO_SUBMIT_LINK;
-    if (is(op, BRINGS | CLOSES | PIPES))
+    if (is(op, BRINGS | CLOSES | PIPES | NOTIFIES))
         op->options.flags &= ~AIO_SUBMIT_QUIET;
     if (!is(op, REPEATS) || is(op, ALONE) || !op->options.timeout_ns)
         op->options.flags &= ~AIO_SUBMIT_TIMEOUT_IDLE;
@@ -318,10 +335,29 @@ static void post(void) {
     w.posted++;
 }
 
+static void on_release(void *tag, int32_t result, uint32_t flags) {
+    CHECK_EQ(result, 0);
+    CHECK_EQ(flags, 0);
+    CHECK_EQ(w.freed[(uintptr_t)tag]++, 0);
+}
+
+static struct iovec all_memory(void) { return (struct iovec){w.ops, sizeof w.ops}; }
+
+static void replace_area(void) {
+    const struct iovec area = all_memory();
+    const uint64_t tag = w.tags + 1;
+    if (tag < TAGS) {
+        CHECK_EQ(aio_buffers_update(w.ctx, (uint32_t)dice(AREAS), &area, &tag, 1), 1);
+        w.tags = tag;
+    }
+}
+
 static void act(void) {
     const uint64_t pick = dice(100);
-    if (pick < 55)
+    if (pick < 54)
         submit_something();
+    else if (pick < 55)
+        replace_area();
     else if (pick < 63)
         submit_close_of_number();
     else if (pick < 80)
@@ -444,6 +480,16 @@ static void begin(void) {
     for (int i = 0; i < PAIRS; i++)
         CHECK_EQ(aio_files_update(w.ctx, (uint32_t)i, &w.pairs[i][0], 1), 1);
     CHECK_EQ(aio_files_update(w.ctx, FILE_SLOT, &w.file, 1), 1);
+    struct iovec areas[AREAS];
+    for (int i = 0; i < AREAS; i++)
+        areas[i] = all_memory();
+    const aio_buffers_options buffers = {
+        .size = sizeof buffers, .count = AREAS, .iov = areas, .on_release = on_release};
+    CHECK_EQ(aio_buffers_register(w.ctx, &buffers), 0);
+    struct sockaddr_in there, here;
+    w.udp[1] = make_udp_socket(&there);
+    w.udp[0] = make_udp_socket(&here);
+    SYS(connect(w.udp[0], (const struct sockaddr *)&there, sizeof there));
 }
 
 static void destroy_from_post(void *arg) {
@@ -504,6 +550,8 @@ static void check_ends(void) {
                 CHECK_EQ(op->bytes[k], GIVEN_BACK);
     }
     CHECK_EQ(w.ran, w.posted);
+    for (uint64_t tag = 1; tag <= w.tags; tag++)
+        CHECK_EQ(w.freed[tag], 1);
 }
 
 static void end(void) {
@@ -522,6 +570,7 @@ static void end(void) {
     for (int i = 0; i < 2; i++) {
         SYS(close(w.pipe_fds[i]));
         SYS(close(w.tee_fds[i]));
+        SYS(close(w.udp[i]));
     }
     SYS(close(w.set));
     SYS(close(w.quiet_set));

@@ -20,7 +20,9 @@ enum {
     /* Of the table: one per pair, the file's, and those that operations fill. */
     FILE_SLOT = PAIRS,
     FILLED_SLOTS,
-    SLOTS = 16
+    SLOTS = 16,
+    AREAS = 4, /* registered buffers: each is all operations' memory */
+    TAGS = 64
 };
 
 #define FROM_HERE AIO_OFFSET_CURRENT
@@ -35,7 +37,8 @@ enum {
     WEAK = 32,      /* the kernel lets its link hold although it has failed */
     PIPES = 64,     /* its success is two descriptors */
     STEPS = 128,    /* cannot be waited for by a hard link */
-    LAST = 256      /* nor by a soft one */
+    LAST = 256,     /* nor by a soft one */
+    NOTIFIES = 512  /* a result, and then a notification */
 };
 
 struct op {
@@ -48,6 +51,7 @@ struct op {
     int chain;    /* number of its chain; 0: none */
     bool adopted; /* perhaps in a chain that the model has lost sight of */
     int32_t result;
+    bool has_result; /* and waits for its notification */
     int calls;
     int pair, fd, other_fd;
     uint64_t due_ns;      /* of a timer */
@@ -90,6 +94,9 @@ struct world {
     bool lost_sight;       /* of a chain: what is submitted may belong to it, until a run returns */
     int depth;             /* inside how many callbacks, or 1 to make them only look */
     int64_t posted, ran;
+    int udp[2];                /* from here to there, where nobody listens */
+    uint64_t tags;             /* of registered buffers, given so far */
+    unsigned char freed[TAGS]; /* how often each has come back */
     bool destroyed;
 };
 

@@ -539,6 +539,55 @@ const struct kind receiving = {"recv", HAS_MEMORY, submit_recv, received};
 const struct kind polling = {"poll", 0, submit_poll, readable};
 const struct kind doing_nothing = {"nop", 0, submit_nop, zero};
 
+/* --- registered memory, and sends that notify ------------------------------------------------ */
+
+static uint32_t some_area(void) { return (uint32_t)dice(AREAS); }
+
+SUBMITS(submit_read_fixed) {
+    op->fd = w.file;
+    op->offset = dice(FILE_BYTES - BYTES);
+    return aio_submit_read_fixed(w.ctx, op->fd, op->bytes, BYTES, op->offset, some_area(), TAIL);
+}
+
+SUBMITS(submit_readv_fixed) {
+    op->fd = w.file;
+    op->offset = dice(FILE_BYTES - BYTES);
+    const struct iovec iov[2] = {{op->bytes, 5}, {op->bytes + 5, BYTES - 5}};
+    return aio_submit_readv_fixed(w.ctx, op->fd, iov, 2, op->offset, 0, some_area(), TAIL);
+}
+
+SUBMITS(submit_write_fixed) {
+    op->fd = w.scratch;
+    return aio_submit_write_fixed(w.ctx, op->fd, op->bytes, BYTES, dice(FILE_BYTES), some_area(),
+                                  TAIL);
+}
+
+SUBMITS(submit_writev_fixed) {
+    op->fd = w.scratch;
+    const struct iovec iov[2] = {{op->bytes, 5}, {op->bytes + 5, BYTES - 5}};
+    return aio_submit_writev_fixed(w.ctx, op->fd, iov, 2, dice(FILE_BYTES), 0, some_area(), TAIL);
+}
+
+SUBMITS(submit_send_zc) {
+    op->fd = w.udp[0];
+    return aio_submit_send_zc(w.ctx, op->fd, op->bytes, 1 + dice(BYTES), 0, 0, TAIL);
+}
+
+SUBMITS(submit_send_zc_registered) {
+    (void)options;
+    op->fd = w.udp[0];
+    op->options.buf_index = 1 + some_area();
+    return aio_submit_send_zc(w.ctx, op->fd, op->bytes, 1 + dice(BYTES), 0, 0, &op->options,
+                              op->callback, op);
+}
+
+SUBMITS(submit_sendmsg_zc) {
+    op->fd = w.udp[0];
+    struct iovec iov[2] = {{op->bytes, 3}, {op->bytes + 3, 1 + dice(BYTES - 3)}};
+    const struct msghdr header = {.msg_iov = iov, .msg_iovlen = 2};
+    return aio_submit_sendmsg_zc(w.ctx, op->fd, &header, 0, 0, TAIL);
+}
+
 const struct kind kinds[] = {
     {"nop", 0, submit_nop, zero},
     {"raw", HAS_MEMORY, submit_raw, zero},
@@ -604,6 +653,13 @@ const struct kind kinds[] = {
     {"openat, slot", 0, submit_openat_into_slot, the_slot},
     {"accept, slot", 0, submit_accept_into_slot, the_slot},
     {"files_update", 0, submit_files_update, one},
+    {"read_fixed", HAS_MEMORY, submit_read_fixed, whole_read},
+    {"readv_fixed", HAS_MEMORY, submit_readv_fixed, whole_read},
+    {"write_fixed", HAS_MEMORY, submit_write_fixed, whole_write},
+    {"writev_fixed", HAS_MEMORY, submit_writev_fixed, whole_write},
+    {"send_zc", HAS_MEMORY | NOTIFIES, submit_send_zc, sent},
+    {"send_zc, registered", HAS_MEMORY | NOTIFIES, submit_send_zc_registered, sent},
+    {"sendmsg_zc", HAS_MEMORY | NOTIFIES, submit_sendmsg_zc, sent},
 };
 
 const int kind_count = COUNT_OF(kinds);

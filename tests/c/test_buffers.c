@@ -222,7 +222,8 @@ static void check_idle(aio_ctx *ctx) {
     run_for_ms(ctx, 20); /* everything is armed */
     const uint64_t before = cpu_us(), calls = stats_of(ctx).system_calls;
     CHECK_EQ(aio_ctx_run_once(ctx, 1000 * (int64_t)MS), 0);
-    CHECK_LT(cpu_us() - before, 10000);
+    if (test_slow() == 1)
+        CHECK_LT(cpu_us() - before, 10000);
     CHECK_LT(stats_of(ctx).system_calls - calls, 300);
 }
 

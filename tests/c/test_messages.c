@@ -49,6 +49,7 @@ TEST(a_message_says_who_sent_it) {
         CHECK_EQ(view.flags & (MSG_TRUNC | MSG_CTRUNC), 0);
     }
     CHECK_EQ(flow.finals, 0);
+    flow_release(&flow);
     close_flow(&flow);
     end_ctx(ctx);
     CHECK_EQ(aio_buffer_pool_destroy(flow.pool), 0);
@@ -177,6 +178,7 @@ TEST(messages_of_a_slot_end_where_others_end) {
     close(stream.other);
     stream.other = -1;
     check_ends(ctx, &stream, 0);
+    flow_release(&flow);
     close_flow(&stream);
     close_flow(&flow);
     end_ctx(ctx);

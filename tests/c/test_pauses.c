@@ -2,6 +2,7 @@
  * those that bring the buffers back; and the ends of operations with data on the way. */
 #include "pools.h"
 
+#include <linux/io_uring.h>
 #include <linux/netlink.h>
 #include <poll.h>
 #include <sys/un.h>
@@ -104,7 +105,7 @@ TEST(one_that_waits_can_be_detached) {
 
 TEST(a_deadline_runs_on_while_one_waits) {
     struct dry dry;
-    on_dry(&dry, WITH(.timeout_ns = 60 * MS));
+    on_dry(&dry, WITH(.timeout_ns = 500 * MS * test_slow()));
     check_ends(dry.ctx, &dry.waiter, -ETIMEDOUT);
     CHECK_EQ(dry.waiter.flags, AIO_CQE_DEADLINE);
     end_dry(&dry);
@@ -260,6 +261,45 @@ TEST(a_receive_behind_a_barrier_waits_for_its_buffer_too) {
     end_dry(&dry);
 }
 
+TEST(pools_serve_every_kind_of_context) {
+    const uint8_t allowed[] = {IORING_OP_RECV};
+    const aio_ctx_options kinds[] = {
+        {.flags = AIO_CTX_SQE128 | AIO_CTX_CQE32},
+        {.flags = AIO_CTX_SQPOLL, .sqpoll_idle_ms = 5},
+        {.flags = AIO_CTX_REGISTERED_WAIT},
+        {.sq_entries = 2, .cq_entries = 2},
+        {.sq_entries = 2, .cq_entries = 2, .sq_entries_max = 64, .cq_entries_max = 64},
+        {.allowed_ops = allowed, .allowed_ops_count = 1},
+    };
+    for (int kind = 0; kind < COUNT_OF(kinds); kind++) {
+        aio_ctx_options options = kinds[kind];
+        aio_ctx *ctx = NULL;
+        options.size = sizeof options;
+        if (under_valgrind() && options.flags & AIO_CTX_REGISTERED_WAIT)
+            continue; /* what stands between it and the kernel there has no such wait */
+        if (aio_ctx_create(&options, &ctx) == -EOPNOTSUPP)
+            continue; /* what the kernel lacks, or a ring has alone */
+        CHECK(ctx != NULL);
+        struct flow flows[8];
+        aio_buffer_pool *pool = make_pool_of(ctx, 2, 4);
+        for (int i = 0; i < 8; i++) {
+            flows[i] = make_flow(ctx, pool);
+            flow_receive(&flows[i]);
+            flow_send(&flows[i], "0123456789abcdef");
+        }
+        for (int i = 0; i < 8; i++) {
+            RUN_UNTIL(ctx, flows[i].len == 16);
+            check_flow(&flows[i], "0123456789abcdef");
+            CHECK_EQ(flows[i].finals, 0);
+        }
+        CHECK_EQ(info_of(pool).free, 2);
+        end_ctx(ctx);
+        for (int i = 0; i < 8; i++)
+            close_flow(&flows[i]);
+        CHECK_EQ(aio_buffer_pool_destroy(pool), 0);
+    }
+}
+
 /* --- running low ----------------------------------------------------------------------------- */
 
 struct low {
@@ -366,8 +406,10 @@ TEST(a_socket_shut_down_here_has_ended) {
         if (udp && has_ring(ctx)) { /* rings do not notice */
             const uint64_t before = cpu_us();
             run_for_ms(ctx, 100);
-            CHECK_LT(cpu_us() - before, 20000);
+            CHECK_LT(cpu_us() - before, 20000 * test_slow());
             CHECK_EQ(flow.calls, 0);
+            CHECK_EQ(aio_ctx_cancel_fd(ctx, flow.fd, 0), 1);
+            check_ends(ctx, &flow, -ECANCELED);
         } else {
             check_ends(ctx, &flow, 0);
             CHECK_EQ(flow.calls, 1);
@@ -384,17 +426,17 @@ TEST(an_idle_deadline_begins_anew_with_each_buffer) {
     const uint64_t start = now_ns();
     ID(aio_submit_recv_multishot(
         ctx, flow.fd, flow.pool, 0,
-        WITH(.flags = AIO_SUBMIT_TIMEOUT_IDLE, .timeout_ns = 200 * MS * test_slow()), on_flow,
+        WITH(.flags = AIO_SUBMIT_TIMEOUT_IDLE, .timeout_ns = 1500 * MS * test_slow()), on_flow,
         &flow));
-    for (size_t i = 1; i <= 4; i++) {
-        run_for_ms(ctx, 80);
+    for (size_t i = 1; i <= 3; i++) {
+        run_for_ms(ctx, 600);
         flow_send(&flow, "tick");
         RUN_UNTIL(ctx, flow.len == 4 * i);
         CHECK_EQ(flow.finals, 0);
     }
     check_ends(ctx, &flow, -ETIMEDOUT);
     CHECK_EQ(flow.flags, AIO_CQE_DEADLINE);
-    CHECK_GE(now_ns() - start, 520 * MS);
+    CHECK_GE(now_ns() - start, 3300 * MS);
     close_flow(&flow);
     end_ctx(ctx);
     CHECK_EQ(aio_buffer_pool_destroy(flow.pool), 0);

@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <stddef.h>
 #include <sys/resource.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <termios.h>
 
@@ -516,6 +517,32 @@ TEST(threads_idle_without_cpu_and_go) {
     end_ctx(ctx);
     for (int i = 0; i < FIFOS; i++)
         scene_close(&many.scenes[i]);
+}
+
+/* With nothing to wait for: the page cache has it all. */
+TEST(a_cached_read_that_is_asked_not_to_run_here_goes_to_the_pool_at_any_offset) {
+    static const char bytes[8192];
+    const int fd = temp_file("cached", bytes, sizeof bytes);
+    const uint64_t offsets[] = {0, 4096, AIO_OFFSET_CURRENT};
+    for (int i = 0; i < 2 * COUNT_OF(offsets); i++) {
+        aio_ctx *ctx = make_ctx_with(CTX_WITH(.backend = AIO_BACKEND_EPOLL));
+        char byte[2];
+        struct iovec iov[2] = {{byte, 1}, {byte + 1, 1}};
+        struct call here = {0}, elsewhere = {0};
+        const uint64_t at = offsets[i / 2];
+        CHECK_EQ(DO(ctx, here, aio_submit_read(ctx, fd, byte, 2, at, NULL, on_call, &here)), 2);
+        CHECK_EQ(pool_now().count, 0);
+        const aio_submit_options *const options = WITH(.flags = AIO_SUBMIT_ASYNC);
+        if (i % 2)
+            ID(aio_submit_readv(ctx, fd, iov, 2, at, 0, options, on_call, &elsewhere));
+        else
+            ID(aio_submit_read(ctx, fd, byte, 2, at, options, on_call, &elsewhere));
+        CHECK_EQ(await_call(ctx, &elsewhere), 2);
+        CHECK_EQ(pool_now().count, 1);
+        end_ctx(ctx);
+        check_threads_gone();
+    }
+    close(fd);
 }
 
 TEST(a_context_that_waits_for_sleeping_calls_sleeps_as_well) {

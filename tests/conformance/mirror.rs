@@ -92,6 +92,7 @@ pub const AIO_CQE_NOTIFY: u32 = 8;
 pub const AIO_CQE_BUFFER_MORE: u32 = 16;
 pub const AIO_CQE_DEADLINE: u32 = 65536;
 pub const AIO_CQE_ABORTED: u32 = 131072;
+pub const AIO_SEND_ZC_REPORT_USAGE: u32 = 8;
 #[repr(C)]
 pub struct aio_buffer_pool_options {
     pub size: u32,
@@ -212,6 +213,15 @@ pub struct aio_probe_result {
     pub text: [c_char; 208],
 }
 #[repr(C)]
+pub struct aio_buffers_options {
+    pub size: u32,
+    pub count: u32,
+    pub iov: *const iovec,
+    pub tags: *const u64,
+    pub on_release: Option<extern "C" fn(*mut c_void, i32, u32)>,
+    pub reserved: [u64; 4],
+}
+#[repr(C)]
 pub struct aio_info {
     pub size: u32,
     pub backend: u32,
@@ -277,6 +287,11 @@ extern "C" {
     pub fn aio_ctx_cancel_group(a0: *mut aio_ctx, a1: u64) -> i32;
     pub fn aio_ctx_cancel_wait(a0: *mut aio_ctx, a1: aio_op_id) -> i32;
     pub fn aio_ctx_detach(a0: *mut aio_ctx, a1: aio_op_id) -> i32;
+    pub fn aio_control_put_segment_size(a0: *mut c_void, a1: usize, a2: *mut usize, a3: u32) -> i32;
+    pub fn aio_control_put_descriptors(a0: *mut c_void, a1: usize, a2: *mut usize, a3: *const c_int, a4: u32) -> i32;
+    pub fn aio_control_get_segment_size(a0: *const c_void, a1: usize) -> i32;
+    pub fn aio_control_get_timestamp(a0: *const c_void, a1: usize, a2: *mut u64) -> i32;
+    pub fn aio_control_get_descriptors(a0: *const c_void, a1: usize, a2: *mut c_int, a3: u32) -> i32;
     pub fn aio_ctx_create(a0: *const aio_ctx_options, a1: *mut *mut aio_ctx) -> i32;
     pub fn aio_ctx_destroy(a0: *mut aio_ctx) -> i32;
     pub fn aio_ctx_ref(a0: *mut aio_ctx) -> i32;
@@ -355,6 +370,14 @@ extern "C" {
     pub fn aio_probe(a0: *const aio_ctx, a1: *mut aio_probe_info) -> i32;
     pub fn aio_probe_op(a0: *const aio_ctx, a1: u32, a2: *mut aio_probe_result) -> i32;
     pub fn aio_probe_facility(a0: *const aio_ctx, a1: u32, a2: *mut aio_probe_result) -> i32;
+    pub fn aio_buffers_register(a0: *mut aio_ctx, a1: *const aio_buffers_options) -> i32;
+    pub fn aio_buffers_update(a0: *mut aio_ctx, a1: u32, a2: *const iovec, a3: *const u64, a4: u32) -> i32;
+    pub fn aio_buffers_unregister(a0: *mut aio_ctx) -> i32;
+    pub fn aio_buffers_clone(a0: *mut aio_ctx, a1: *mut aio_ctx) -> i32;
+    pub fn aio_submit_read_fixed(a0: *mut aio_ctx, a1: c_int, a2: *mut c_void, a3: usize, a4: u64, a5: u32, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_write_fixed(a0: *mut aio_ctx, a1: c_int, a2: *const c_void, a3: usize, a4: u64, a5: u32, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_readv_fixed(a0: *mut aio_ctx, a1: c_int, a2: *const iovec, a3: c_int, a4: u64, a5: c_int, a6: u32, a7: *const aio_submit_options, a8: Option<extern "C" fn(*mut c_void, i32, u32)>, a9: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_writev_fixed(a0: *mut aio_ctx, a1: c_int, a2: *const iovec, a3: c_int, a4: u64, a5: c_int, a6: u32, a7: *const aio_submit_options, a8: Option<extern "C" fn(*mut c_void, i32, u32)>, a9: *mut c_void) -> aio_op_id;
     pub fn aio_submit_ftruncate(a0: *mut aio_ctx, a1: c_int, a2: u64, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
     pub fn aio_submit_fallocate(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: u64, a4: u64, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_sync_file_range(a0: *mut aio_ctx, a1: c_int, a2: u64, a3: u64, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
@@ -373,4 +396,6 @@ extern "C" {
     pub fn aio_submit_timer(a0: *mut aio_ctx, a1: u64, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
     pub fn aio_submit_timer_at(a0: *mut aio_ctx, a1: u64, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
     pub fn aio_submit_interval(a0: *mut aio_ctx, a1: u64, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_send_zc(a0: *mut aio_ctx, a1: c_int, a2: *const c_void, a3: usize, a4: c_int, a5: u32, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_sendmsg_zc(a0: *mut aio_ctx, a1: c_int, a2: *const msghdr, a3: c_int, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
 }

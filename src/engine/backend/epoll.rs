@@ -7,19 +7,21 @@
 mod carry;
 mod files;
 mod select;
+mod registered;
 mod waiters;
 mod watches;
 
 use crate::engine::backend::epoll::carry::Next;
 use crate::engine::backend::epoll::files::Files;
+use crate::engine::backend::epoll::registered::Buffers;
 use crate::engine::backend::epoll::select::BufferQueues;
 use crate::engine::backend::epoll::waiters::Place;
 use crate::engine::backend::epoll::watches::Watches;
 use crate::engine::backend::{Driver, Other};
 use crate::engine::pool::{Cancel, Ended, Pool};
-use crate::op;
+use crate::op::{self, zero_copy};
 use crate::sys::clock;
-use crate::sys::entry::{Cqe, Opcode, Sqe, sqe_flags};
+use crate::sys::entry::{Cqe, Opcode, Sqe, cqe_flags, sqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::poller::{BATCH, Event, Limit, events};
 use crate::sys::queues::{Queues, Shifts};
@@ -45,6 +47,7 @@ pub(super) struct Epoll {
     pool: Pool,
     files: Files,
     buffers: BufferQueues,
+    registered: Buffers,
     /// Completions that found no place in the queue.
     overflow: VecDeque<Cqe>,
     /// Descriptors that were not served to the end.
@@ -86,6 +89,7 @@ impl Epoll {
             pool,
             files: Files::default(),
             buffers: BufferQueues::default(),
+            registered: Buffers::default(),
             overflow: VecDeque::new(),
             again: VecDeque::new(),
             chain: None,
@@ -247,7 +251,11 @@ impl Epoll {
 
     #[inline(always)]
     fn post(&mut self, queues: &mut Queues, id: u64, result: i32, flags: u32) {
-        let cqe = Cqe { user_data: id, result, flags, extra: 0 };
+        self.queue(queues, Cqe { user_data: id, result, flags, extra: 0 });
+    }
+
+    #[inline(always)]
+    fn queue(&mut self, queues: &mut Queues, cqe: Cqe) {
         if !self.overflow.is_empty() || !queues.complete(cqe) {
             self.keep(queues, cqe);
         }
@@ -276,10 +284,22 @@ impl Epoll {
     /// An operation has ended.
     fn end(&mut self, queues: &mut Queues, entry: &Sqe, result: i32, follower: u32) {
         let result = if result >= 0 { self.place_result(entry, result) } else { result };
-        self.post(queues, entry.user_data, result, 0);
+        self.report(queues, entry, result);
         if follower != 0 {
             self.go_on_with_chain(queues, entry, result, follower - 1);
         }
+    }
+
+    /// The completions of an operation's end: a send that shall notify does so at once, because it
+    /// has copied.
+    #[inline(always)]
+    fn report(&mut self, queues: &mut Queues, entry: &Sqe, result: i32) {
+        if result < 0 || !zero_copy::notifies(entry.opcode) {
+            return self.post(queues, entry.user_data, result, 0);
+        }
+        self.post(queues, entry.user_data, result, cqe_flags::MORE);
+        let usage = zero_copy::copied_usage(entry);
+        self.post(queues, entry.user_data, usage, cqe_flags::NOTIFY);
     }
 
     /// A waiting operation, in no list, has ended.
@@ -288,11 +308,14 @@ impl Epoll {
         waiter.place = Place::Nowhere;
         let interrupted = Errno::is_interruption(result);
         let result = if interrupted { Errno::ECANCELED.status() } else { result };
-        let (entry, follower) = (waiter.entry, waiter.follower);
+        let (entry, follower, buffer) = (waiter.entry, waiter.follower, waiter.buffer);
         if waiter.holds != [0; 2] {
             self.let_go(key);
         }
         self.end(queues, &entry, result, follower);
+        if buffer != 0 {
+            self.let_buffer_go(queues, buffer);
+        }
     }
 
     /// New descriptors are known, and go where they were asked to.
@@ -388,9 +411,10 @@ impl Epoll {
     #[cold]
     fn start_due(&mut self, queues: &mut Queues, key: u32) {
         let mut entry = self.watches.waiters.at(key).entry;
-        let next = match self.translate(&mut entry) {
-            Ok(holds) => {
+        let next = match self.look_up(&mut entry) {
+            Ok((holds, buffer)) => {
                 self.hold(key, holds);
+                self.hold_buffer(key, buffer);
                 self.try_now(queues, &mut entry)
             }
             Err(errno) => Next::End(errno.status()),

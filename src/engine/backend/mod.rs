@@ -5,6 +5,7 @@
 //! two submissions. A `Driver` takes what is staged and completes it.
 
 pub(crate) mod epoll;
+mod registered;
 pub(crate) mod tuned;
 pub(crate) mod uring;
 
@@ -50,7 +51,12 @@ pub(crate) struct Granted {
 impl Granted {
     /// The descriptor of a ring that a kernel thread polls.
     pub(crate) fn polled_ring(&self) -> Option<i32> {
-        self.ring_fd.filter(|_| self.setup_flags & IORING_SETUP_SQPOLL != 0)
+        self.ring_fd.filter(|_| self.polls())
+    }
+
+    /// A kernel thread takes entries, whatever the context's own does.
+    pub(crate) fn polls(&self) -> bool {
+        self.setup_flags & IORING_SETUP_SQPOLL != 0
     }
 }
 

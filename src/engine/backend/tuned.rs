@@ -103,10 +103,10 @@ impl Tuning {
     /// What a refusal of the configured ring means.
     pub(super) fn explain(&self, errno: Errno) -> Errno {
         let cpu = self.sqpoll.and_then(|sqpoll| sqpoll.cpu);
-        let polled = IORING_SETUP_SQPOLL | IORING_SETUP_SINGLE_ISSUER;
+        let floor = IORING_SETUP_SQPOLL | IORING_SETUP_SINGLE_ISSUER;
         match errno {
-            // The thread can be had, but not there. (Linux 5.10 has the thread, but no ring of ours.)
-            Errno::EINVAL if cpu.is_some() && Scratch::create(polled).is_ok() => errno,
+            // The thread can be had, but not there.
+            Errno::EINVAL if cpu.is_some() && Scratch::create(floor).is_ok() => errno,
             errno => missing(errno),
         }
     }

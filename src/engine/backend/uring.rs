@@ -3,6 +3,7 @@
 use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::sys::buffer_ring::BufferRing;
 use crate::sys::clock;
+use crate::sys::descriptor::kernel_version;
 use crate::sys::entry::Opcode;
 use crate::sys::errno::Errno;
 use crate::sys::queues::Queues;
@@ -21,8 +22,8 @@ const PATIENCE_NS: u64 = 10_000_000_000;
 /// Smaller rings are tried down to this size.
 const ENTRIES_MIN: u32 = 8;
 
-/// The newest operation that every ring must have: a program that asks for a ring on an older kernel
-/// is told so, and does not meet what rings lacked then one by one.
+/// The newest operation that every ring must have: a program that asks for a ring on an older
+/// kernel is told so, and does not meet what rings lacked then one by one.
 const OF_LINUX_5_19: u8 = Opcode::IORING_OP_SOCKET as u8;
 
 /// When this process last closed a ring, and last waited for memory in vain; 0: never. Relaxed:
@@ -111,6 +112,19 @@ impl Uring {
 
     pub(super) fn register_event_fd(&mut self, event_fd: i32) -> Result<(), Errno> {
         self.ring.register_event_fd(event_fd)
+    }
+
+    /// Before Linux 6.13 giving registered buffers up waits for the operations that use them.
+    pub(super) fn gives_up_areas_at_once(&self) -> bool {
+        kernel_version() >= (6, 13)
+    }
+
+    /// Clones have no tags, by which one would know when an older kernel can give them up.
+    pub(super) fn clone_areas(&mut self, source: &Uring) -> Result<(), Errno> {
+        if !self.gives_up_areas_at_once() {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        self.ring.clone_areas(&source.ring)
     }
 
     pub(super) fn register_files(&mut self, count: u32, range: Range<u32>) -> Result<(), Errno> {

@@ -80,8 +80,8 @@ impl Epoll {
 
     #[inline(never)]
     pub(super) fn start(&mut self, queues: &mut Queues, entry: &mut Sqe) {
-        let holds = match self.translate(entry) {
-            Ok(holds) => holds,
+        let (holds, buffer) = match self.look_up(entry) {
+            Ok(found) => found,
             Err(errno) => return self.end(queues, entry, errno.status(), 0),
         };
         match self.try_now(queues, entry) {
@@ -89,6 +89,7 @@ impl Epoll {
             next => {
                 let key = self.watches.waiters.add(entry, Place::Due);
                 self.hold(key, holds);
+                self.hold_buffer(key, buffer);
                 self.put_off(queues, key, next);
             }
         }
@@ -214,27 +215,26 @@ impl Epoll {
             |wanted: u32, sleeps: bool, renews: bool| Next::Wait { side, wanted, sleeps, renews };
         let may_wait = op::may_wait(entry);
         let is_connect = entry.opcode == Opcode::IORING_OP_CONNECT as u8;
-        if may_wait && !is_connect {
+        let is_plain = op::is_file_transfer(entry.opcode) && entry.op_flags == 0;
+        if is_plain && let Some(call) = sleep {
             // Asked not to run here, or with a priority; a socket's call never sleeps anywhere.
-            let has_priority = op::has_priority(entry.opcode) && entry.ioprio != 0;
-            let is_asked = entry.flags & sqe_flags::ASYNC != 0 || has_priority;
-            if is_asked
-                && let Some(call) = sleep
-                && op::is_storage_transfer(entry)
-            {
+            let is_asked = entry.flags & sqe_flags::ASYNC != 0 || entry.ioprio != 0;
+            if is_asked && op::is_storage_transfer(entry) {
                 return Next::Sleep { call, brief: true };
             }
-            if let Some(watch) = self.watches.get(entry.fd)
-                && !watch.is_worth_trying(side)
-                && (watch.is_socket() || !op::is_misplaced(entry))
-            {
-                return wait(0, false, false);
-            }
+        }
+        if may_wait
+            && !is_connect
+            && let Some(watch) = self.watches.get(entry.fd)
+            && !watch.is_worth_trying(side)
+            && (watch.is_socket() || !op::is_misplaced(entry))
+        {
+            return wait(0, false, false);
         }
         if is_multishot(entry) {
             return wait(0, false, false);
         }
-        if op::is_file_transfer(entry.opcode) && may_wait && self.watches.is_buffered(entry.fd) {
+        if is_plain && self.watches.is_buffered(entry.fd) {
             op::mark_started(entry);
         }
         self.system_calls += 1;

@@ -66,6 +66,8 @@ pub(super) struct Waiter {
     pub checks: u32,
     /// The next of its chain, as key plus one.
     pub follower: u32,
+    /// The registered buffer that it uses, as key plus one.
+    pub buffer: u32,
     next: u32,
     prev: u32,
     pub place: Place,
@@ -96,6 +98,7 @@ impl Waiters {
         waiter.entry = *entry;
         waiter.place = place;
         waiter.follower = 0;
+        waiter.buffer = 0;
         waiter.holds = [0; 2];
         waiter.sleeps = false;
         key
