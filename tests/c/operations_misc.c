@@ -49,6 +49,11 @@ FAILS(raw, EINVAL, -EINVAL) {
     return aio_submit_raw(e->ctx, &e->sqe, o, cb, u);
 }
 
+FAILS(raw, EINVAL_of_a_buffer_to_be_selected, -EINVAL) {
+    e->sqe = (struct io_uring_sqe){.opcode = IORING_OP_RECV, .flags = IOSQE_BUFFER_SELECT};
+    return aio_submit_raw(e->ctx, &e->sqe, o, cb, u);
+}
+
 FAILS(raw, EOPNOTSUPP, -EOPNOTSUPP) {
     e->sqe = (struct io_uring_sqe){.opcode = 254};
     return aio_submit_raw(e->ctx, &e->sqe, o, cb, u);
