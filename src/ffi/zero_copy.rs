@@ -20,11 +20,11 @@ fn known(zc_flags: u32) -> Result<u16, Errno> {
 /// Sends without copying: TCP and UDP read `buf` itself until the network has it, and a second
 /// callback says when.
 ///
-///     result  flags                      what it means                       `buf` is
-///     >= 0    MORE                       sent, as the count says             the engine's
-///     < 0     MORE                       failed; a notification follows      the engine's
-///     < 0     none, DEADLINE or ABORTED  failed or ended before it began     yours: the last
-///     0 or 1  NOTIFY                     nothing reads `buf` any more        yours: the last
+///   result    flags                      what it means                     `buf` is
+///   a count   MORE                       sent; a notification follows      the engine's
+///   an error  MORE                       failed; a notification follows    the engine's
+///   an error  none, DEADLINE or ABORTED  failed or ended before it began   yours: the last
+///   0 or 1    NOTIFY                     nothing reads `buf` any more      yours: the last
 ///
 /// A result with MORE may have DEADLINE or ABORTED too. A NOTIFY of -ECANCELED with ABORTED comes
 /// from the destruction of a context without its thread, and says that nobody knows. The

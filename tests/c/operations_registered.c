@@ -148,8 +148,9 @@ SUBMIT(submit_readv_fixed_of_a_pipe) {
     return aio_submit_readv_fixed(e->ctx, e->fd, pieces(e, e->data, 2, 30), 2, CUR, 0, 1, o, cb, u);
 }
 
-ROW(readv_fixed, .setup = with_file, .check = check_read, .block = with_pipe_to_read,
-    .submit_blocked = submit_readv_fixed_of_a_pipe, .unblock = feed);
+ROW(readv_fixed, .shown = "readv" /* all of it before Linux 6.15 */, .setup = with_file,
+    .check = check_read, .block = with_pipe_to_read, .submit_blocked = submit_readv_fixed_of_a_pipe,
+    .unblock = feed);
 
 FAILS(readv_fixed, EBADF, -EBADF) {
     register_memory(e);
@@ -192,8 +193,8 @@ SUBMIT(submit_writev_fixed_to_a_pipe) {
     return aio_submit_writev_fixed(e->ctx, e->fd, pieces(e, e->text, 2, 3), 2, CUR, 0, 2, o, cb, u);
 }
 
-ROW(writev_fixed, .setup = with_file, .check = check_written, .block = with_pipe_to_write,
-    .submit_blocked = submit_writev_fixed_to_a_pipe, .unblock = drain);
+ROW(writev_fixed, .shown = "writev", .setup = with_file, .check = check_written,
+    .block = with_pipe_to_write, .submit_blocked = submit_writev_fixed_to_a_pipe, .unblock = drain);
 
 FAILS(writev_fixed, EBADF_of_a_file_open_for_reading, -EBADF) {
     register_memory(e);
