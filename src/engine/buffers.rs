@@ -16,7 +16,7 @@ use crate::engine::mailbox::{Batch, Message};
 use crate::engine::slots::{phase, state};
 use crate::op::traits;
 use crate::sys::buffer_ring::{BufferRing, ENTRIES_MAX};
-use crate::sys::entry::{Cqe, Opcode, cqe_flags};
+use crate::sys::entry::{Cqe, GROUP_FIRST, Opcode, cqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::message;
 use slab::Slab;
@@ -132,6 +132,7 @@ impl Engine {
         &mut self, handle: &Handle, mut options: PoolOptions,
     ) -> Result<Arc<Shared>, Errno> {
         let group = u16::try_from(self.pools.pools.vacant_key()).map_err(|_| Errno::ENOSPC)?;
+        group.checked_add(GROUP_FIRST).ok_or(Errno::ENOSPC)?;
         if options.count == 0 || options.count > options.count_max {
             return Err(Errno::EINVAL);
         }

@@ -2,7 +2,7 @@
 //! pool by its group; the engine knows what is in it.
 
 use crate::op::{Fallback, Operation, Outcome, fallback, fs, net, traits};
-use crate::sys::entry::{Opcode, Sqe, sqe_flags};
+use crate::sys::entry::{GROUP_FIRST, Opcode, Sqe, sqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::message::{flags, msghdr, write_capacities};
 use crate::sys::plain;
@@ -151,7 +151,7 @@ impl Operation for PoolReadAgain {
 
 fn select(sqe: &mut Sqe, group: u16) {
     sqe.flags |= sqe_flags::BUFFER_SELECT;
-    sqe.buf_index = group;
+    sqe.buf_index = GROUP_FIRST + group;
 }
 
 /// Whether an entry takes its buffer from a pool.

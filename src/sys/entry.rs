@@ -25,6 +25,11 @@ pub(crate) struct Sqe {
     pub pad: u64,
 }
 
+/// What `buf_index` and a ring call the first group of buffers. Linux 6.1 goes on in a new ring of
+/// buffers where the one before it ended that had its name, if that is below 64: it takes what was
+/// never offered.
+pub(crate) const GROUP_FIRST: u16 = 64;
+
 /// An entry with the second half that rings with 128-byte entries have; zero elsewhere.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct WideSqe {

@@ -2,6 +2,7 @@
 //! `engine/backend/uring.rs` drives it. It decides nothing about what to submit or when.
 
 use crate::sys::calls::Calls;
+use crate::sys::entry::GROUP_FIRST;
 use crate::sys::errno::Errno;
 use crate::sys::queues::Queues;
 use linux_raw_sys::io_uring as abi;
@@ -215,7 +216,7 @@ impl Ring {
         let reg = abi::io_uring_buf_reg {
             ring_addr: address,
             ring_entries: entries,
-            bgid: group,
+            bgid: GROUP_FIRST + group,
             flags: if incremental { IOU_PBUF_RING_INC } else { 0 },
             resv: [0; 3],
         };
@@ -226,7 +227,7 @@ impl Ring {
     pub(crate) fn unregister_buffers(&mut self, group: u16) -> Result<(), Errno> {
         // SAFETY: zeroes are a valid io_uring_buf_reg.
         let mut reg: abi::io_uring_buf_reg = unsafe { std::mem::zeroed() };
-        reg.bgid = group;
+        reg.bgid = GROUP_FIRST + group;
         let opcode = abi::io_uring_register_op::IORING_UNREGISTER_PBUF_RING as u32;
         self.register(opcode, &raw const reg as usize, 1).map(drop)
     }

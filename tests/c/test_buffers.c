@@ -217,6 +217,39 @@ TEST(fifty_connections_share_four_buffers_of_16_bytes) {
     end_ctx(ctx);
 }
 
+/* Linux 6.1 took buffers of the second pool that it had not been offered. */
+TEST(a_pool_after_another_gives_no_more_than_it_has) {
+    aio_ctx *ctx = make_ctx();
+    for (int round = 0; round < 3; round++) {
+        struct flow flow = make_flow(ctx, make_pool_of(ctx, 4, 16));
+        flow_receive(&flow);
+        for (int i = 0; i < 3; i++) { /* the ring of buffers goes round */
+            flow_send(&flow, "gone");
+            RUN_UNTIL(ctx, flow.buffers == i + 1);
+        }
+        flow.keeps = true;
+        for (int i = 3; i < 7; i++) {
+            flow_send(&flow, "kept");
+            RUN_UNTIL(ctx, flow.buffers == i + 1);
+        }
+        flow_send(&flow, "late");
+        run_for_ms(ctx, 20);
+        CHECK_EQ(flow.buffers, 7);
+        CHECK_EQ(info_of(flow.pool).paused, 1);
+        for (int i = 0; i < flow.kept_count; i++)
+            CHECK_MEM(flow.kept[i].data, "kept", 4);
+        flow.keeps = false;
+        flow_release(&flow);
+        RUN_UNTIL(ctx, flow.buffers == 8);
+        CHECK_MEM(flow.data + 28, "late", 4);
+        shutdown(flow.other, SHUT_WR);
+        check_ends(ctx, &flow, 0);
+        close_flow(&flow);
+        CHECK_EQ(aio_buffer_pool_destroy(flow.pool), 0);
+    }
+    end_ctx(ctx);
+}
+
 /* A second in which nothing happens costs less than a hundredth of it. */
 static void check_idle(aio_ctx *ctx) {
     run_for_ms(ctx, 20); /* everything is armed */

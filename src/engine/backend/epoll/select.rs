@@ -6,7 +6,7 @@ use crate::engine::backend::epoll::carry::{Next, is_shut_down};
 use crate::engine::backend::epoll::waiters::{Place, Side};
 use crate::op::{self, Outcome};
 use crate::sys::buffer_ring::{BufferQueue, BufferRing};
-use crate::sys::entry::{Opcode, Sqe, cqe_flags};
+use crate::sys::entry::{GROUP_FIRST, Opcode, Sqe, cqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::queues::Queues;
 
@@ -57,14 +57,15 @@ impl Epoll {
         let entry = self.watches.waiters.at(key).entry;
         let more = if op::buffers::is_multishot(&entry) { cqe_flags::MORE } else { 0 };
         for _ in 0..RECEIVES_MAX {
-            let queue = self.buffers.get(entry.buf_index);
+            let queue = self.buffers.get(entry.buf_index.wrapping_sub(GROUP_FIRST));
             let Some(offer) = queue.as_ref().and_then(|queue| queue.first()) else {
                 return self.end_selected(queues, key, Errno::ENOBUFS.status(), 0);
             };
             self.system_calls += 1;
             match op::buffers::attempt(&entry, offer.addr, offer.len) {
                 Outcome::Done(result) if result > 0 => {
-                    if let Some(queue) = self.buffers.get(entry.buf_index) {
+                    if let Some(queue) = self.buffers.get(entry.buf_index.wrapping_sub(GROUP_FIRST))
+                    {
                         queue.advance();
                     }
                     let number = u32::from(offer.id) << cqe_flags::BUFFER_SHIFT;
