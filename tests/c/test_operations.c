@@ -159,6 +159,18 @@ static void take_success(struct attempt *a, const struct row *row, int32_t resul
 
 /* --- success --------------------------------------------------------------------------------- */
 
+/* What has been taken is nothing that the probe says no to. */
+static void check_promised(const struct env *e, const struct row *row) {
+    char function[64];
+    const int len = snprintf(function, sizeof function, "aio_submit_%s", row->name);
+    aio_probe_result result = {.size = sizeof result};
+    for (uint32_t opcode = 0; aio_probe_op(e->ctx, opcode, &result) == 0; opcode++) {
+        const char *found = strstr(result.functions, function);
+        if (found && (found[len] == ',' || found[len] == 0))
+            CHECK_NE(result.status, AIO_PROBE_NO);
+    }
+}
+
 static void attempt_success(const struct row *row, const aio_submit_options *options,
                             bool waits_first) {
     struct attempt a;
@@ -167,6 +179,7 @@ static void attempt_success(const struct row *row, const aio_submit_options *opt
     a.env.start_ns = now_ns();
     const aio_op_id id = ID(submit(&a.env, options, on_call, &a.call));
     CHECK_EQ(a.call.calls, 0);
+    check_promised(&a.env, row);
     if (waits_first) {
         check_blocked(a.env.ctx, &a.call);
         row->unblock(&a.env);
