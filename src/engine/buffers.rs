@@ -9,7 +9,7 @@
 
 use crate::engine::Engine;
 use crate::engine::buffer_pool::{Arrival, Callee, Pool, PoolOptions};
-use crate::engine::completion::{Brings, Current, Plain, REAP, Record};
+use crate::engine::completion::{Brings, Current, INNER, Plain, Record};
 use crate::engine::handle::Handle;
 use crate::engine::leases::{Piece, Shared};
 use crate::engine::mailbox::{Batch, Message};
@@ -230,7 +230,7 @@ impl Engine {
             | u64::from(slot.state & self.special & !traits::MULTISHOT)
             | u64::from(cqe.flags & (GOES_ON | cqe_flags::BUFFER_MORE) ^ GOES_ON);
         let (callback, user_data, group) = (slot.callback, slot.user_data, slot.cold as u16);
-        if odd != 0 || callback == REAP || cqe.result <= 0 || slot.cold == 0 {
+        if odd != 0 || callback <= INNER || cqe.result <= 0 || slot.cold == 0 {
             return None;
         }
         let group = group.wrapping_sub(1);
@@ -333,6 +333,7 @@ impl Engine {
     /// The callback has returned: what it has not leased goes back.
     #[inline(always)]
     pub(crate) fn close_arrival(&mut self) {
+        self.externals.drop_payload();
         if !self.pending.is_empty() {
             self.give_pending_back();
         }

@@ -47,6 +47,7 @@ pub(crate) mod submit_flags {
     pub(crate) const INHERIT: u32 = 128;
     pub(crate) const SIGPIPE: u32 = 256;
     pub(crate) const TIMEOUT_IDLE: u32 = 512;
+    pub(crate) const KEEP_RESULT: u32 = 1024;
     pub(crate) const ALL: u32 = LINK
         | HARDLINK
         | BARRIER
@@ -56,7 +57,8 @@ pub(crate) mod submit_flags {
         | QUIET
         | INHERIT
         | SIGPIPE
-        | TIMEOUT_IDLE;
+        | TIMEOUT_IDLE
+        | KEEP_RESULT;
     pub(crate) const LINKS: u32 = LINK | HARDLINK;
 }
 
@@ -430,7 +432,7 @@ impl Engine {
     }
 
     /// Holds an operation until all one-shot operations before it have completed.
-    fn hold_behind_barrier(&mut self, index: u32) {
+    pub(crate) fn hold_behind_barrier(&mut self, index: u32) {
         let itself = u32::from(!self.slots.at(index).has(traits::MULTISHOT));
         let one_shots = self.slots.live() - self.multishots - itself;
         if !self.barriers.raise(index, one_shots) {
@@ -457,6 +459,9 @@ impl Engine {
                 self.local -= 1;
             }
             return self.begin_close(index);
+        }
+        if self.is_external(index) {
+            return self.start_external_late(index);
         }
         self.start(index);
     }
@@ -548,6 +553,7 @@ fn apply_options(prepared: &mut Prepared, options: &SubmitOptions) -> Result<(),
         && (traits & traits::MULTISHOT == 0 || options.timeout_ns == 0);
     let links_both = options.flags & submit_flags::LINKS == submit_flags::LINKS;
     if idle_misused
+        || has(submit_flags::KEEP_RESULT)
         || quiet_misused
         || async_misused
         || links_both

@@ -4,7 +4,7 @@
 //! completions starves neither timers nor posted functions.
 
 use crate::engine::backend::Handed;
-use crate::engine::completion::{Current, Delivery, Plain, REAP, Record};
+use crate::engine::completion::{Current, Delivery, INNER, Plain, REAP, Record};
 use crate::engine::handle::Handle;
 use crate::engine::mailbox::{Mailbox, Message};
 use crate::engine::{Engine, Refusal};
@@ -53,7 +53,7 @@ impl Engine {
     /// Operations are, or releases of registered buffers are certain to come.
     #[inline(always)]
     pub(crate) fn has_in_flight(&self) -> bool {
-        self.slots.live() != 0 || self.registered.is_expected()
+        self.in_flight() != 0 || self.registered.is_expected()
     }
 
     /// Nothing is in flight, posted or waiting to be delivered.
@@ -62,7 +62,7 @@ impl Engine {
     }
 
     /// A callback has asked for destruction, or the engine has failed in one.
-    fn is_ending(&self) -> bool {
+    pub(crate) fn is_ending(&self) -> bool {
         self.destroy_requested || self.mute
     }
 
@@ -196,7 +196,7 @@ impl Engine {
         if wait != Wait::Poll && !self.may_sleep(mailbox, wait) {
             wait = Wait::Poll;
         }
-        let in_backend = self.slots.live() != self.local || self.backend.must_look();
+        let in_backend = self.total() != self.local || self.backend.must_look();
         let has_staged = self.backend.has_staged();
         if self.stash.is_empty() {
             self.note_period();
@@ -298,8 +298,10 @@ impl Engine {
                 self.backend.pop_offered()
             };
             let Some(cqe) = cqe else { return self.next_local_call() };
-            if let Some(delivery) = self.complete(cqe) {
-                return Some(self.deliver(delivery));
+            if let Some(delivery) = self.complete(cqe)
+                && let Some(call) = self.deliver(delivery)
+            {
+                return Some(call);
             }
         }
     }
@@ -309,15 +311,19 @@ impl Engine {
         while self.budget.ready != 0 {
             self.budget.ready -= 1;
             let Some(ready) = self.ready.pop_front() else { break };
-            if let Some(delivery) = self.end_locally(ready) {
-                return Some(self.deliver(delivery));
+            if let Some(delivery) = self.end_locally(ready)
+                && let Some(call) = self.deliver(delivery)
+            {
+                return Some(call);
             }
         }
         while self.budget.expired != 0 {
             self.budget.expired -= 1;
             let Some(index) = self.wheel.pop_expired(&mut self.slots) else { break };
-            if let Some(delivery) = self.expire(index, self.budget.now_ns) {
-                return Some(self.deliver(delivery));
+            if let Some(delivery) = self.expire(index, self.budget.now_ns)
+                && let Some(call) = self.deliver(delivery)
+            {
+                return Some(call);
             }
         }
         while self.budget.posts != 0 {
@@ -331,6 +337,13 @@ impl Engine {
                 Message::Run(..) => {}
                 Message::Cancel(id) => {
                     let _ = self.cancel(id);
+                }
+                Message::End(end) => {
+                    if let Some(delivery) = self.take_end(*end)
+                        && let Some(call) = self.deliver(delivery)
+                    {
+                        return Some(call);
+                    }
                 }
                 Message::Refill(group) => self.refill(group),
                 Message::LowWater(group) => {
@@ -346,10 +359,15 @@ impl Engine {
         None
     }
 
-    /// A delivery as a call, or as a record for `reap`.
-    fn deliver(&mut self, delivery: Delivery) -> Call {
-        if delivery.callback == REAP {
-            return self.deliver_record(delivery);
+    /// A delivery as a call, or as a record for `reap`; None: it was a service's.
+    fn deliver(&mut self, delivery: Delivery) -> Option<Call> {
+        match delivery.callback {
+            REAP => return Some(self.deliver_record(delivery)),
+            INNER => {
+                self.deliver_inner(delivery);
+                return None;
+            }
+            _ => {}
         }
         let Delivery { callback, user_data, id, result, flags, moved, arrival, .. } = delivery;
         if let Some(arrival) = arrival {
@@ -359,7 +377,7 @@ impl Engine {
         if let Some(bytes) = moved {
             self.moved = (id, bytes);
         }
-        Call::Callback(Plain { callback, user_data, result, flags })
+        Some(Call::Callback(Plain { callback, user_data, result, flags }))
     }
 
     #[cold]
@@ -406,7 +424,7 @@ impl Engine {
         self.settle();
         // Also collects what the kernel has deferred to this thread, which no descriptor tells of
         // again.
-        let in_backend = self.slots.live() != self.local || self.backend.must_look();
+        let in_backend = self.total() != self.local || self.backend.must_look();
         if in_backend || self.backend.has_staged() {
             self.enter_backend(Wait::Poll)?;
         }
@@ -481,6 +499,7 @@ pub(crate) fn turn(handle: &Handle, wait: Wait) -> Result<u32, Refusal> {
 
 /// Delivers what is there without entering the backend: for a context whose thread has ended.
 pub(crate) fn deliver_local(handle: &Handle) {
+    borrow(handle).take_mail(&handle.mailbox);
     borrow(handle).set_local_budget();
     while let Some(call) = borrow(handle).next_call() {
         perform_any(call);
@@ -513,68 +532,5 @@ fn perform_any(call: Call) {
             std::mem::forget(guard);
         }
         Call::Record => {}
-    }
-}
-
-/// Turns until something was delivered or `timeout_ns` has passed (negative: no limit). Also ends
-/// when there is nothing that could be waited for, and on a stop.
-pub(crate) fn run_once(handle: &Handle, timeout_ns: i64) -> Result<u32, Refusal> {
-    let limit_ns = u64::try_from(timeout_ns).ok();
-    let mut until_ns = None;
-    loop {
-        let engine = borrow(handle);
-        if handle.mailbox.consume_stop() || engine.is_clogged() {
-            return Ok(0);
-        }
-        if limit_ns.is_none() && engine.is_idle(&handle.mailbox) && !handle.mailbox.is_held() {
-            return Ok(0);
-        }
-        let wait = match limit_ns {
-            None => Wait::Forever,
-            Some(0) => Wait::Poll,
-            Some(limit) => {
-                let now_ns = clock::now_ns();
-                let until_ns = *until_ns.get_or_insert(now_ns.saturating_add(limit));
-                if until_ns <= now_ns { Wait::Poll } else { Wait::For(until_ns - now_ns) }
-            }
-        };
-        let was_empty = borrow(handle).slots.live() == 0;
-        let delivered = turn(handle, wait)?;
-        let engine = borrow(handle);
-        // The last one may have ended without a word: quietly, or detached.
-        let is_emptied = !was_empty && engine.slots.live() == 0;
-        if delivered != 0 || is_emptied || engine.is_ending() || wait == Wait::Poll {
-            return Ok(delivered);
-        }
-    }
-}
-
-/// Turns until there are records, as `run_once` turns until there is a delivery.
-pub(crate) fn wait_for_records(handle: &Handle, timeout_ns: i64) -> Result<(), Refusal> {
-    let until_ns = u64::try_from(timeout_ns).ok().map(|ns| clock::now_ns().saturating_add(ns));
-    loop {
-        if borrow(handle).has_records() {
-            return Ok(());
-        }
-        let left_ns = until_ns.map_or(-1, |until_ns| {
-            i64::try_from(until_ns.saturating_sub(clock::now_ns())).unwrap_or(i64::MAX)
-        });
-        let delivered = run_once(handle, left_ns)?;
-        let engine = borrow(handle);
-        if delivered == 0 || left_ns == 0 || engine.is_ending() {
-            return Ok(());
-        }
-    }
-}
-
-/// Turns until stopped, or nothing is in flight, posted or held.
-pub(crate) fn run(handle: &Handle) -> Result<(), Refusal> {
-    loop {
-        let engine = borrow(handle);
-        let idle = engine.is_idle(&handle.mailbox) && !handle.mailbox.is_held();
-        if handle.mailbox.consume_stop() || idle || engine.is_clogged() || engine.is_ending() {
-            return Ok(());
-        }
-        turn(handle, Wait::Forever)?;
     }
 }
