@@ -126,11 +126,7 @@ impl Engine {
         let cqe = self.backend.peek()?;
         let candidate = self.slots.candidate(cqe.user_data)?;
         let slot = candidate.slot(&self.slots);
-        let odd = (slot.id() ^ cqe.user_data)
-            | u64::from(slot.state & self.special)
-            | u64::from(cqe.flags & MORE);
-        let (callback, user_data) = (slot.callback, slot.user_data);
-        if odd != 0 || callback <= INNER || cqe.result < 0 {
+        if cqe.has_failed_or_goes_on() || slot.has(state::SPECIAL) {
             return None;
         }
         let listed = slot.has(state::LISTED);
@@ -138,13 +134,15 @@ impl Engine {
         if listed {
             self.unlist(index_of(cqe.user_data));
         }
+        let slot = candidate.slot(&self.slots);
+        let (callback, user_data) = (slot.callback, slot.user_data);
         self.slots.release_candidate(candidate);
-        self.current = Current { id: cqe.user_data, result: cqe.result };
+        self.current = Current { id: cqe.user_data, result: cqe.result() };
         Some(Plain {
             callback,
             user_data,
-            result: cqe.result,
-            flags: cqe.flags & cqe_flags::PUBLIC,
+            result: cqe.result(),
+            flags: cqe.flags() & cqe_flags::PUBLIC,
         })
     }
 

@@ -6,8 +6,8 @@
 use crate::engine::cancel::Why;
 use crate::engine::completion::INNER;
 use crate::engine::handle::{Handle, life};
+use crate::engine::run::{borrow, deliver_local, turn};
 use crate::engine::slots::phase;
-use crate::engine::turn::{borrow, deliver_local, turn};
 use crate::engine::{Engine, Refusal, log_level};
 use crate::sys::clock;
 use crate::sys::ring::Wait;

@@ -204,7 +204,9 @@ impl Handle {
         }
         // SAFETY: the gate admits only the context's thread; every caller's borrow ends before a
         // user function runs, and user functions are the only way back in.
-        Ok(unsafe { self.engine() })
+        let engine = unsafe { self.engine() };
+        engine.plain = false;
+        Ok(engine)
     }
 
     /// The engine, for the context's thread also while it is being destroyed: cancels and look-ups.

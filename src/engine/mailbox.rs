@@ -45,6 +45,11 @@ const ASLEEP: u32 = 1;
 /// In somebody else's event loop.
 const ASLEEP_FOREIGN: u32 = 2;
 
+/// In `signals`: somebody else has woken, or tried to wake, the owner.
+const SHARED: u32 = 1;
+/// A stop is asked for.
+const STOP: u32 = 2;
+
 /// The mark in the head of a queue that takes nothing but ends, and that head when it is empty.
 const ENDS_ONLY: usize = 1;
 /// The head of a queue that takes nothing any more.
@@ -61,9 +66,8 @@ fn is_bare(head: *mut Node) -> bool {
 pub(crate) struct Mailbox {
     head: AtomicPtr<Node>,
     sleep: AtomicU32,
-    /// 1 once somebody else has woken, or tried to wake, the owner.
-    shared: AtomicU32,
-    stop: AtomicU32,
+    /// `SHARED` and `STOP`.
+    signals: AtomicU32,
     holds: AtomicUsize,
     /// Polled by the backend.
     wake: EventFd,
@@ -87,8 +91,7 @@ impl Mailbox {
         Ok(Mailbox {
             head: AtomicPtr::new(std::ptr::null_mut()),
             sleep: AtomicU32::new(AWAKE),
-            shared: AtomicU32::new(0),
-            stop: AtomicU32::new(0),
+            signals: AtomicU32::new(0),
             holds: AtomicUsize::new(0),
             wake: EventFd::create()?,
             foreign: OnceLock::new(),
@@ -123,7 +126,9 @@ impl Mailbox {
 
     /// Wakes the owner if it sleeps; one system call per sleep, none when it is awake.
     pub(crate) fn wake(&self) {
-        if self.shared.load(Ordering::Relaxed) == 0 && self.shared.swap(1, Ordering::SeqCst) == 0 {
+        if self.signals.load(Ordering::Relaxed) & SHARED == 0
+            && self.signals.fetch_or(SHARED, Ordering::SeqCst) & SHARED == 0
+        {
             self.sleep.store(AWAKE, Ordering::Relaxed);
             self.foreign.get().into_iter().for_each(EventFd::signal);
             return self.wake.signal();
@@ -211,10 +216,18 @@ impl Mailbox {
     #[inline(always)]
     fn announce_sleep(&self, foreign: bool) {
         // SeqCst, before the caller's looks: pairs with the look at `sleep` in `wake`.
-        if foreign || self.shared.load(Ordering::Relaxed) != 0 {
+        if foreign || self.signals.load(Ordering::Relaxed) & SHARED != 0 {
             let state = if foreign { ASLEEP_FOREIGN } else { ASLEEP };
             self.sleep.swap(state, Ordering::SeqCst);
         }
+    }
+
+    /// On the owner's thread: there is no mail and no stop request, and nobody has ever woken the
+    /// owner, so that it need not announce its sleep. Relaxed: what is missed now is the first
+    /// thing to wake it, which ends that sleep.
+    #[inline(always)]
+    pub(crate) fn is_calm(&self) -> bool {
+        self.signals.load(Ordering::Relaxed) == 0 && self.head.load(Ordering::Relaxed).is_null()
     }
 
     /// On the owner's thread: it has announced its sleep and not come back since.
@@ -229,18 +242,18 @@ impl Mailbox {
     }
 
     pub(crate) fn request_stop(&self) {
-        self.stop.store(1, Ordering::SeqCst);
+        self.signals.fetch_or(STOP, Ordering::SeqCst);
         self.wake();
     }
 
     #[inline(always)]
     pub(crate) fn stop_requested(&self) -> bool {
-        self.stop.load(Ordering::SeqCst) != 0
+        self.signals.load(Ordering::SeqCst) & STOP != 0
     }
 
     /// Uses the stop request up.
     pub(crate) fn consume_stop(&self) -> bool {
-        self.stop_requested() && self.stop.swap(0, Ordering::SeqCst) != 0
+        self.stop_requested() && self.signals.fetch_and(!STOP, Ordering::SeqCst) & STOP != 0
     }
 
     pub(crate) fn hold(&self) {

@@ -16,7 +16,7 @@
 //! entry, or first waits HELD (an open chain, a barrier, a close), or lives in the WHEEL (a timer).
 //! Completions of the backend end it; what the engine itself ends is put on the READY queue; what
 //! is EXTERNAL is ended by a message. They meet in `completion.rs`, and user functions are called
-//! from one place, `turn.rs`.
+//! from one place, `run.rs`.
 
 mod arena;
 pub(crate) mod backend;
@@ -72,6 +72,7 @@ use std::collections::{HashMap, VecDeque};
 use std::ffi::c_void;
 use wheel::Wheel;
 
+pub(crate) use completion::REAP;
 pub(crate) use run::{run, run_once, wait_for_records};
 pub(crate) use submission::{Done, SubmitOptions, submit_flags};
 pub(crate) use timer::Fires;
@@ -163,9 +164,12 @@ const REAP_BACKLOG_DEFAULT: u32 = 65_536;
 pub(crate) struct Engine {
     slots: Slots,
     backend: Backend,
-    /// State bits that send a completion through the careful path: `SPECIAL`, or all while a
-    /// barrier waits.
-    special: u32,
+    /// The next turn may be a plain one (`run.rs`): when the last one ended there was nothing but
+    /// operations in the usual ring, and since then only the plain ways of submitting and
+    /// completing were taken. Whatever else enters the engine takes it back (`Handle::enter`).
+    plain: bool,
+    /// More completions than this are not for one plain turn, or filled their queue.
+    plain_max: u32,
     /// Coarse time of the current turn, for ages.
     now_ms: u32,
     descriptors: Descriptors,
@@ -247,6 +251,7 @@ impl Engine {
         let tuning = &options.tuning;
         let backend = Backend::create(options.backend.settled()?, config, wake_fd, tuning)?;
         let pools = Pools::new(backend.granted().polls());
+        let cq_entries = backend.granted().cq_entries;
         let clock = tuning.clock.unwrap_or(Clock::Monotonic);
         let or = |value: u32, default: u32| if value == 0 { default } else { value };
         let resolution = match options.timer_resolution_ns {
@@ -254,9 +259,10 @@ impl Engine {
             ns => ns,
         };
         let mut engine = Engine {
-            slots: Slots::new(or(options.max_ops, u32::MAX), clock::random_bits()),
+            slots: Slots::new(or(options.max_ops, u32::MAX), clock::random_bits())?,
             backend,
-            special: slots::state::SPECIAL,
+            plain: false,
+            plain_max: turn::COMPLETIONS_MAX.min(cq_entries - 1),
             now_ms: clock::coarse_ms(),
             descriptors: Descriptors::default(),
             cold: ColdTable::default(),

@@ -3,6 +3,7 @@
 //! closed, a kernel without the opcode) goes through `submit_prepared`, which is not generic.
 
 use crate::engine::cold::Cold;
+use crate::engine::completion::INNER;
 use crate::engine::descriptors::{DIRECT, target};
 use crate::engine::slots::{OPCODE_SHIFT, Slot, index_of, phase, state};
 use crate::engine::{Engine, chain};
@@ -18,6 +19,13 @@ use crate::sys::message::Outputs;
 pub(crate) struct Done {
     pub callback: usize,
     pub user_data: usize,
+}
+
+impl Done {
+    /// The state of an operation whose caller wants records, or is a service.
+    fn records(self) -> u32 {
+        if self.callback <= INNER { state::RECORDS } else { 0 }
+    }
 }
 
 /// What a caller asks for beside the operation.
@@ -97,12 +105,14 @@ enum Route {
 const NEWEST_OF_FLOOR: u8 = Opcode::IORING_OP_SENDMSG_ZC as u8;
 
 impl Engine {
-    /// The plain submit where nothing needs to be called or made: every condition is tested before
-    /// anything is changed, so that this is a leaf without saved registers. None: nothing was done.
+    /// The plain submit of what has a callback, where nothing needs to be called or made: every
+    /// condition is tested before anything is changed, so that this is a leaf without saved
+    /// registers. None: nothing was done.
     #[inline(always)]
     pub(crate) fn submit_at_once<O: Operation>(&mut self, op: &O, done: Done) -> Option<i64> {
         let fd = op.descriptor();
         // A full queue, an open chain and a waiting barrier all mean that there is no room.
+        debug_assert!(done.callback > INNER);
         if !is_plain(op) || op.traits() & traits::CLOSES != 0 || !self.backend.has_room() {
             return None;
         }
@@ -131,6 +141,7 @@ impl Engine {
         }
         let (id, slot) = self.slots.take()?;
         fill_plain(slot, op, done, self.now_ms);
+        slot.state |= done.records();
         let index = index_of(id);
         if fd >= 0 && !closes {
             if !self.descriptors.link(&mut self.slots, &mut self.cold, index) {
@@ -163,8 +174,14 @@ impl Engine {
     pub(crate) fn decide_path(&mut self) {
         let careful = self.chains.is_open() || !self.barriers.is_empty() || self.allowed.is_some();
         self.backend.hold(careful);
-        let plain = self.barriers.is_empty() && !self.mute;
-        self.special = if plain { state::SPECIAL } else { !0 };
+        self.backend.conceal(self.is_careful());
+        self.plain = false;
+    }
+
+    /// Every completion takes the careful path.
+    #[inline(always)]
+    pub(crate) fn is_careful(&self) -> bool {
+        !self.barriers.is_empty() || self.mute
     }
 
     /// Submits with options, copies and all.
@@ -377,7 +394,8 @@ impl Engine {
         slot.state = u32::from(opcode) << OPCODE_SHIFT
             | asked(submit_flags::QUIET, state::QUIET)
             | asked(submit_flags::SIGPIPE, state::SIGPIPE)
-            | asked(submit_flags::TIMEOUT_IDLE, state::IDLE_DEADLINE);
+            | asked(submit_flags::TIMEOUT_IDLE, state::IDLE_DEADLINE)
+            | done.records();
         Ok(index_of(id))
     }
 

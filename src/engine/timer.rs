@@ -4,7 +4,7 @@
 use crate::engine::Engine;
 use crate::engine::cancel::Why;
 use crate::engine::cold::Cold;
-use crate::engine::completion::{Current, Delivery, INNER, Plain, Ready};
+use crate::engine::completion::{Current, Delivery, Plain, Ready};
 use crate::engine::registered::RELEASE;
 use crate::engine::slots::{phase, state};
 use crate::engine::submission::{Done, SubmitOptions, submit_flags};
@@ -121,7 +121,7 @@ impl Engine {
         slot.cold = key;
         slot.state |= state::COLD;
         if period_ns != 0 {
-            slot.state |= state::INTERVAL | traits::MULTISHOT;
+            slot.state |= traits::MULTISHOT;
             self.multishots += 1;
         }
         self.wheel.disarm(&mut self.slots, index);
@@ -179,7 +179,7 @@ impl Engine {
         let (index, result) = self.peek_timer()?;
         let slot = self.slots.at(index);
         let (callback, user_data) = (slot.callback, slot.user_data);
-        if callback <= INNER || self.special != state::SPECIAL {
+        if self.is_careful() {
             return None;
         }
         if result == 0 {
