@@ -238,7 +238,9 @@ impl Engine {
         let slot = self.slots.at(index);
         let is_over = slot.has(state::ENDED | state::DISCARD);
         if flags & MORE == 0 {
-            if result == Errno::ENOBUFS.status() && !is_over && self.pause_if_dry(index, group) {
+            if result == Errno::ENOBUFS.status() && !is_over {
+                arrival.into_iter().for_each(|arrival| self.drop_arrival(arrival));
+                self.hold_refused(index, group);
                 return None;
             }
             if let Some(is_named) = arrival.and_then(|arrival| self.empty_message(arrival)) {
