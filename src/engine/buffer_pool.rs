@@ -62,6 +62,8 @@ pub(super) struct Pool {
     pub(super) leased: u32,
     /// Operations that wait for a buffer, by id; some may have ended.
     pub(super) paused: VecDeque<u64>,
+    /// The same for those that were refused one, before it is known what that meant.
+    pub(super) refused: Vec<u64>,
     /// Operations in flight that take buffers here.
     pub(super) users: u32,
     /// Some of its memory may be in huge pages.
@@ -107,6 +109,7 @@ impl Pool {
             spare: Vec::new(),
             leased: 0,
             paused: VecDeque::new(),
+            refused: Vec::new(),
             users: 0,
             is_huge: false,
             low: false,
@@ -202,6 +205,14 @@ impl Pool {
         }
     }
 
+    /// For tests: so many leases can still be had, and no memory for more.
+    #[cfg(test)]
+    pub(super) fn leave_leases(&mut self, count: usize) {
+        self.spare = self.shared.grow().map(Iterator::collect).unwrap_or_default();
+        self.spare.truncate(count);
+        self.shared.run_out();
+    }
+
     /// The same as `note` and `pieces` for a completion that has used one buffer up. None, and
     /// nothing is done: there is more to it.
     #[inline(always)]
@@ -290,6 +301,12 @@ impl Pool {
             unsafe { message::close_passed_in_buffer(piece.data, control_at) };
         }
         self.let_go(piece.buffer);
+    }
+
+    /// With every completion taken in that was made before now: whether the backend found no buffer
+    /// since the last such moment. Else some are left of those that were offered before.
+    pub(super) fn was_dry(&self) -> bool {
+        self.free <= self.fresh
     }
 
     /// Whether many of the paused operations may have ended since.

@@ -6,6 +6,7 @@ use crate::engine::Engine;
 use crate::engine::buffer_pool::Arrival;
 use crate::engine::cancel::{INSTALL, INTERNAL, WAKE};
 use crate::engine::descriptors::{DIRECT, Left, target};
+use crate::engine::external::Hooked;
 use crate::engine::leases::{self, Shared};
 use crate::engine::registered::{self, RELEASE};
 use crate::engine::slots::{Slot, index_of, phase, state};
@@ -23,6 +24,9 @@ const MORE: u32 = cqe_flags::MORE;
 
 /// The callback address that stands for "a record, please" (`AIO_CALLBACK_REAP`).
 pub(crate) const REAP: usize = 1;
+/// The callback address of what belongs to an external operation (`external.rs`), whose id is its
+/// user data. No function has a lower one.
+pub(crate) const INNER: usize = 2;
 
 /// One call of a user function, or one record.
 #[derive(Clone, Copy)]
@@ -217,7 +221,7 @@ impl Engine {
         self.tell(index, cqe.result, flags, cqe.extra)
     }
 
-    fn restart_idle_deadline(&mut self, index: u32) {
+    pub(crate) fn restart_idle_deadline(&mut self, index: u32) {
         let slot = self.slots.at(index);
         if slot.has(state::IDLE_DEADLINE) && slot.has(state::TIMED) {
             let period_ns = self.cold.of(slot).period_ns;
@@ -234,7 +238,9 @@ impl Engine {
         let slot = self.slots.at(index);
         let is_over = slot.has(state::ENDED | state::DISCARD);
         if flags & MORE == 0 {
-            if result == Errno::ENOBUFS.status() && !is_over && self.pause_if_dry(index, group) {
+            if result == Errno::ENOBUFS.status() && !is_over {
+                arrival.into_iter().for_each(|arrival| self.drop_arrival(arrival));
+                self.hold_refused(index, group);
                 return None;
             }
             if let Some(is_named) = arrival.and_then(|arrival| self.empty_message(arrival)) {
@@ -370,7 +376,8 @@ impl Engine {
     /// Nobody waits for it; nobody reaps while the context is being destroyed, and nobody is called
     /// after a panic.
     fn is_unwanted(&self, slot: &Slot) -> bool {
-        slot.has(state::DISCARD) || self.mute || (self.destroying && slot.has(state::RECORDS))
+        let nobody = self.mute || (self.destroying && slot.callback == REAP);
+        slot.has(state::DISCARD) || (nobody && slot.callback != INNER)
     }
 
     /// Slots of the table are not among it: they go with the table.
@@ -387,8 +394,9 @@ impl Engine {
             .map_or(Brings::Nothing, Brings::Two)
     }
 
-    fn free(&mut self, index: u32) {
+    pub(crate) fn free(&mut self, index: u32) {
         let slot = self.slots.at(index);
+        let (id, is_inner, owner) = (slot.id(), slot.callback == INNER, slot.user_data as u64);
         if slot.has(state::TIMED) {
             self.wheel.disarm(&mut self.slots, index);
         }
@@ -414,10 +422,13 @@ impl Engine {
             if let Some(copy) = cold.copy {
                 self.arena.give_back(copy);
             }
+            cold.external.into_iter().for_each(Hooked::let_go);
         }
         self.slots.at_mut(index).cold = 0;
         self.slots.release(index);
-        if multishot {
+        if is_inner {
+            self.inner_ended(owner, id);
+        } else if multishot {
             self.multishots -= 1;
         } else if !self.barriers.is_empty() {
             self.barriers.ended(epoch);

@@ -5,6 +5,7 @@
 use crate::engine::backend::Granted;
 use crate::engine::destroy;
 use crate::engine::dump;
+use crate::engine::external::End;
 use crate::engine::mailbox::{Mailbox, Message};
 use crate::engine::stats::Stats;
 use crate::engine::{ContextOptions, Engine, Refusal, log_level};
@@ -14,6 +15,8 @@ use crate::sys::thread::{self, Gate};
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
+use std::ops::Deref;
+use std::ptr::NonNull;
 
 /// Where a context is in its life; see `engine/mod.rs`.
 pub(crate) mod life {
@@ -52,6 +55,43 @@ pub(crate) struct Handle {
 unsafe impl Send for Handle {}
 // SAFETY: as above.
 unsafe impl Sync for Handle {}
+
+/// Keeps a handle valid, on any thread.
+pub(crate) struct Reference(NonNull<Handle>);
+
+// SAFETY: a handle may be used by any thread, and counts its references atomically.
+unsafe impl Send for Reference {}
+// SAFETY: as above.
+unsafe impl Sync for Reference {}
+
+impl Reference {
+    pub(crate) fn to(handle: &Handle) -> Reference {
+        handle.add_ref();
+        Reference(NonNull::from(handle))
+    }
+}
+
+impl Clone for Reference {
+    fn clone(&self) -> Reference {
+        Reference::to(self)
+    }
+}
+
+impl Deref for Reference {
+    type Target = Handle;
+
+    fn deref(&self) -> &Handle {
+        // SAFETY: counted since `to`.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for Reference {
+    fn drop(&mut self) {
+        // SAFETY: the reference that `to` has counted.
+        unsafe { Handle::unref(self.0.as_ptr()) };
+    }
+}
 
 /// Contexts that this thread has adopted: a thread's exit orphans them.
 struct Adopted(Vec<*const Handle>);
@@ -310,6 +350,17 @@ impl Handle {
             self.mailbox.wake();
         }
         Ok(())
+    }
+
+    /// Brings the context a result of an external operation, unless the context is gone. Any
+    /// thread, also while the context is being destroyed, which waits for it.
+    pub(crate) fn send_end(&self, end: Box<End>) {
+        if self.is_forked() || !self.mailbox.send(Message::End(end)) {
+            return;
+        }
+        if !self.is_owner() || self.mailbox.sleep_is_announced() {
+            self.mailbox.wake();
+        }
     }
 
     /// Runs `body` as the running context of this thread, once at a time.

@@ -145,6 +145,14 @@ impl Shared {
         Ok(first..first + count)
     }
 
+    /// For tests: nothing can grow any more.
+    #[cfg(test)]
+    pub(crate) fn run_out(&self) {
+        for table in &self.tables {
+            table.get_or_init(Box::default);
+        }
+    }
+
     /// Leases a piece under a free number. None: the number's generations are used up; it is not to
     /// be used again. Owner only.
     pub(crate) fn issue(self: &Arc<Shared>, index: u32, piece: Piece) -> Option<i64> {

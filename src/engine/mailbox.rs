@@ -3,9 +3,10 @@
 //! Any thread sends; the context's thread alone takes.
 //!
 //! The queue is a stack that senders push to and the owner takes whole and reverses: first in,
-//! first out. Sleeping is announced before the last look at the queue, and a sender looks for
-//! sleepers after its push; both are sequentially consistent, so that one of the two sees the
-//! other.
+//! first out. A mark in its head closes it to everything but the ends of operations, for which a
+//! context that is being destroyed still waits. Sleeping is announced before the last look at the
+//! queue, and a sender looks for sleepers after its push; both are sequentially consistent, so that
+//! one of the two sees the other.
 //!
 //! A context that no other thread has ever woken does not announce its sleep, which would cost it
 //! an exclusive access per turn. The first wake-up signals whether the owner sleeps or not: that
@@ -13,17 +14,19 @@
 //! after
 //! `shared` was stored, announces every later one.
 
+use crate::engine::external::End;
 use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::sys::descriptor::EventFd;
 use crate::sys::errno::Errno;
 use std::ffi::c_void;
 use std::sync::OnceLock;
 
-/// A posted function, or a request that another thread made.
-#[derive(Clone, Copy)]
+/// A posted function, or what another thread has to say about an operation.
 pub(crate) enum Message {
     Run(unsafe extern "C-unwind" fn(*mut c_void), *mut c_void),
     Cancel(u64),
+    /// An external operation has a result.
+    End(Box<End>),
     /// A buffer of this pool's was released.
     Refill(u16),
     /// This pool has run low.
@@ -47,8 +50,18 @@ const SHARED: u32 = 1;
 /// A stop is asked for.
 const STOP: u32 = 2;
 
+/// The mark in the head of a queue that takes nothing but ends, and that head when it is empty.
+const ENDS_ONLY: usize = 1;
 /// The head of a queue that takes nothing any more.
-const CLOSED: *mut Node = std::ptr::dangling_mut();
+const CLOSED: *mut Node = std::ptr::without_provenance_mut(2);
+
+const _: () = assert!(align_of::<Node>() > 2);
+
+/// Nothing is queued.
+#[inline(always)]
+fn is_bare(head: *mut Node) -> bool {
+    head.addr() <= CLOSED.addr()
+}
 
 pub(crate) struct Mailbox {
     head: AtomicPtr<Node>,
@@ -85,22 +98,25 @@ impl Mailbox {
         })
     }
 
-    /// Queues a message. False once the queue is closed. A sender that is not the owner calls
+    /// Queues a message. False once the queue is closed to it. A sender that is not the owner calls
     /// `wake` afterwards.
     pub(crate) fn send(&self, message: Message) -> bool {
+        let refusing = if matches!(message, Message::End(_)) { 0 } else { ENDS_ONLY };
         let node = Box::into_raw(Box::new(Node { next: std::ptr::null_mut(), message }));
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
-            if head == CLOSED {
+            if head == CLOSED || head.addr() & refusing != 0 {
                 // SAFETY: never published, so still ours.
                 drop(unsafe { Box::from_raw(node) });
                 return false;
             }
+            let mark = head.addr() & ENDS_ONLY;
             // SAFETY: as above; published by the exchange below.
-            unsafe { (*node).next = head };
+            unsafe { (*node).next = head.map_addr(|address| address & !ENDS_ONLY) };
+            let new = node.map_addr(|address| address | mark);
             // SeqCst: releases the node to the owner's swap in `take`, and orders the push before
             // the look at `sleep` in `wake` (pairs with `prepare_sleep`).
-            match self.head.compare_exchange_weak(head, node, Ordering::SeqCst, Ordering::Relaxed) {
+            match self.head.compare_exchange_weak(head, new, Ordering::SeqCst, Ordering::Relaxed) {
                 Ok(_) => break,
                 Err(now) => head = now,
             }
@@ -135,10 +151,16 @@ impl Mailbox {
         // Relaxed: an empty look costs no exclusive access; a message that is missed now is seen
         // by `prepare_sleep`.
         let head = self.head.load(Ordering::Relaxed);
-        if head.is_null() || head == CLOSED {
+        if is_bare(head) {
             return Batch::EMPTY;
         }
-        self.take_replacing(std::ptr::null_mut())
+        // The mark is the owner's to set, and stays.
+        self.take_replacing(std::ptr::without_provenance_mut(head.addr() & ENDS_ONLY))
+    }
+
+    /// Takes everything and refuses what comes later but ends of operations.
+    pub(crate) fn close_to_posts(&self) -> Batch {
+        self.take_replacing(std::ptr::without_provenance_mut(ENDS_ONLY))
     }
 
     /// Takes everything and refuses what comes later.
@@ -149,12 +171,13 @@ impl Mailbox {
     #[cold]
     fn take_replacing(&self, replacement: *mut Node) -> Batch {
         // Acquire pairs with the release of the push: the nodes are complete.
-        let mut node = self.head.swap(replacement, Ordering::AcqRel);
+        let head = self.head.swap(replacement, Ordering::AcqRel);
+        let mut node = if is_bare(head) {
+            std::ptr::null_mut()
+        } else {
+            head.map_addr(|address| address & !ENDS_ONLY)
+        };
         let mut first = std::ptr::null_mut();
-        if node == CLOSED {
-            // Only `close` comes here, which the owner calls, so that the queue was never open.
-            return Batch::EMPTY;
-        }
         while !node.is_null() {
             // SAFETY: the swap made the whole list ours.
             let next = unsafe { std::mem::replace(&mut (*node).next, first) };
@@ -165,24 +188,38 @@ impl Mailbox {
     }
 
     pub(crate) fn has_mail(&self) -> bool {
-        let head = self.head.load(Ordering::SeqCst);
-        !head.is_null() && head != CLOSED
+        !is_bare(self.head.load(Ordering::SeqCst))
     }
 
     /// Announces that the owner goes to sleep in its backend, or in a foreign loop. False, and the
     /// owner stays awake, if there is mail or a stop request.
     #[inline(always)]
     pub(crate) fn prepare_sleep(&self, foreign: bool) -> bool {
-        // SeqCst, before the looks below: pairs with the look at `sleep` in `wake`.
-        if foreign || self.signals.load(Ordering::Relaxed) & SHARED != 0 {
-            let state = if foreign { ASLEEP_FOREIGN } else { ASLEEP };
-            self.sleep.swap(state, Ordering::SeqCst);
-        }
+        self.announce_sleep(foreign);
         if self.has_mail() || self.stop_requested() {
             self.awake();
             return false;
         }
         true
+    }
+
+    /// The same for a wait that a stop does not end.
+    pub(crate) fn prepare_wait(&self) -> bool {
+        self.announce_sleep(false);
+        let sleeps = !self.has_mail();
+        if !sleeps {
+            self.awake();
+        }
+        sleeps
+    }
+
+    #[inline(always)]
+    fn announce_sleep(&self, foreign: bool) {
+        // SeqCst, before the caller's looks: pairs with the look at `sleep` in `wake`.
+        if foreign || self.signals.load(Ordering::Relaxed) & SHARED != 0 {
+            let state = if foreign { ASLEEP_FOREIGN } else { ASLEEP };
+            self.sleep.swap(state, Ordering::SeqCst);
+        }
     }
 
     /// On the owner's thread: there is no mail and no stop request, and nobody has ever woken the
@@ -280,6 +317,28 @@ impl Batch {
         self.first.is_null()
     }
 
+    /// Takes the ends out that `wanted` picks, in their order.
+    pub(crate) fn take_ends(&mut self, wanted: impl Fn(&End) -> bool) -> Vec<End> {
+        let mut taken = Vec::new();
+        let mut link = &raw mut self.first;
+        // SAFETY: a batch owns its nodes; `link` is its own first pointer or one of theirs, and a
+        // node that is made a box has been unlinked.
+        unsafe {
+            while let Some(node) = (*link).as_mut() {
+                if !matches!(&node.message, Message::End(end) if wanted(end)) {
+                    link = &raw mut node.next;
+                    continue;
+                }
+                let node = Box::from_raw(*link);
+                *link = node.next;
+                if let Message::End(end) = node.message {
+                    taken.push(*end);
+                }
+            }
+        }
+        taken
+    }
+
     /// Puts `later` behind what is left.
     pub(crate) fn append(&mut self, mut later: Batch) {
         let mut end = &mut self.first;
@@ -307,7 +366,18 @@ impl Iterator for Batch {
 }
 
 impl Drop for Batch {
+    #[inline(always)]
     fn drop(&mut self) {
+        if !self.first.is_null() {
+            self.drop_nodes();
+        }
+    }
+}
+
+impl Batch {
+    #[cold]
+    #[inline(never)]
+    fn drop_nodes(&mut self) {
         self.by_ref().for_each(drop);
     }
 }

@@ -14,8 +14,9 @@
 //!
 //! The life of an operation (`slots::phase`): taken FREE, it goes to the BACKEND as a submission
 //! entry, or first waits HELD (an open chain, a barrier, a close), or lives in the WHEEL (a timer).
-//! Completions of the backend end it; what the engine itself ends is put on the READY queue. Both
-//! meet in `completion.rs`, and user functions are called from one place, `run.rs`.
+//! Completions of the backend end it; what the engine itself ends is put on the READY queue; what
+//! is EXTERNAL is ended by a message. They meet in `completion.rs`, and user functions are called
+//! from one place, `run.rs`.
 
 mod arena;
 pub(crate) mod backend;
@@ -30,6 +31,7 @@ mod completion;
 mod descriptors;
 mod destroy;
 mod dump;
+pub(crate) mod external;
 mod files;
 pub(crate) mod handle;
 pub(crate) mod leases;
@@ -62,6 +64,7 @@ use chain::Chains;
 use cold::ColdTable;
 use completion::{Current, Ready, Record};
 use descriptors::Descriptors;
+use external::Externals;
 use mailbox::Batch;
 use registered::Registered;
 use slots::Slots;
@@ -171,6 +174,7 @@ pub(crate) struct Engine {
     now_ms: u32,
     descriptors: Descriptors,
     cold: ColdTable,
+    externals: Externals,
     current: Current,
     /// Of the newest operation of several steps that was delivered: its id and what it moved.
     moved: (u64, u64),
@@ -262,6 +266,7 @@ impl Engine {
             now_ms: clock::coarse_ms(),
             descriptors: Descriptors::default(),
             cold: ColdTable::default(),
+            externals: Externals::default(),
             current: Current::NONE,
             moved: (0, 0),
             wheel: Wheel::new(resolution, clock.now_ns()),
@@ -307,9 +312,15 @@ impl Engine {
         self.clock.now_ns()
     }
 
-    /// Operations in flight.
+    /// Operations in flight, as the program sees it.
+    #[inline(always)]
     pub(crate) fn in_flight(&self) -> u32 {
         self.slots.live()
+    }
+
+    /// Also those of services.
+    fn total(&self) -> u32 {
+        self.slots.live() + self.externals.inner()
     }
 
     pub(crate) fn granted(&self) -> backend::Granted {

@@ -77,6 +77,7 @@ fn deliver(handle: &Handle) {
 
 /// Delivers what is there without entering the backend: for a context whose thread has ended.
 pub(crate) fn deliver_local(handle: &Handle) {
+    borrow(handle).take_mail(&handle.mailbox);
     borrow(handle).set_local_budget();
     while let Some(call) = borrow(handle).next_call() {
         perform_any(handle, call);
@@ -136,7 +137,7 @@ pub(crate) fn run_once(handle: &Handle, timeout_ns: i64) -> Result<u32, Refusal>
                 if until_ns <= now_ns { Wait::Poll } else { Wait::For(until_ns - now_ns) }
             }
         };
-        let was_empty = borrow(handle).slots.live() == 0;
+        let was_empty = borrow(handle).in_flight() == 0;
         let before = handle.stats.callbacks.get();
         if wait == Wait::Forever && borrow(handle).prepare_plain_turn(&handle.mailbox) {
             plain_turn(handle)?;
@@ -146,7 +147,7 @@ pub(crate) fn run_once(handle: &Handle, timeout_ns: i64) -> Result<u32, Refusal>
         let delivered = (handle.stats.callbacks.get() - before) as u32;
         let engine = borrow(handle);
         // The last one may have ended without a word: quietly, or detached.
-        let is_emptied = !was_empty && engine.slots.live() == 0;
+        let is_emptied = !was_empty && engine.in_flight() == 0;
         if delivered != 0 || is_emptied || engine.is_ending() || wait == Wait::Poll {
             return Ok(delivered);
         }

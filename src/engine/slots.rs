@@ -41,6 +41,8 @@ pub(crate) mod phase {
     pub(crate) const READY: u32 = 4;
     /// Has its result; the backend still reads its memory, and will notify (`zero_copy.rs`).
     pub(crate) const NOTIFY: u32 = 5;
+    /// Neither the backend nor the engine ends it (`external.rs`).
+    pub(crate) const EXTERNAL: u32 = 6;
     pub(crate) const MASK: u32 = 7;
 }
 
@@ -54,7 +56,7 @@ pub(crate) mod state {
     pub(crate) const TIMED: u32 = 1 << 4;
     /// Has a cold part.
     pub(crate) const COLD: u32 = 1 << 5;
-    /// The caller wants records, and no calls (`AIO_CALLBACK_REAP`).
+    /// The caller wants records, and no calls (`AIO_CALLBACK_REAP`), or is a service.
     pub(crate) const RECORDS: u32 = 1 << 6;
     /// A failure for lack of a reader raises SIGPIPE.
     pub(crate) const SIGPIPE: u32 = 1 << 7;
@@ -226,9 +228,18 @@ impl Slots {
         })
     }
 
-    /// Operations in flight.
+    /// Operations in flight, without hidden ones.
     pub(crate) fn live(&self) -> u32 {
         (self.taken - self.released) as u32
+    }
+
+    /// From now on the operation that was taken last is not counted; `unhide` when it is released.
+    pub(crate) fn hide(&mut self) {
+        self.taken -= 1;
+    }
+
+    pub(crate) fn unhide(&mut self) {
+        self.released -= 1;
     }
 
     /// Operations that ever were.

@@ -3,7 +3,7 @@
 //! closed, a kernel without the opcode) goes through `submit_prepared`, which is not generic.
 
 use crate::engine::cold::Cold;
-use crate::engine::completion::REAP;
+use crate::engine::completion::INNER;
 use crate::engine::descriptors::{DIRECT, target};
 use crate::engine::slots::{OPCODE_SHIFT, Slot, index_of, phase, state};
 use crate::engine::{Engine, chain};
@@ -22,9 +22,9 @@ pub(crate) struct Done {
 }
 
 impl Done {
-    /// The state of an operation whose caller wants records.
+    /// The state of an operation whose caller wants records, or is a service.
     fn records(self) -> u32 {
-        if self.callback == REAP { state::RECORDS } else { 0 }
+        if self.callback <= INNER { state::RECORDS } else { 0 }
     }
 }
 
@@ -55,6 +55,7 @@ pub(crate) mod submit_flags {
     pub(crate) const INHERIT: u32 = 128;
     pub(crate) const SIGPIPE: u32 = 256;
     pub(crate) const TIMEOUT_IDLE: u32 = 512;
+    pub(crate) const KEEP_RESULT: u32 = 1024;
     pub(crate) const ALL: u32 = LINK
         | HARDLINK
         | BARRIER
@@ -64,7 +65,8 @@ pub(crate) mod submit_flags {
         | QUIET
         | INHERIT
         | SIGPIPE
-        | TIMEOUT_IDLE;
+        | TIMEOUT_IDLE
+        | KEEP_RESULT;
     pub(crate) const LINKS: u32 = LINK | HARDLINK;
 }
 
@@ -110,7 +112,7 @@ impl Engine {
     pub(crate) fn submit_at_once<O: Operation>(&mut self, op: &O, done: Done) -> Option<i64> {
         let fd = op.descriptor();
         // A full queue, an open chain and a waiting barrier all mean that there is no room.
-        debug_assert!(done.callback > REAP);
+        debug_assert!(done.callback > INNER);
         if !is_plain(op) || op.traits() & traits::CLOSES != 0 || !self.backend.has_room() {
             return None;
         }
@@ -448,7 +450,7 @@ impl Engine {
     }
 
     /// Holds an operation until all one-shot operations before it have completed.
-    fn hold_behind_barrier(&mut self, index: u32) {
+    pub(crate) fn hold_behind_barrier(&mut self, index: u32) {
         let itself = u32::from(!self.slots.at(index).has(traits::MULTISHOT));
         let one_shots = self.slots.live() - self.multishots - itself;
         if !self.barriers.raise(index, one_shots) {
@@ -475,6 +477,9 @@ impl Engine {
                 self.local -= 1;
             }
             return self.begin_close(index);
+        }
+        if self.is_external(index) {
+            return self.start_external_late(index);
         }
         self.start(index);
     }
@@ -566,6 +571,7 @@ fn apply_options(prepared: &mut Prepared, options: &SubmitOptions) -> Result<(),
         && (traits & traits::MULTISHOT == 0 || options.timeout_ns == 0);
     let links_both = options.flags & submit_flags::LINKS == submit_flags::LINKS;
     if idle_misused
+        || has(submit_flags::KEEP_RESULT)
         || quiet_misused
         || async_misused
         || links_both

@@ -3,7 +3,7 @@
 //! timers nor posted functions. The loops that call user functions are in `run.rs`.
 
 use crate::engine::backend::Handed;
-use crate::engine::completion::{Current, Delivery, Plain, REAP, Record};
+use crate::engine::completion::{Current, Delivery, INNER, Plain, REAP, Record};
 use crate::engine::handle::Handle;
 use crate::engine::mailbox::{Mailbox, Message};
 use crate::engine::stats::Stats;
@@ -43,7 +43,7 @@ impl Engine {
     /// Operations are, or releases of registered buffers are certain to come.
     #[inline(always)]
     pub(crate) fn has_in_flight(&self) -> bool {
-        self.slots.live() != 0 || self.registered.is_expected()
+        self.in_flight() != 0 || self.registered.is_expected()
     }
 
     /// Nothing is in flight, posted or waiting to be delivered.
@@ -209,9 +209,15 @@ impl Engine {
     /// Tells the pools if every completion was taken in.
     #[inline(always)]
     fn note_period(&mut self) {
-        if self.backend.ready() == 0 && !self.backend.overflown() {
+        if self.is_all_taken_in() {
             self.pools.begin_period();
         }
+    }
+
+    /// Whether no completion waits to be taken in.
+    #[inline(always)]
+    pub(super) fn is_all_taken_in(&mut self) -> bool {
+        self.stash.is_empty() && self.backend.ready() == 0 && !self.backend.overflown()
     }
 
     /// Announces that the context goes to sleep; false if something speaks against it. With nothing
@@ -239,11 +245,9 @@ impl Engine {
         if wait != Wait::Poll && !self.may_sleep(mailbox, wait) {
             wait = Wait::Poll;
         }
-        let in_backend = self.slots.live() != self.local || self.backend.must_look();
+        let in_backend = self.total() != self.local || self.backend.must_look();
         let has_staged = self.backend.has_staged();
-        if self.stash.is_empty() {
-            self.note_period();
-        }
+        self.note_period();
         let entered = if wait != Wait::Poll || in_backend || has_staged {
             self.enter_backend(wait)
         } else {
@@ -283,7 +287,7 @@ impl Engine {
     }
 
     #[inline(always)]
-    fn take_mail(&mut self, mailbox: &Mailbox) {
+    pub(super) fn take_mail(&mut self, mailbox: &Mailbox) {
         if self.inbox.is_empty() {
             self.inbox = mailbox.take();
         }
@@ -342,8 +346,10 @@ impl Engine {
                 self.backend.pop_offered()
             };
             let Some(cqe) = cqe else { return self.next_local_call() };
-            if let Some(delivery) = self.complete(cqe) {
-                return Some(self.deliver(delivery));
+            if let Some(delivery) = self.complete(cqe)
+                && let Some(call) = self.deliver(delivery)
+            {
+                return Some(call);
             }
         }
     }
@@ -353,15 +359,19 @@ impl Engine {
         while self.budget.ready != 0 {
             self.budget.ready -= 1;
             let Some(ready) = self.ready.pop_front() else { break };
-            if let Some(delivery) = self.end_locally(ready) {
-                return Some(self.deliver(delivery));
+            if let Some(delivery) = self.end_locally(ready)
+                && let Some(call) = self.deliver(delivery)
+            {
+                return Some(call);
             }
         }
         while self.budget.expired != 0 {
             self.budget.expired -= 1;
             let Some(index) = self.wheel.pop_expired(&mut self.slots) else { break };
-            if let Some(delivery) = self.expire(index, self.budget.now_ns) {
-                return Some(self.deliver(delivery));
+            if let Some(delivery) = self.expire(index, self.budget.now_ns)
+                && let Some(call) = self.deliver(delivery)
+            {
+                return Some(call);
             }
         }
         while self.budget.posts != 0 {
@@ -375,6 +385,13 @@ impl Engine {
                 Message::Run(..) => {}
                 Message::Cancel(id) => {
                     let _ = self.cancel(id);
+                }
+                Message::End(end) => {
+                    if let Some(delivery) = self.take_end(*end)
+                        && let Some(call) = self.deliver(delivery)
+                    {
+                        return Some(call);
+                    }
                 }
                 Message::Refill(group) => self.refill(group),
                 Message::LowWater(group) => {
@@ -390,10 +407,15 @@ impl Engine {
         None
     }
 
-    /// A delivery as a call, or as a record for `reap`.
-    fn deliver(&mut self, delivery: Delivery) -> Call {
-        if delivery.callback == REAP {
-            return self.deliver_record(delivery);
+    /// A delivery as a call, or as a record for `reap`; None: it was a service's.
+    fn deliver(&mut self, delivery: Delivery) -> Option<Call> {
+        match delivery.callback {
+            REAP => return Some(self.deliver_record(delivery)),
+            INNER => {
+                self.deliver_inner(delivery);
+                return None;
+            }
+            _ => {}
         }
         let Delivery { callback, user_data, id, result, flags, moved, arrival, .. } = delivery;
         if let Some(arrival) = arrival {
@@ -403,7 +425,7 @@ impl Engine {
         if let Some(bytes) = moved {
             self.moved = (id, bytes);
         }
-        Call::Callback(Plain { callback, user_data, result, flags })
+        Some(Call::Callback(Plain { callback, user_data, result, flags }))
     }
 
     #[cold]
@@ -472,7 +494,7 @@ impl Engine {
         self.settle();
         // Also collects what the kernel has deferred to this thread, which no descriptor tells of
         // again.
-        let in_backend = self.slots.live() != self.local || self.backend.must_look();
+        let in_backend = self.total() != self.local || self.backend.must_look();
         if in_backend || self.backend.has_staged() {
             self.enter_backend(Wait::Poll)?;
         }

@@ -41,6 +41,9 @@ pub const AIO_SUBMIT_INHERIT: u32 = 128;
 pub const AIO_SUBMIT_SIGPIPE: u32 = 256;
 /// `timeout_ns` starts anew at each completion of a multishot operation.
 pub const AIO_SUBMIT_TIMEOUT_IDLE: u32 = 512;
+/// What was asked to end and can only be waited for ends with its own result, not with -ECANCELED
+/// or -ETIMEDOUT. For operations whose comment names it, else -EINVAL.
+pub const AIO_SUBMIT_KEEP_RESULT: u32 = 1024;
 
 /// A callback's flag: a pool buffer carries the data.
 pub const AIO_CQE_BUFFER: u32 = 1;
