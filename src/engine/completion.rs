@@ -211,6 +211,10 @@ impl Engine {
                 self.tally.rearms();
                 self.start(index);
                 flags |= MORE;
+            } else if cqe.result >= 0 && slot.has(state::ENDED) && !slot.has(state::DISCARD) {
+                // Its last callback says how it has ended.
+                self.make_ended_ready(index);
+                flags |= MORE;
             }
         }
         if flags & MORE == 0 {
