@@ -911,6 +911,7 @@ aio_op_id aio_ctx_current_op(const aio_ctx *ctx);
 
 /*
  * How many bytes the operation whose callback is running has transferred; 0 outside of callbacks.
+ * Of a message of another context: its `data`.
  *
  * Context thread.
  */
@@ -1072,6 +1073,72 @@ aio_op_id aio_submit_waitid(aio_ctx *ctx, int idtype, uint32_t id, void *info, i
  */
 aio_op_id aio_submit_uring_cmd(aio_ctx *ctx, int fd, uint32_t cmd_op, const void *cmd,
         size_t cmd_len, const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/* ---- msg_ring -------------------------------------------------------------------------------- */
+
+/*
+ * Sends two numbers to another context, or to this one; completes with 0 when the target has them.
+ *
+ * `target`: any context, also of another thread, whose handle is valid (alive, or kept by
+ * aio_ctx_ref) during the call. `result`, 0 or more, and `data`, any value, are what its
+ * aio_submit_msg_receive is told. Messages of one context to another arrive in order, but for
+ * those that chains and barriers hold back.
+ * Context thread of `ctx`.
+ * Errors: -EINVAL, `target` is NULL or `result` negative; AIO_ECLOSED, AIO_EORPHANED, AIO_EPANIC,
+ * of the target; in the callback: AIO_ECLOSED, the target was destroyed meanwhile; -ENOMEM.
+ * Kernel: 6.3, by MSG_RING, when both are rings and the target was adopted; else through the
+ * target's mailbox.
+ * Surprise: 0 does not say that anybody has received it: what comes while nobody receives waits,
+ * and is dropped when the target is destroyed. As any operation it is on its way when the context
+ * runs or flushes, not before; aio_ctx_post wakes the target at once.
+ */
+aio_op_id aio_submit_msg_ring(aio_ctx *ctx, aio_ctx *target, int32_t result, uint64_t data,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Puts the file of a slot into the table of another context; completes with the slot that it has
+ * there. The slot of this context keeps its own: to hand a connection over, close it afterwards.
+ *
+ * `target`: as of aio_submit_msg_ring, but not `ctx`. `slot`: of this context's table.
+ * `target_slot`: of the target's, plus one, whatever is in it; 0: a free one. The target's
+ * aio_submit_msg_receive_fd is told of it.
+ * Context thread of `ctx`.
+ * Errors: as of aio_submit_msg_ring; -EINVAL, the target is `ctx`, or has no such slot; -EBADF,
+ * the slot is empty, or not in the table; of the target: -ENFILE, no slot is free, or there is no
+ * table; -ENXIO, the same for a `target_slot`; -EBUSY, a close of that slot waits; -EMFILE,
+ * without io_uring.
+ * Kernel: 6.0 when both are rings; else a ring that sends needs 6.8 (before: -EOPNOTSUPP).
+ * Surprise: no order between files and numbers: wait for the callback of one before sending the
+ * other. Cancelling takes back what the target has not got yet.
+ */
+aio_op_id aio_submit_msg_ring_fd(aio_ctx *ctx, aio_ctx *target, uint32_t slot, uint32_t target_slot,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Receives what other contexts send with aio_submit_msg_ring: for each message a callback with
+ * AIO_CQE_MORE and its `result`; aio_ctx_current_bytes (`extra` of a record) is its `data`.
+ *
+ * What comes while nobody receives waits, in order, for the next receive. While one is in flight
+ * aio_ctx_run goes on.
+ * Context thread.
+ * Errors: -EBUSY, there is one; -EINVAL, inside a chain, and flags other than
+ * AIO_SUBMIT_TIMEOUT_IDLE.
+ */
+aio_op_id aio_submit_msg_receive(aio_ctx *ctx, const aio_submit_options *options,
+        aio_callback callback, void *user_data);
+
+/*
+ * Receives what other contexts send with aio_submit_msg_ring_fd: for each file a callback with
+ * AIO_CQE_MORE and the slot of this context's table that it was put into, which is yours to close.
+ *
+ * Otherwise as aio_submit_msg_receive.
+ * Context thread.
+ * Errors: also -ENXIO, there is no table.
+ * Surprise: a file that was sent has another descriptor as long as the sender's slot is open: the
+ * peer of a socket sees the end when both are closed.
+ */
+aio_op_id aio_submit_msg_receive_fd(aio_ctx *ctx, const aio_submit_options *options,
+        aio_callback callback, void *user_data);
 
 /* ---- futex ----------------------------------------------------------------------------------- */
 

@@ -2,6 +2,7 @@
 //! that waits or is re-armed, its chain, its group. In a table beside the slots, named by a slot.
 
 use crate::engine::arena::Block;
+use crate::engine::msg_ring::Outgoing;
 use crate::engine::slots::Slot;
 use crate::op::NO_DESCRIPTOR;
 use crate::op::steps::Steps;
@@ -19,6 +20,8 @@ pub(crate) struct Cold {
     pub outputs: Option<Outputs>,
     /// What follows the entry, for an operation of several.
     pub steps: Option<Steps>,
+    /// A message to another context.
+    pub outgoing: Option<Box<Outgoing>>,
     /// The group of the pool that it takes its buffers from, plus one.
     pub pool: u32,
     /// The second descriptor of an operation between two, and its list links.
@@ -50,6 +53,7 @@ impl Cold {
             copy: None,
             outputs: None,
             steps: None,
+            outgoing: None,
             pool: 0,
             second_fd: NO_DESCRIPTOR,
             second_next: 0,

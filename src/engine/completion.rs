@@ -7,6 +7,7 @@ use crate::engine::buffer_pool::Arrival;
 use crate::engine::cancel::{INSTALL, INTERNAL, WAKE};
 use crate::engine::descriptors::{DIRECT, Left, target};
 use crate::engine::leases::{self, Shared};
+use crate::engine::msg_ring;
 use crate::engine::registered::{self, RELEASE};
 use crate::engine::slots::{Slot, index_of, phase, state};
 use crate::op::{self, traits};
@@ -146,6 +147,9 @@ impl Engine {
 
     /// Takes a completion of any kind in. None: there is nobody to tell.
     pub(crate) fn complete(&mut self, mut cqe: Cqe) -> Option<Delivery> {
+        if let Some((kind, letter)) = msg_ring::received(&cqe) {
+            return self.receive(kind, letter);
+        }
         match self.slots.find(cqe.user_data) {
             Some(index) => {
                 if let Some(group) = self.group(index) {
@@ -192,8 +196,13 @@ impl Engine {
             return self.complete_zero_copy(index, cqe);
         }
         let slot = self.slots.at(index);
-        if self.cold.get(slot).is_some_and(|cold| cold.steps.is_some()) {
-            return self.complete_step(index, cqe);
+        if let Some(cold) = self.cold.get(slot) {
+            if cold.steps.is_some() {
+                return self.complete_step(index, cqe);
+            }
+            if cold.outgoing.is_some() {
+                return self.complete_message(index, cqe);
+            }
         }
         let mut flags = cqe.flags & cqe_flags::PUBLIC;
         // The kernel ends a multishot without an error when it had to leave the fast path: to the
@@ -219,7 +228,7 @@ impl Engine {
         self.tell(index, cqe.result, flags, cqe.extra)
     }
 
-    fn restart_idle_deadline(&mut self, index: u32) {
+    pub(crate) fn restart_idle_deadline(&mut self, index: u32) {
         let slot = self.slots.at(index);
         if slot.has(state::IDLE_DEADLINE) && slot.has(state::TIMED) {
             let period_ns = self.cold.of(slot).period_ns;

@@ -10,10 +10,13 @@ use crate::engine::stats::Stats;
 use crate::engine::{ContextOptions, Engine, Refusal, log_level};
 use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::sys::errno::Errno;
+use crate::sys::ring::{Address, OpenRing};
 use crate::sys::thread::{self, Gate};
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
+use std::ops::Deref;
+use std::ptr::NonNull;
 
 /// Where a context is in its life; see `engine/mod.rs`.
 pub(crate) mod life {
@@ -45,6 +48,8 @@ pub(crate) struct Handle {
     /// What the backend was granted at creation, for any thread to read.
     pub(crate) granted: Granted,
     pub(crate) tick_ns: u64,
+    /// Where messages can be sent to directly, once the context was adopted.
+    ring: Option<Address>,
 }
 
 // SAFETY: the engine is only reached on the thread that the gate admits, or, when that thread is
@@ -131,6 +136,7 @@ impl Handle {
             user_data: AtomicPtr::new(std::ptr::null_mut()),
             granted: engine.granted(),
             tick_ns: engine.tick_ns(),
+            ring: engine.backend.address(),
             engine: UnsafeCell::new(ManuallyDrop::new(engine)),
         }))
     }
@@ -237,6 +243,7 @@ impl Handle {
         self.owner.store(thread::pointer(), Ordering::Relaxed);
         self.owner_is_initial.store(u32::from(thread::is_initial()), Ordering::Relaxed);
         self.life.store(life::OPEN, Ordering::Release);
+        engine.keep_letters(self.mailbox.close_early());
         // After the thread's destructors have run nobody can tell of its end; it is not far.
         let _ = ADOPTED.try_with(|adopted| {
             self.add_ref();
@@ -308,6 +315,16 @@ impl Handle {
             self.mailbox.wake();
         }
         Ok(())
+    }
+
+    /// Whether there is a ring that messages can be sent to directly, now or once it was adopted.
+    pub(crate) fn has_address(&self) -> bool {
+        self.ring.is_some()
+    }
+
+    /// That ring, if it is open and was adopted.
+    pub(crate) fn open_ring(&self) -> Option<OpenRing> {
+        if self.mailbox.queue_is_early() { None } else { self.ring.as_ref()?.open() }
     }
 
     /// Runs `body` as the running context of this thread, once at a time.
@@ -472,6 +489,35 @@ impl Handle {
             // SAFETY: the last reference.
             drop(unsafe { Box::from_raw(handle.cast_mut()) });
         }
+    }
+}
+
+/// A reference to a context that keeps its handle.
+pub(crate) struct Peer(NonNull<Handle>);
+
+// SAFETY: a counted reference to what any thread may hold.
+unsafe impl Send for Peer {}
+
+impl Peer {
+    pub(crate) fn of(handle: &Handle) -> Peer {
+        handle.add_ref();
+        Peer(NonNull::from(handle))
+    }
+}
+
+impl Deref for Peer {
+    type Target = Handle;
+
+    fn deref(&self) -> &Handle {
+        // SAFETY: the reference is held.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // SAFETY: the reference taken in `of`.
+        unsafe { Handle::unref(self.0.as_ptr()) };
     }
 }
 

@@ -13,6 +13,7 @@
 //! after
 //! `shared` was stored, announces every later one.
 
+use crate::engine::msg_ring::{Kind, Letter, Parcel};
 use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::sys::descriptor::EventFd;
 use crate::sys::errno::Errno;
@@ -20,7 +21,6 @@ use std::ffi::c_void;
 use std::sync::OnceLock;
 
 /// A posted function, or a request that another thread made.
-#[derive(Clone, Copy)]
 pub(crate) enum Message {
     Run(unsafe extern "C-unwind" fn(*mut c_void), *mut c_void),
     Cancel(u64),
@@ -28,6 +28,14 @@ pub(crate) enum Message {
     Refill(u16),
     /// This pool has run low.
     LowWater(u16),
+    /// For who receives messages here.
+    Letter(Letter),
+    /// A descriptor for the table of direct ones.
+    Parcel(Box<Parcel>),
+    /// What became of the parcel that this operation has sent.
+    Answer(u64),
+    /// Of the engine to itself: what was kept can be delivered.
+    Kept(Kind),
 }
 
 struct Node {
@@ -45,8 +53,14 @@ const ASLEEP_FOREIGN: u32 = 2;
 /// The head of a queue that takes nothing any more.
 const CLOSED: *mut Node = std::ptr::dangling_mut();
 
+/// What senders push to and the owner takes whole.
+struct Queue(AtomicPtr<Node>);
+
 pub(crate) struct Mailbox {
-    head: AtomicPtr<Node>,
+    queue: Queue,
+    /// Letters to a context that nobody has adopted, from senders that reach its ring directly from
+    /// then on. It is closed by the adoption, so that none of them can be overtaken.
+    early: Queue,
     sleep: AtomicU32,
     /// 1 once somebody else has woken, or tried to wake, the owner.
     shared: AtomicU32,
@@ -69,10 +83,57 @@ unsafe impl Send for Mailbox {}
 // SAFETY: all shared fields are atomics or written once.
 unsafe impl Sync for Mailbox {}
 
+impl Queue {
+    const fn new() -> Queue {
+        Queue(AtomicPtr::new(std::ptr::null_mut()))
+    }
+
+    /// False, and the message is dropped, once the queue is closed.
+    fn push(&self, message: Message) -> bool {
+        let node = Box::into_raw(Box::new(Node { next: std::ptr::null_mut(), message }));
+        let mut head = self.0.load(Ordering::Relaxed);
+        loop {
+            if head == CLOSED {
+                // SAFETY: never published, so still ours.
+                drop(unsafe { Box::from_raw(node) });
+                return false;
+            }
+            // SAFETY: as above; published by the exchange below.
+            unsafe { (*node).next = head };
+            // SeqCst: releases the node to the owner's swap in `take`, and orders the push before
+            // the look at `sleep` in `wake` (pairs with `prepare_sleep`).
+            match self.0.compare_exchange_weak(head, node, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(now) => head = now,
+            }
+        }
+        true
+    }
+
+    #[cold]
+    fn take_replacing(&self, replacement: *mut Node) -> Batch {
+        // Acquire pairs with the release of the push: the nodes are complete.
+        let mut node = self.0.swap(replacement, Ordering::AcqRel);
+        let mut first = std::ptr::null_mut();
+        if node == CLOSED {
+            // Only `close` comes here, which the owner calls, so that the queue was never open.
+            return Batch::EMPTY;
+        }
+        while !node.is_null() {
+            // SAFETY: the swap made the whole list ours.
+            let next = unsafe { std::mem::replace(&mut (*node).next, first) };
+            first = node;
+            node = next;
+        }
+        Batch { first }
+    }
+}
+
 impl Mailbox {
     pub(crate) fn create() -> Result<Mailbox, Errno> {
         Ok(Mailbox {
-            head: AtomicPtr::new(std::ptr::null_mut()),
+            queue: Queue::new(),
+            early: Queue::new(),
             sleep: AtomicU32::new(AWAKE),
             shared: AtomicU32::new(0),
             stop: AtomicU32::new(0),
@@ -85,24 +146,22 @@ impl Mailbox {
     /// Queues a message. False once the queue is closed. A sender that is not the owner calls
     /// `wake` afterwards.
     pub(crate) fn send(&self, message: Message) -> bool {
-        let node = Box::into_raw(Box::new(Node { next: std::ptr::null_mut(), message }));
-        let mut head = self.head.load(Ordering::Relaxed);
-        loop {
-            if head == CLOSED {
-                // SAFETY: never published, so still ours.
-                drop(unsafe { Box::from_raw(node) });
-                return false;
-            }
-            // SAFETY: as above; published by the exchange below.
-            unsafe { (*node).next = head };
-            // SeqCst: releases the node to the owner's swap in `take`, and orders the push before
-            // the look at `sleep` in `wake` (pairs with `prepare_sleep`).
-            match self.head.compare_exchange_weak(head, node, Ordering::SeqCst, Ordering::Relaxed) {
-                Ok(_) => break,
-                Err(now) => head = now,
-            }
-        }
-        true
+        self.queue.push(message)
+    }
+
+    /// Queues a letter to a context that nobody has adopted; false if somebody has.
+    pub(crate) fn send_early(&self, letter: Letter) -> bool {
+        self.queue_is_early() && self.early.push(Message::Letter(letter))
+    }
+
+    /// Whether nobody has adopted the context, which may have changed since.
+    pub(crate) fn queue_is_early(&self) -> bool {
+        self.early.0.load(Ordering::Acquire) != CLOSED
+    }
+
+    /// The context was adopted: what came before.
+    pub(crate) fn close_early(&self) -> Batch {
+        self.early.take_replacing(CLOSED)
     }
 
     /// Wakes the owner if it sleeps; one system call per sleep, none when it is awake.
@@ -129,38 +188,20 @@ impl Mailbox {
     pub(crate) fn take(&self) -> Batch {
         // Relaxed: an empty look costs no exclusive access; a message that is missed now is seen
         // by `prepare_sleep`.
-        let head = self.head.load(Ordering::Relaxed);
+        let head = self.queue.0.load(Ordering::Relaxed);
         if head.is_null() || head == CLOSED {
             return Batch::EMPTY;
         }
-        self.take_replacing(std::ptr::null_mut())
+        self.queue.take_replacing(std::ptr::null_mut())
     }
 
     /// Takes everything and refuses what comes later.
     pub(crate) fn close(&self) -> Batch {
-        self.take_replacing(CLOSED)
-    }
-
-    #[cold]
-    fn take_replacing(&self, replacement: *mut Node) -> Batch {
-        // Acquire pairs with the release of the push: the nodes are complete.
-        let mut node = self.head.swap(replacement, Ordering::AcqRel);
-        let mut first = std::ptr::null_mut();
-        if node == CLOSED {
-            // Only `close` comes here, which the owner calls, so that the queue was never open.
-            return Batch::EMPTY;
-        }
-        while !node.is_null() {
-            // SAFETY: the swap made the whole list ours.
-            let next = unsafe { std::mem::replace(&mut (*node).next, first) };
-            first = node;
-            node = next;
-        }
-        Batch { first }
+        self.queue.take_replacing(CLOSED)
     }
 
     pub(crate) fn has_mail(&self) -> bool {
-        let head = self.head.load(Ordering::SeqCst);
+        let head = self.queue.0.load(Ordering::SeqCst);
         !head.is_null() && head != CLOSED
     }
 
@@ -248,9 +289,9 @@ impl Mailbox {
     }
 }
 
-impl Drop for Mailbox {
+impl Drop for Queue {
     fn drop(&mut self) {
-        drop(self.close());
+        drop(self.take_replacing(CLOSED));
     }
 }
 
@@ -265,6 +306,11 @@ impl Batch {
     #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_null()
+    }
+
+    /// Puts a message of the owner's to itself before all others.
+    pub(crate) fn push_front(&mut self, message: Message) {
+        self.first = Box::into_raw(Box::new(Node { next: self.first, message }));
     }
 
     /// Puts `later` behind what is left.
@@ -287,7 +333,7 @@ impl Iterator for Batch {
             return None;
         }
         // SAFETY: a batch owns its nodes; this one leaves it.
-        let node = unsafe { Box::from_raw(self.first) };
+        let node = *unsafe { Box::from_raw(self.first) };
         self.first = node.next;
         Some(node.message)
     }

@@ -34,6 +34,7 @@ mod files;
 pub(crate) mod handle;
 pub(crate) mod leases;
 pub(crate) mod mailbox;
+pub(crate) mod msg_ring;
 mod pages;
 mod pool;
 pub(crate) mod probe;
@@ -191,6 +192,7 @@ pub(crate) struct Engine {
     chains: Chains,
     barriers: Barriers,
     sockets: files::Sockets,
+    messages: msg_ring::Messages,
     /// What an install of the engine's own has brought.
     installed: Option<i32>,
     /// The close that waits, by descriptor number.
@@ -272,6 +274,7 @@ impl Engine {
             chains: Chains::default(),
             barriers: Barriers::default(),
             sockets: files::Sockets::default(),
+            messages: msg_ring::Messages::default(),
             installed: None,
             closes: HashMap::new(),
             closable: Vec::new(),

@@ -4,6 +4,7 @@
 
 use crate::engine::cold::Cold;
 use crate::engine::descriptors::{DIRECT, target};
+use crate::engine::msg_ring::Outgoing;
 use crate::engine::slots::{OPCODE_SHIFT, Slot, index_of, phase, state};
 use crate::engine::{Engine, chain};
 use crate::op::steps::Steps;
@@ -73,6 +74,8 @@ pub(crate) struct Prepared {
     pub copy: Option<crate::engine::arena::Block>,
     pub outputs: Option<Outputs>,
     pub steps: Option<Steps>,
+    /// A message to another context.
+    pub outgoing: Option<Box<Outgoing>>,
     /// The group of the pool that its buffers come from, plus one.
     pub pool: u32,
     /// A plain call does it at once.
@@ -89,6 +92,8 @@ enum Route {
     Chain { links: u32, barrier: bool },
     /// The kernel has no such operation: a plain call, now.
     Attempt(fn(&Sqe) -> i32),
+    /// A message that goes through the other context's mailbox, now.
+    Mail,
 }
 
 /// The newest opcode that every ring of Linux 6.1 has.
@@ -187,6 +192,7 @@ impl Engine {
             copy,
             outputs: op.outputs(),
             steps: op.steps(),
+            outgoing: None,
             pool: op.pool(),
             prompt: op.is_prompt(),
         };
@@ -211,6 +217,7 @@ impl Engine {
             copy: None,
             outputs: None,
             steps: None,
+            outgoing: None,
             pool: 0,
             prompt: false,
         };
@@ -231,7 +238,10 @@ impl Engine {
     fn try_submit(
         &mut self, prepared: &mut Prepared, options: &SubmitOptions, done: Done,
     ) -> Result<u64, Errno> {
-        let opcode = prepared.entry.sqe.opcode;
+        let opcode = match &prepared.outgoing {
+            Some(_) => op::msg_ring::OPCODE,
+            None => prepared.entry.sqe.opcode,
+        };
         if self.allowed.is_some_and(|allowed| !facility::contains(&allowed, opcode)) {
             return Err(Errno::EACCES);
         }
@@ -239,7 +249,7 @@ impl Engine {
         self.apply_files(prepared, options)?;
         let route = self.route(prepared, options)?;
         self.begin_steps(prepared)?;
-        let index = self.take_slot(prepared.entry.sqe.opcode, prepared.fd, done, options)?;
+        let index = self.take_slot(opcode, prepared.fd, done, options)?;
         let id = self.slots.id(index);
         prepared.entry.sqe.user_data = id;
         self.attach_cold(index, prepared, options, &route);
@@ -263,6 +273,7 @@ impl Engine {
             Route::Attempt(attempt) => {
                 self.make_ready(index, attempt(&prepared.entry.sqe), 0);
             }
+            Route::Mail => self.mail_now(index),
             Route::Barrier if closes && !self.mark_closing(index) => {}
             Route::Barrier => self.hold_behind_barrier(index),
             Route::Backend if closes => self.begin_close(index),
@@ -302,10 +313,13 @@ impl Engine {
                 _ => {}
             }
         }
+        let is_mail = prepared.outgoing.as_ref().is_some_and(|outgoing| outgoing.is_mail());
         Ok(if chained {
             Route::Chain { links, barrier }
         } else if barrier {
             Route::Barrier
+        } else if is_mail && options.flags & submit_flags::ASYNC == 0 {
+            Route::Mail
         } else {
             Route::Backend
         })
@@ -324,6 +338,7 @@ impl Engine {
         let is_plain = !keeps_entry
             && !idle
             && prepared.steps.is_none()
+            && prepared.outgoing.is_none()
             && epoch == 0
             && prepared.copy.is_none()
             && prepared.second_fd < 0
@@ -339,6 +354,7 @@ impl Engine {
             copy: prepared.copy.take(),
             outputs: prepared.outputs,
             steps: prepared.steps.take(),
+            outgoing: prepared.outgoing.take(),
             pool: prepared.pool,
             second_fd: prepared.second_fd,
             direct: prepared.direct,

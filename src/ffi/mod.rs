@@ -18,6 +18,7 @@ pub mod cancel;
 pub mod stats;
 pub mod probe;
 pub mod misc;
+pub mod msg_ring;
 pub mod futex;
 pub mod time;
 pub mod poll;

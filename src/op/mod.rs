@@ -8,6 +8,7 @@ pub(crate) mod buffers;
 pub(crate) mod fs;
 pub(crate) mod futex;
 pub(crate) mod misc;
+pub(crate) mod msg_ring;
 pub(crate) mod net;
 pub(crate) mod options;
 pub(crate) mod path;
@@ -465,6 +466,8 @@ pub(crate) fn name(opcode: u8) -> &'static str {
     match opcode {
         TIMER => "timer",
         INTERVAL => "interval",
+        RECEIVE => "msg_receive",
+        RECEIVE_FD => "msg_receive_fd",
         _ => table::OPERATIONS.get(usize::from(opcode)).map_or("raw", |row| row.name),
     }
 }
@@ -472,6 +475,13 @@ pub(crate) fn name(opcode: u8) -> &'static str {
 /// Operations of the engine itself, outside the kernel's numbers.
 pub(crate) const TIMER: u8 = 254;
 pub(crate) const INTERVAL: u8 = 255;
+pub(crate) const RECEIVE: u8 = 253;
+pub(crate) const RECEIVE_FD: u8 = 252;
+
+/// Whether an operation waits for messages of other contexts.
+pub(crate) fn is_receive(opcode: u8) -> bool {
+    opcode == RECEIVE || opcode == RECEIVE_FD
+}
 
 #[cfg(test)]
 mod tests {
@@ -512,6 +522,7 @@ mod tests {
             let without = match fallback(opcode) {
                 None if opcode == Opcode::IORING_OP_ASYNC_CANCEL as u8 => Without::Engine,
                 None if files::is_of_table(opcode) => Without::Engine,
+                None if opcode == msg_ring::OPCODE => Without::Engine,
                 None => Without::Nothing,
                 Some(Fallback::Prompt(_)) => Without::Prompt,
                 Some(Fallback::Brief(_)) => Without::Brief,

@@ -36,6 +36,8 @@ struct env {
     int value;
     uint64_t start_ns;
     aio_buffer_pool *pool; /* destroyed at the end, when the context is gone */
+    aio_ctx *there;        /* another context, destroyed at the end */
+    struct call received;  /* what it was told */
     pid_t child;           /* ended and reaped at the end */
     bool has_helper, helper_stops;
     pthread_t helper;

@@ -338,6 +338,10 @@ extern "C" {
     pub fn aio_submit_pipe(a0: *mut aio_ctx, a1: *mut c_int, a2: c_int, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
     pub fn aio_submit_waitid(a0: *mut aio_ctx, a1: c_int, a2: u32, a3: *mut c_void, a4: c_int, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_uring_cmd(a0: *mut aio_ctx, a1: c_int, a2: u32, a3: *const c_void, a4: usize, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_msg_ring(a0: *mut aio_ctx, a1: *mut aio_ctx, a2: i32, a3: u64, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_msg_ring_fd(a0: *mut aio_ctx, a1: *mut aio_ctx, a2: u32, a3: u32, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_msg_receive(a0: *mut aio_ctx, a1: *const aio_submit_options, a2: Option<extern "C" fn(*mut c_void, i32, u32)>, a3: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_msg_receive_fd(a0: *mut aio_ctx, a1: *const aio_submit_options, a2: Option<extern "C" fn(*mut c_void, i32, u32)>, a3: *mut c_void) -> aio_op_id;
     pub fn aio_submit_socket(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: c_int, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
     pub fn aio_submit_bind(a0: *mut aio_ctx, a1: c_int, a2: *const sockaddr, a3: socklen_t, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
     pub fn aio_submit_listen(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
