@@ -200,6 +200,9 @@ impl Engine {
             if cold.steps.is_some() {
                 return self.complete_step(index, cqe);
             }
+            if cold.bundle.is_some() {
+                return self.complete_bundle(index, cqe);
+            }
             if cold.outgoing.is_some() {
                 return self.complete_message(index, cqe);
             }
@@ -372,8 +375,7 @@ impl Engine {
         let id = self.slots.id(index);
         let (callback, user_data) = (slot.callback, slot.user_data);
         let brings = if result >= 0 { self.brought(slot, result) } else { Brings::Nothing };
-        let steps = self.cold.get(slot).and_then(|cold| cold.steps.as_ref());
-        let moved = steps.map(|steps| steps.moved());
+        let moved = self.cold.get(slot).and_then(|cold| cold.moved());
         let arrival = None;
         Some(Delivery { callback, user_data, id, result, flags, extra, moved, brings, arrival })
     }
@@ -422,6 +424,9 @@ impl Engine {
         let mut epoch = 0;
         if let Some(cold) = self.cold.remove(slot) {
             epoch = cold.epoch;
+            if let Some(bundle) = cold.bundle {
+                self.pools.end_bundle(bundle.group);
+            }
             if let Some(copy) = cold.copy {
                 self.arena.give_back(copy);
             }

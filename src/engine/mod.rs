@@ -22,6 +22,7 @@ pub(crate) mod backend;
 mod barrier;
 pub(crate) mod buffer_pool;
 pub(crate) mod buffers;
+pub(crate) mod bundles;
 mod cancel;
 mod chain;
 mod closing;

@@ -176,6 +176,7 @@ impl Engine {
             copy: None,
             outputs: None,
             steps: None,
+            bundle: None,
             outgoing: Some(Box::new(Outgoing {
                 from: Peer::of(own),
                 to: Peer::of(to),

@@ -2,6 +2,7 @@
 //! nothing else; what needs more (options, copies, a chain, a barrier, a descriptor that is being
 //! closed, a kernel without the opcode) goes through `submit_prepared`, which is not generic.
 
+use crate::engine::bundles::Bundle;
 use crate::engine::cold::Cold;
 use crate::engine::descriptors::{DIRECT, target};
 use crate::engine::msg_ring::Outgoing;
@@ -74,6 +75,8 @@ pub(crate) struct Prepared {
     pub copy: Option<crate::engine::arena::Block>,
     pub outputs: Option<Outputs>,
     pub steps: Option<Steps>,
+    /// The buffers of a pool that it sends.
+    pub bundle: Option<Bundle>,
     /// A message to another context.
     pub outgoing: Option<Box<Outgoing>>,
     /// The group of the pool that its buffers come from, plus one.
@@ -192,6 +195,7 @@ impl Engine {
             copy,
             outputs: op.outputs(),
             steps: op.steps(),
+            bundle: None,
             outgoing: None,
             pool: op.pool(),
             prompt: op.is_prompt(),
@@ -217,6 +221,7 @@ impl Engine {
             copy: None,
             outputs: None,
             steps: None,
+            bundle: None,
             outgoing: None,
             pool: 0,
             prompt: false,
@@ -238,9 +243,10 @@ impl Engine {
     fn try_submit(
         &mut self, prepared: &mut Prepared, options: &SubmitOptions, done: Done,
     ) -> Result<u64, Errno> {
-        let opcode = match &prepared.outgoing {
-            Some(_) => op::msg_ring::OPCODE,
-            None => prepared.entry.sqe.opcode,
+        let opcode = match prepared {
+            Prepared { outgoing: Some(_), .. } => op::msg_ring::OPCODE,
+            Prepared { bundle: Some(_), .. } => op::bundles::OPCODE,
+            _ => prepared.entry.sqe.opcode,
         };
         if self.allowed.is_some_and(|allowed| !facility::contains(&allowed, opcode)) {
             return Err(Errno::EACCES);
@@ -259,6 +265,9 @@ impl Engine {
         let group = self.group(index);
         if let Some(group) = group {
             self.pools.add_user(group);
+        }
+        if let Some(bundle) = prepared.bundle {
+            self.pools.begin_bundle(bundle.group);
         }
         if options.timeout_ns != 0 {
             self.arm_after(index, options.timeout_ns);
@@ -339,6 +348,7 @@ impl Engine {
             && !idle
             && prepared.steps.is_none()
             && prepared.outgoing.is_none()
+            && prepared.bundle.is_none()
             && epoch == 0
             && prepared.copy.is_none()
             && prepared.second_fd < 0
@@ -354,6 +364,7 @@ impl Engine {
             copy: prepared.copy.take(),
             outputs: prepared.outputs,
             steps: prepared.steps.take(),
+            bundle: prepared.bundle,
             outgoing: prepared.outgoing.take(),
             pool: prepared.pool,
             second_fd: prepared.second_fd,

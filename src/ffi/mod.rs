@@ -32,6 +32,7 @@ pub mod zero_copy;
 pub mod registered;
 pub mod files;
 pub mod buffers;
+pub mod bundles;
 
 use crate::engine::Refusal;
 use crate::engine::handle::Handle;

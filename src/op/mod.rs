@@ -5,6 +5,7 @@
 
 pub(crate) mod files;
 pub(crate) mod buffers;
+pub(crate) mod bundles;
 pub(crate) mod fs;
 pub(crate) mod futex;
 pub(crate) mod misc;

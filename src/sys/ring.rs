@@ -245,6 +245,18 @@ impl Ring {
         self.register(opcode, &raw const reg as usize, 1).map(drop)
     }
 
+    /// How far the buffers of a group were taken. Linux 6.8.
+    pub(crate) fn buffers_head(&mut self, group: u16) -> Result<u16, Errno> {
+        let mut status = abi::io_uring_buf_status {
+            buf_group: u32::from(GROUP_FIRST + group),
+            head: 0,
+            resv: [0; 8],
+        };
+        let opcode = abi::io_uring_register_op::IORING_REGISTER_PBUF_STATUS as u32;
+        self.register(opcode, &raw mut status as usize, 1)?;
+        Ok(status.head as u16)
+    }
+
     pub(crate) fn unregister_buffers(&mut self, group: u16) -> Result<(), Errno> {
         // SAFETY: zeroes are a valid io_uring_buf_reg.
         let mut reg: abi::io_uring_buf_reg = unsafe { std::mem::zeroed() };

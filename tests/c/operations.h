@@ -76,6 +76,7 @@ struct row {
     bool makes_pair;       /* a result of 0 or more says that the env's pair is two of them */
     bool timer;            /* engine's own: no async, no links */
     bool pooled;           /* takes buffers of a pool: no async, no quiet, no links */
+    bool bundled;          /* sends the buffers of a pool: no async, no links */
 };
 
 struct failure {

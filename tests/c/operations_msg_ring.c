@@ -66,6 +66,7 @@ static void *run_peer(void *arg) {
         register_table(peer, table_len);
         ID(aio_submit_msg_receive_fd(peer, NULL, on_call, &e->received));
     }
+    CHECK_GE(aio_ctx_flush(peer), 0); /* adopted */
     e->there = peer;
     ready = 1;
     while (!__atomic_load_n(&e->helper_stops, __ATOMIC_ACQUIRE))

@@ -15,7 +15,7 @@ TEST(a_pool_without_options_has_256_buffers_of_a_page) {
     CHECK_EQ(info.buffer_size, 4096);
     CHECK_EQ(info.flags, 0);
     CHECK_EQ(info.free, 256);
-    CHECK_EQ(info.leased + info.operations + info.paused + info.reserved0, 0);
+    CHECK_EQ(info.leased + info.operations + info.paused + info.queued, 0);
     CHECK_EQ(info.pauses + info.low_waters, 0);
     CHECK_EQ(aio_buffer_pool_destroy(pool), 0);
     end_ctx(ctx);

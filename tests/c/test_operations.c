@@ -33,7 +33,7 @@ static void env_close(struct env *e) {
 }
 
 static bool takes_async(const struct row *row) {
-    return !row->timer && !row->multishot && !row->pooled;
+    return !row->timer && !row->multishot && !row->pooled && !row->bundled;
 }
 
 static uint32_t async_flag(const struct row *row, bool wanted) {
@@ -438,6 +438,8 @@ void operation_refuses_bad_arguments(const void *arg) {
                                  AIO_SUBMIT_QUIET, AIO_SUBMIT_SIGPIPE};
     for (int i = 0; row->pooled && i < COUNT_OF(unpooled); i++)
         CHECK_EQ(row->submit(e, WITH(.flags = unpooled[i]), on_call_never, NULL), -EINVAL);
+    for (int i = 0; row->bundled && i < 3; i++)
+        CHECK_EQ(row->submit(e, WITH(.flags = unpooled[i]), on_call_never, NULL), -EINVAL);
     CHECK_EQ(aio_ctx_in_flight(ctx), 0);
     CHECK_EQ(aio_ctx_run(ctx), 0);
     larger.later = 0; /* a later version's struct that asks for nothing new */
@@ -587,11 +589,11 @@ void operation_through_a_slot(const void *arg) {
     if (!strcmp(row->name, "fgetxattr") || !strcmp(row->name, "fsetxattr"))
         needs_a_ring_that_takes_attributes_of_slots();
     attempt_through_slot(row, 0, false);
-    if (!row->multishot && !row->pooled)
+    if (takes_async(row))
         attempt_through_slot(row, AIO_SUBMIT_ASYNC, false);
     if (row->unblock) {
         attempt_through_slot(row, 0, true);
-        if (!row->multishot && !row->pooled)
+        if (takes_async(row))
             attempt_through_slot(row, AIO_SUBMIT_ASYNC, true);
     }
     if (row->block)

@@ -480,6 +480,14 @@ impl Backend {
         }
     }
 
+    /// How far the kernel has taken the buffers of `group`; None: nobody knows.
+    pub(crate) fn buffers_head(&mut self, group: u16) -> Option<u16> {
+        match self.driver.carrier() {
+            Carrier::Ring(uring) => uring.buffers_head(group),
+            Carrier::Epoll(_) => None,
+        }
+    }
+
     /// No operation takes buffers from `group` any more.
     pub(crate) fn unregister_buffers(&mut self, group: u16) {
         match self.driver.carrier() {
