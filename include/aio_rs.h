@@ -286,6 +286,11 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 #define AIO_SUBMIT_SIGPIPE 256u
 /* `timeout_ns` starts anew at each completion of a multishot operation. */
 #define AIO_SUBMIT_TIMEOUT_IDLE 512u
+/*
+ * What was asked to end and can only be waited for ends with its own result, not with -ECANCELED
+ * or -ETIMEDOUT. For operations whose comment names it, else -EINVAL.
+ */
+#define AIO_SUBMIT_KEEP_RESULT 1024u
 
 /* A callback's flag: a pool buffer carries the data. */
 #define AIO_CQE_BUFFER 1u

@@ -5,7 +5,7 @@
 use crate::engine::bundles::Outbox;
 use crate::engine::leases::{Piece, Shared};
 use crate::sys::buffer_ring::{BufferRing, Offer};
-use crate::sys::entry::{Cqe, cqe_flags};
+use crate::sys::entry::{Cqe, Peeked, cqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::memory::Region;
 use crate::sys::message;
@@ -216,14 +216,14 @@ impl Pool {
     /// The same as `note` and `pieces` for a completion that has used one buffer up. None, and
     /// nothing is done: there is more to it.
     #[inline(always)]
-    pub(super) fn use_one(&mut self, cqe: &Cqe) -> Option<Piece> {
-        let index = cqe.flags >> cqe_flags::BUFFER_SHIFT;
+    pub(super) fn use_one(&mut self, cqe: Peeked) -> Option<Piece> {
+        let index = cqe.flags() >> cqe_flags::BUFFER_SHIFT;
         let is_odd = self.options.incremental
             | self.options.bundles
             | (self.free <= self.options.low_water)
             | self.shared.has_released();
         let buffer = self.buffers.get_mut(index as usize)?;
-        let len = cqe.result as u32;
+        let len = cqe.result() as u32;
         if is_odd || len > self.options.buffer_size {
             return None;
         }

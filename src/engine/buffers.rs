@@ -10,7 +10,7 @@
 use crate::engine::Engine;
 use crate::engine::buffer_pool::{Arrival, Callee, Pool, PoolOptions};
 use crate::engine::bundles::Outbox;
-use crate::engine::completion::{Brings, Current, Plain, REAP, Record};
+use crate::engine::completion::{Brings, Current, Plain, Record};
 use crate::engine::handle::Handle;
 use crate::engine::leases::{Piece, Shared};
 use crate::engine::mailbox::{Batch, Message};
@@ -80,6 +80,10 @@ impl Pools {
     /// elsewhere.
     pub(crate) fn new(polls: bool) -> Pools {
         Pools { step: u32::from(!polls), ..Pools::default() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pools.is_empty()
     }
 
     #[inline(always)]
@@ -241,22 +245,23 @@ impl Engine {
         let cqe = self.backend.peek()?;
         let candidate = self.slots.candidate(cqe.user_data)?;
         let slot = candidate.slot(&self.slots);
-        let odd = (slot.id() ^ cqe.user_data)
-            | u64::from(slot.state & self.special & !traits::MULTISHOT)
-            | u64::from(cqe.flags & (GOES_ON | cqe_flags::BUFFER_MORE) ^ GOES_ON);
-        let (callback, user_data, group) = (slot.callback, slot.user_data, slot.cold as u16);
-        if odd != 0 || callback == REAP || cqe.result <= 0 || slot.cold == 0 {
+        let is_odd = slot.has(state::SPECIAL & !traits::MULTISHOT)
+            || cqe.flags() & (GOES_ON | cqe_flags::BUFFER_MORE) != GOES_ON
+            || cqe.result() <= 0
+            || slot.cold == 0;
+        if is_odd {
             return None;
         }
+        let (callback, user_data, group) = (slot.callback, slot.user_data, slot.cold as u16);
         let group = group.wrapping_sub(1);
         let pool = self.pools.get(group)?;
-        let piece = pool.use_one(&cqe)?;
+        let piece = pool.use_one(cqe)?;
         self.backend.advance();
         (self.pending.group, self.pending.control_at) = (group, 0);
         self.pending.first = Some(piece);
-        self.current = Current { id: cqe.user_data, result: cqe.result };
-        let flags = cqe.flags & cqe_flags::PUBLIC;
-        Some(Plain { callback, user_data, result: cqe.result, flags })
+        self.current = Current { id: cqe.user_data, result: cqe.result() };
+        let flags = cqe.flags() & cqe_flags::PUBLIC;
+        Some(Plain { callback, user_data, result: cqe.result(), flags })
     }
 
     /// Accounts for what a completion has brought, once, before any later one.
@@ -348,6 +353,7 @@ impl Engine {
     /// The callback has returned: what it has not leased goes back.
     #[inline(always)]
     pub(crate) fn close_arrival(&mut self) {
+        self.externals.drop_payload();
         if !self.pending.is_empty() {
             self.give_pending_back();
         }

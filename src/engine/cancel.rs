@@ -2,12 +2,15 @@
 //! engine holds ends at once (its callback still runs later); what the kernel has is asked for, by
 //! id, and asked again while the kernel says that it cannot be found or is running.
 
+use crate::engine::completion::INNER;
+use crate::engine::mailbox::Mailbox;
 use crate::engine::msg_ring;
 use crate::engine::slots::{phase, state};
 use crate::engine::{Engine, Refusal};
 use crate::op::{self, traits};
 use crate::sys::entry::{Cqe, Opcode, Sqe, cqe_flags};
 use crate::sys::errno::Errno;
+use crate::sys::ring::Wait;
 
 /// Who wants the end of an operation; decides what its callback is told.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -63,7 +66,7 @@ impl Engine {
     }
 
     pub(crate) fn cancel_all(&mut self) -> i32 {
-        self.cancel_where(|_, _| true)
+        self.cancel_where(|engine, index| engine.slots.at(index).callback != INNER)
     }
 
     pub(crate) fn cancel_group(&mut self, group: u64) -> i32 {
@@ -121,8 +124,11 @@ impl Engine {
             return Ok(());
         }
         match slot.phase() {
-            phase::BACKEND if op::is_receive(slot.opcode()) => self.make_ended_ready(index),
+            phase::BACKEND if op::service::is_receive(slot.opcode()) => {
+                self.make_ended_ready(index)
+            }
             phase::BACKEND => self.cancel_in_backend(index),
+            phase::EXTERNAL => return self.end_external(index),
             phase::HELD => {
                 if let Some(result) = self.withdraw(index) {
                     self.make_ready(index, result, 0);
@@ -200,7 +206,7 @@ impl Engine {
 
     /// Cancels one operation and waits for it alone. Its callback does not run; completions of
     /// others are kept in their order for later.
-    pub(crate) fn cancel_wait(&mut self, id: u64) -> Result<(), Refusal> {
+    pub(crate) fn cancel_wait(&mut self, mailbox: &Mailbox, id: u64) -> Result<(), Refusal> {
         let index = self.slots.find(id).ok_or(Errno::ENOENT)?;
         let slot = self.slots.at_mut(index);
         if slot.has(state::DISCARD) {
@@ -216,7 +222,7 @@ impl Engine {
         self.discard_stashed(id);
         self.discard_ready(index, id);
         while self.slots.find(id).is_some() {
-            self.wait_stashing(id)?;
+            self.wait_stashing(mailbox, id)?;
         }
         Ok(())
     }
@@ -248,17 +254,21 @@ impl Engine {
     }
 
     /// One round of waiting in the backend, stashing what belongs to others.
-    fn wait_stashing(&mut self, id: u64) -> Result<(), Refusal> {
+    fn wait_stashing(&mut self, mailbox: &Mailbox, id: u64) -> Result<(), Refusal> {
         // What is in the queue already comes first.
         self.take_to_stash(id);
+        self.take_ends(mailbox, id);
         if self.slots.find(id).is_none() {
             return Ok(());
         }
         let wait = match self.retry_cancels(self.now_ns()) {
-            Some(due_ns) => crate::sys::ring::Wait::For(due_ns.saturating_sub(self.now_ns())),
-            None => crate::sys::ring::Wait::Forever,
+            _ if !mailbox.prepare_wait() => Wait::Poll,
+            Some(due_ns) => Wait::For(due_ns.saturating_sub(self.now_ns())),
+            None => Wait::Forever,
         };
-        self.enter_backend(wait)?;
+        let entered = self.enter_backend(wait);
+        mailbox.awake();
+        entered?;
         self.take_to_stash(id);
         Ok(())
     }
@@ -288,6 +298,8 @@ impl Engine {
             if !is_message && (cqe.user_data == id || cqe.user_data & INTERNAL != 0) {
                 let delivery = self.complete(cqe);
                 debug_assert!(delivery.is_none());
+            } else if !is_message && self.is_inner(cqe.user_data) {
+                self.complete_inner(cqe);
             } else {
                 self.note_stashed(&mut cqe);
                 self.stash.push_back(cqe);

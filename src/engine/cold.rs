@@ -3,6 +3,7 @@
 
 use crate::engine::arena::Block;
 use crate::engine::bundles::Bundle;
+use crate::engine::external::Hooked;
 use crate::engine::msg_ring::Outgoing;
 use crate::engine::slots::Slot;
 use crate::op::NO_DESCRIPTOR;
@@ -25,6 +26,8 @@ pub(crate) struct Cold {
     pub bundle: Option<Bundle>,
     /// A message to another context.
     pub outgoing: Option<Box<Outgoing>>,
+    /// What ends it, for an operation that the backend does not.
+    pub external: Option<Hooked>,
     /// The group of the pool that it takes its buffers from, plus one.
     pub pool: u32,
     /// The second descriptor of an operation between two, and its list links.
@@ -58,6 +61,7 @@ impl Cold {
             steps: None,
             bundle: None,
             outgoing: None,
+            external: None,
             pool: 0,
             second_fd: NO_DESCRIPTOR,
             second_next: 0,

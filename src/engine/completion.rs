@@ -6,6 +6,7 @@ use crate::engine::Engine;
 use crate::engine::buffer_pool::Arrival;
 use crate::engine::cancel::{INSTALL, INTERNAL, WAKE};
 use crate::engine::descriptors::{DIRECT, Left, target};
+use crate::engine::external::Hooked;
 use crate::engine::leases::{self, Shared};
 use crate::engine::msg_ring;
 use crate::engine::registered::{self, RELEASE};
@@ -24,6 +25,9 @@ const MORE: u32 = cqe_flags::MORE;
 
 /// The callback address that stands for "a record, please" (`AIO_CALLBACK_REAP`).
 pub(crate) const REAP: usize = 1;
+/// The callback address of what belongs to an external operation (`external.rs`), whose id is its
+/// user data. No function has a lower one.
+pub(crate) const INNER: usize = 2;
 
 /// One call of a user function, or one record.
 #[derive(Clone, Copy)]
@@ -123,11 +127,7 @@ impl Engine {
         let cqe = self.backend.peek()?;
         let candidate = self.slots.candidate(cqe.user_data)?;
         let slot = candidate.slot(&self.slots);
-        let odd = (slot.id() ^ cqe.user_data)
-            | u64::from(slot.state & self.special)
-            | u64::from(cqe.flags & MORE);
-        let (callback, user_data) = (slot.callback, slot.user_data);
-        if odd != 0 || callback == REAP || cqe.result < 0 {
+        if cqe.has_failed_or_goes_on() || slot.has(state::SPECIAL) {
             return None;
         }
         let listed = slot.has(state::LISTED);
@@ -135,13 +135,15 @@ impl Engine {
         if listed {
             self.unlist(index_of(cqe.user_data));
         }
+        let slot = candidate.slot(&self.slots);
+        let (callback, user_data) = (slot.callback, slot.user_data);
         self.slots.release_candidate(candidate);
-        self.current = Current { id: cqe.user_data, result: cqe.result };
+        self.current = Current { id: cqe.user_data, result: cqe.result() };
         Some(Plain {
             callback,
             user_data,
-            result: cqe.result,
-            flags: cqe.flags & cqe_flags::PUBLIC,
+            result: cqe.result(),
+            flags: cqe.flags() & cqe_flags::PUBLIC,
         })
     }
 
@@ -383,7 +385,8 @@ impl Engine {
     /// Nobody waits for it; nobody reaps while the context is being destroyed, and nobody is called
     /// after a panic.
     fn is_unwanted(&self, slot: &Slot) -> bool {
-        slot.has(state::DISCARD) || self.mute || (self.destroying && slot.callback == REAP)
+        let nobody = self.mute || (self.destroying && slot.callback == REAP);
+        slot.has(state::DISCARD) || (nobody && slot.callback != INNER)
     }
 
     /// Slots of the table are not among it: they go with the table.
@@ -400,8 +403,9 @@ impl Engine {
             .map_or(Brings::Nothing, Brings::Two)
     }
 
-    fn free(&mut self, index: u32) {
+    pub(crate) fn free(&mut self, index: u32) {
         let slot = self.slots.at(index);
+        let (id, is_inner, owner) = (slot.id(), slot.callback == INNER, slot.user_data as u64);
         if slot.has(state::TIMED) {
             self.wheel.disarm(&mut self.slots, index);
         }
@@ -430,10 +434,13 @@ impl Engine {
             if let Some(copy) = cold.copy {
                 self.arena.give_back(copy);
             }
+            cold.external.into_iter().for_each(Hooked::let_go);
         }
         self.slots.at_mut(index).cold = 0;
         self.slots.release(index);
-        if multishot {
+        if is_inner {
+            self.inner_ended(owner, id);
+        } else if multishot {
             self.multishots -= 1;
         } else if !self.barriers.is_empty() {
             self.barriers.ended(epoch);

@@ -5,6 +5,7 @@
 use crate::engine::backend::Granted;
 use crate::engine::destroy;
 use crate::engine::dump;
+use crate::engine::external::End;
 use crate::engine::mailbox::{Mailbox, Message};
 use crate::engine::stats::Stats;
 use crate::engine::{ContextOptions, Engine, Refusal, log_level};
@@ -57,6 +58,43 @@ pub(crate) struct Handle {
 unsafe impl Send for Handle {}
 // SAFETY: as above.
 unsafe impl Sync for Handle {}
+
+/// Keeps a handle valid, on any thread.
+pub(crate) struct Reference(NonNull<Handle>);
+
+// SAFETY: a handle may be used by any thread, and counts its references atomically.
+unsafe impl Send for Reference {}
+// SAFETY: as above.
+unsafe impl Sync for Reference {}
+
+impl Reference {
+    pub(crate) fn to(handle: &Handle) -> Reference {
+        handle.add_ref();
+        Reference(NonNull::from(handle))
+    }
+}
+
+impl Clone for Reference {
+    fn clone(&self) -> Reference {
+        Reference::to(self)
+    }
+}
+
+impl Deref for Reference {
+    type Target = Handle;
+
+    fn deref(&self) -> &Handle {
+        // SAFETY: counted since `to`.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for Reference {
+    fn drop(&mut self) {
+        // SAFETY: the reference that `to` has counted.
+        unsafe { Handle::unref(self.0.as_ptr()) };
+    }
+}
 
 /// Contexts that this thread has adopted: a thread's exit orphans them.
 struct Adopted(Vec<*const Handle>);
@@ -170,7 +208,9 @@ impl Handle {
         }
         // SAFETY: the gate admits only the context's thread; every caller's borrow ends before a
         // user function runs, and user functions are the only way back in.
-        Ok(unsafe { self.engine() })
+        let engine = unsafe { self.engine() };
+        engine.plain = false;
+        Ok(engine)
     }
 
     /// The engine, for the context's thread also while it is being destroyed: cancels and look-ups.
@@ -324,7 +364,18 @@ impl Handle {
 
     /// That ring, if it is open and was adopted.
     pub(crate) fn open_ring(&self) -> Option<OpenRing> {
-        if self.mailbox.queue_is_early() { None } else { self.ring.as_ref()?.open() }
+        if self.mailbox.is_early() { None } else { self.ring.as_ref()?.open() }
+    }
+
+    /// Brings the context a result of an external operation, unless the context is gone. Any
+    /// thread, also while the context is being destroyed, which waits for it.
+    pub(crate) fn send_end(&self, end: Box<End>) {
+        if self.is_forked() || !self.mailbox.send(Message::End(end)) {
+            return;
+        }
+        if !self.is_owner() || self.mailbox.sleep_is_announced() {
+            self.mailbox.wake();
+        }
     }
 
     /// Runs `body` as the running context of this thread, once at a time.
@@ -489,35 +540,6 @@ impl Handle {
             // SAFETY: the last reference.
             drop(unsafe { Box::from_raw(handle.cast_mut()) });
         }
-    }
-}
-
-/// A reference to a context that keeps its handle.
-pub(crate) struct Peer(NonNull<Handle>);
-
-// SAFETY: a counted reference to what any thread may hold.
-unsafe impl Send for Peer {}
-
-impl Peer {
-    pub(crate) fn of(handle: &Handle) -> Peer {
-        handle.add_ref();
-        Peer(NonNull::from(handle))
-    }
-}
-
-impl Deref for Peer {
-    type Target = Handle;
-
-    fn deref(&self) -> &Handle {
-        // SAFETY: the reference is held.
-        unsafe { self.0.as_ref() }
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // SAFETY: the reference taken in `of`.
-        unsafe { Handle::unref(self.0.as_ptr()) };
     }
 }
 

@@ -7,7 +7,7 @@
 use crate::engine::cancel::INTERNAL;
 use crate::engine::cold::Cold;
 use crate::engine::completion::{Delivery, ended};
-use crate::engine::handle::{Handle, Peer};
+use crate::engine::handle::{Handle, Reference};
 use crate::engine::mailbox::{Batch, Message};
 use crate::engine::slots::{phase, state};
 use crate::engine::submission::{Done, Prepared, SubmitOptions, submit_flags};
@@ -54,7 +54,7 @@ type SharedFate = Arc<Mutex<Fate>>;
 pub(crate) struct Parcel {
     fate: SharedFate,
     file_index: u32,
-    from: Peer,
+    from: Reference,
     id: u64,
 }
 
@@ -98,8 +98,8 @@ enum Way {
 
 /// A message that was submitted.
 pub(crate) struct Outgoing {
-    from: Peer,
-    to: Peer,
+    from: Reference,
+    to: Reference,
     content: Content,
     way: Way,
 }
@@ -178,8 +178,8 @@ impl Engine {
             steps: None,
             bundle: None,
             outgoing: Some(Box::new(Outgoing {
-                from: Peer::of(own),
-                to: Peer::of(to),
+                from: Reference::to(own),
+                to: Reference::to(to),
                 content,
                 way: ring.map_or(Way::Mail, |open| Way::Ring { _open: open }),
             })),
@@ -264,7 +264,7 @@ impl Engine {
         let id = self.slots.id(index);
         let Some(outgoing) = self.outgoing(index) else { return };
         let fate = Arc::new(Mutex::new(Fate::Travels(descriptor)));
-        let from = Peer::of(&outgoing.from);
+        let from = Reference::to(&outgoing.from);
         let parcel = Parcel { fate: fate.clone(), file_index, from, id };
         outgoing.way = Way::Sent(fate);
         // One that is refused answers as well.
@@ -310,8 +310,8 @@ impl Engine {
             return Err(Errno::EBUSY);
         }
         let (opcode, gives, direct) = match kind {
-            Kind::Numbers => (op::RECEIVE, 0, 0),
-            Kind::File => (op::RECEIVE_FD, traits::GIVES_DESCRIPTOR, files::ALLOCATE),
+            Kind::Numbers => (op::service::RECEIVE, 0, 0),
+            Kind::File => (op::service::RECEIVE_FD, traits::GIVES_DESCRIPTOR, files::ALLOCATE),
         };
         if kind == Kind::File && self.descriptors.table_len() == 0 {
             return Err(Errno::ENXIO);

@@ -4,6 +4,7 @@
 
 use crate::engine::bundles::Bundle;
 use crate::engine::cold::Cold;
+use crate::engine::completion::INNER;
 use crate::engine::descriptors::{DIRECT, target};
 use crate::engine::msg_ring::Outgoing;
 use crate::engine::slots::{OPCODE_SHIFT, Slot, index_of, phase, state};
@@ -20,6 +21,13 @@ use crate::sys::message::Outputs;
 pub(crate) struct Done {
     pub callback: usize,
     pub user_data: usize,
+}
+
+impl Done {
+    /// The state of an operation whose caller wants records, or is a service.
+    fn records(self) -> u32 {
+        if self.callback <= INNER { state::RECORDS } else { 0 }
+    }
 }
 
 /// What a caller asks for beside the operation.
@@ -49,6 +57,7 @@ pub(crate) mod submit_flags {
     pub(crate) const INHERIT: u32 = 128;
     pub(crate) const SIGPIPE: u32 = 256;
     pub(crate) const TIMEOUT_IDLE: u32 = 512;
+    pub(crate) const KEEP_RESULT: u32 = 1024;
     pub(crate) const ALL: u32 = LINK
         | HARDLINK
         | BARRIER
@@ -58,7 +67,8 @@ pub(crate) mod submit_flags {
         | QUIET
         | INHERIT
         | SIGPIPE
-        | TIMEOUT_IDLE;
+        | TIMEOUT_IDLE
+        | KEEP_RESULT;
     pub(crate) const LINKS: u32 = LINK | HARDLINK;
 }
 
@@ -103,12 +113,14 @@ enum Route {
 const NEWEST_OF_FLOOR: u8 = Opcode::IORING_OP_SENDMSG_ZC as u8;
 
 impl Engine {
-    /// The plain submit where nothing needs to be called or made: every condition is tested before
-    /// anything is changed, so that this is a leaf without saved registers. None: nothing was done.
+    /// The plain submit of what has a callback, where nothing needs to be called or made: every
+    /// condition is tested before anything is changed, so that this is a leaf without saved
+    /// registers. None: nothing was done.
     #[inline(always)]
     pub(crate) fn submit_at_once<O: Operation>(&mut self, op: &O, done: Done) -> Option<i64> {
         let fd = op.descriptor();
         // A full queue, an open chain and a waiting barrier all mean that there is no room.
+        debug_assert!(done.callback > INNER);
         if !is_plain(op) || op.traits() & traits::CLOSES != 0 || !self.backend.has_room() {
             return None;
         }
@@ -137,6 +149,7 @@ impl Engine {
         }
         let (id, slot) = self.slots.take()?;
         fill_plain(slot, op, done, self.now_ms);
+        slot.state |= done.records();
         let index = index_of(id);
         if fd >= 0 && !closes {
             if !self.descriptors.link(&mut self.slots, &mut self.cold, index) {
@@ -169,8 +182,14 @@ impl Engine {
     pub(crate) fn decide_path(&mut self) {
         let careful = self.chains.is_open() || !self.barriers.is_empty() || self.allowed.is_some();
         self.backend.hold(careful);
-        let plain = self.barriers.is_empty() && !self.mute;
-        self.special = if plain { state::SPECIAL } else { !0 };
+        self.backend.conceal(self.is_careful());
+        self.plain = false;
+    }
+
+    /// Every completion takes the careful path.
+    #[inline(always)]
+    pub(crate) fn is_careful(&self) -> bool {
+        !self.barriers.is_empty() || self.mute
     }
 
     /// Submits with options, copies and all.
@@ -402,7 +421,8 @@ impl Engine {
         slot.state = u32::from(opcode) << OPCODE_SHIFT
             | asked(submit_flags::QUIET, state::QUIET)
             | asked(submit_flags::SIGPIPE, state::SIGPIPE)
-            | asked(submit_flags::TIMEOUT_IDLE, state::IDLE_DEADLINE);
+            | asked(submit_flags::TIMEOUT_IDLE, state::IDLE_DEADLINE)
+            | done.records();
         Ok(index_of(id))
     }
 
@@ -457,7 +477,7 @@ impl Engine {
     }
 
     /// Holds an operation until all one-shot operations before it have completed.
-    fn hold_behind_barrier(&mut self, index: u32) {
+    pub(crate) fn hold_behind_barrier(&mut self, index: u32) {
         let itself = u32::from(!self.slots.at(index).has(traits::MULTISHOT));
         let one_shots = self.slots.live() - self.multishots - itself;
         if !self.barriers.raise(index, one_shots) {
@@ -484,6 +504,9 @@ impl Engine {
                 self.local -= 1;
             }
             return self.begin_close(index);
+        }
+        if self.is_external(index) {
+            return self.start_external_late(index);
         }
         self.start(index);
     }
@@ -575,6 +598,7 @@ fn apply_options(prepared: &mut Prepared, options: &SubmitOptions) -> Result<(),
         && (traits & traits::MULTISHOT == 0 || options.timeout_ns == 0);
     let links_both = options.flags & submit_flags::LINKS == submit_flags::LINKS;
     if idle_misused
+        || has(submit_flags::KEEP_RESULT)
         || quiet_misused
         || async_misused
         || links_both

@@ -15,6 +15,7 @@ pub(crate) mod options;
 pub(crate) mod path;
 pub(crate) mod poll;
 pub(crate) mod registered;
+pub(crate) mod service;
 pub(crate) mod space;
 pub(crate) mod steps;
 pub(crate) mod table;
@@ -464,24 +465,8 @@ pub(crate) fn breaks_chain(sqe: &Sqe, result: i32) -> bool {
 
 /// The name in dumps.
 pub(crate) fn name(opcode: u8) -> &'static str {
-    match opcode {
-        TIMER => "timer",
-        INTERVAL => "interval",
-        RECEIVE => "msg_receive",
-        RECEIVE_FD => "msg_receive_fd",
-        _ => table::OPERATIONS.get(usize::from(opcode)).map_or("raw", |row| row.name),
-    }
-}
-
-/// Operations of the engine itself, outside the kernel's numbers.
-pub(crate) const TIMER: u8 = 254;
-pub(crate) const INTERVAL: u8 = 255;
-pub(crate) const RECEIVE: u8 = 253;
-pub(crate) const RECEIVE_FD: u8 = 252;
-
-/// Whether an operation waits for messages of other contexts.
-pub(crate) fn is_receive(opcode: u8) -> bool {
-    opcode == RECEIVE || opcode == RECEIVE_FD
+    let row = table::OPERATIONS.get(usize::from(opcode));
+    row.map(|row| row.name).or_else(|| service::name(opcode)).unwrap_or("raw")
 }
 
 #[cfg(test)]
@@ -513,7 +498,7 @@ mod tests {
         assert_eq!(name(Opcode::IORING_OP_SPLICE as u8), "splice");
         assert_eq!(name(Opcode::IORING_OP_LINKAT as u8), "linkat");
         assert_eq!(name(Opcode::IORING_OP_PIPE as u8), "pipe");
-        assert_eq!(name(TIMER), "timer");
+        assert_eq!(name(service::TIMER), "timer");
         assert_eq!(name(200), "raw");
     }
 

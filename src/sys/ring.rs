@@ -327,14 +327,32 @@ impl Ring {
         Ok(taken)
     }
 
+    /// The same for a sleep without a limit, in the fewest steps. None: not everything was taken,
+    /// or nothing, and another enter will say why.
+    #[inline(always)]
+    pub(crate) fn enter_plainly(&mut self, queues: &mut Queues) -> Option<u32> {
+        let staged = queues.staged();
+        queues.publish();
+        let taken = self.call(staged, 1, IORING_ENTER_GETEVENTS, 0, 0);
+        if taken != staged as i32 {
+            queues.taken(taken.max(0) as u32);
+            return None;
+        }
+        queues.taken_all();
+        Some(staged)
+    }
+
     #[inline(always)]
     pub(crate) fn call_enter(
         &self, staged: u32, complete: u32, flags: u32, arg: usize, size: usize,
     ) -> Result<u32, Errno> {
+        Errno::check(self.call(staged, complete, flags, arg, size)).map(|taken| taken as u32)
+    }
+
+    #[inline(always)]
+    fn call(&self, staged: u32, complete: u32, flags: u32, arg: usize, size: usize) -> i32 {
         let flags = flags | self.enter_flags;
         // SAFETY: our descriptor (or its registration); `arg` lives on the caller's frame.
-        let taken =
-            unsafe { (self.calls.enter)(self.enter_fd, staged, complete, flags, arg, size) };
-        Errno::check(taken).map(|taken| taken as u32)
+        unsafe { (self.calls.enter)(self.enter_fd, staged, complete, flags, arg, size) }
     }
 }

@@ -43,6 +43,9 @@ struct env {
     pthread_t helper;
 };
 
+/* The beginning and the end of an attempt. */
+void env_open(struct env *e);
+void env_close(struct env *e);
 /* Has the descriptor closed at the end; gives it back. */
 int env_keep(struct env *e, int fd);
 void env_keep_both(struct env *e, const int fds[2]);

@@ -50,7 +50,7 @@ TEST(bad_options_make_no_pool) {
     CHECK_EQ(create(ctx, &larger.options), -E2BIG);
     larger.later = 0;
     CHECK_EQ(create(ctx, &larger.options), 0);
-    CHECK_EQ(create(ctx, POOL_WITH(.flags = 8)), -EINVAL);
+    CHECK_EQ(create(ctx, POOL_WITH(.flags = 16)), -EINVAL);
     CHECK_EQ(create(ctx, POOL_WITH(.reserved = {0, 0, 0, 1})), -EINVAL);
     CHECK_EQ(create(ctx, POOL_WITH(.count = 5, .count_max = 4)), -EINVAL);
     CHECK_EQ(create(ctx, POOL_WITH(.count = 32769)), -EINVAL);

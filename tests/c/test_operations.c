@@ -4,33 +4,6 @@
 #include "operations.h"
 
 #include <inttypes.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-
-static void env_open(struct env *e) {
-    memset(e, 0, sizeof *e);
-    e->ctx = make_ctx();
-    e->fd = e->other = -1;
-    e->peer_len = sizeof e->peer;
-}
-
-static void env_close(struct env *e) {
-    if (e->has_helper) {
-        __atomic_store_n(&e->helper_stops, true, __ATOMIC_RELEASE);
-        CHECK_EQ(pthread_join(e->helper, NULL), 0);
-    }
-    if (e->there)
-        end_ctx(e->there);
-    if (e->child) {
-        kill(e->child, SIGKILL);
-        waitpid(e->child, NULL, 0);
-    }
-    for (int i = 0; i < e->fd_count; i++)
-        if (is_open(e->fds[i]))
-            close(e->fds[i]);
-    if (e->pool)
-        CHECK_EQ(aio_buffer_pool_destroy(e->pool), 0);
-}
 
 static bool takes_async(const struct row *row) {
     return !row->timer && !row->multishot && !row->pooled && !row->bundled;
@@ -38,51 +11,6 @@ static bool takes_async(const struct row *row) {
 
 static uint32_t async_flag(const struct row *row, bool wanted) {
     return wanted && takes_async(row) ? AIO_SUBMIT_ASYNC : 0;
-}
-
-void env_start_helper(struct env *e, void *(*body)(void *env)) {
-    CHECK_EQ(pthread_create(&e->helper, NULL, body, e), 0);
-    e->has_helper = true;
-}
-
-int env_keep(struct env *e, int fd) {
-    CHECK_GE(fd, 0);
-    CHECK_LT(e->fd_count, COUNT_OF(e->fds));
-    e->fds[e->fd_count++] = fd;
-    return fd;
-}
-
-void env_keep_both(struct env *e, const int fds[2]) {
-    e->fd = env_keep(e, fds[0]);
-    e->other = env_keep(e, fds[1]);
-}
-
-void env_path(const struct env *e, char path[512], const char *name) {
-    snprintf(path, 512, "%s/%s-%p-%" PRIu64, temp_dir(), name, (const void *)e, now_ns());
-}
-
-int env_file(struct env *e, char path[512], const char *name, int flags) {
-    env_path(e, path, name);
-    const int fd = env_keep(e, open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    write_all_or_fail(fd, "hello", 5);
-    if (flags == O_RDWR)
-        return fd;
-    return env_keep(e, SYS(open(path, flags | O_CLOEXEC)));
-}
-
-void check_is_zero(struct env *e, int32_t result) {
-    (void)e;
-    CHECK_EQ(result, 0);
-}
-
-void env_no_descriptor_left(const struct env *e) {
-    if (has_ring(e->ctx))
-        beyond_valgrind("keeps the limit to itself, and the kernel does not know it");
-    struct rlimit limit;
-    SYS(getrlimit(RLIMIT_NOFILE, &limit));
-    limit.rlim_cur = (rlim_t)SYS(dup(0));
-    SYS(close((int)limit.rlim_cur));
-    SYS(setrlimit(RLIMIT_NOFILE, &limit));
 }
 
 /* What every attempt must leave behind: nothing in flight, no descriptor more than before. */
@@ -161,6 +89,18 @@ static void take_success(struct attempt *a, const struct row *row, int32_t resul
 
 /* --- success --------------------------------------------------------------------------------- */
 
+/* What has been taken is nothing that the probe says no to. */
+static void check_promised(const struct env *e, const struct row *row) {
+    char function[64];
+    const int len = snprintf(function, sizeof function, "aio_submit_%s", row->name);
+    aio_probe_result result = {.size = sizeof result};
+    for (uint32_t opcode = 0; aio_probe_op(e->ctx, opcode, &result) == 0; opcode++) {
+        const char *found = strstr(result.functions, function);
+        if (found && (found[len] == ',' || found[len] == 0))
+            CHECK_NE(result.status, AIO_PROBE_NO);
+    }
+}
+
 static void attempt_success(const struct row *row, const aio_submit_options *options,
                             bool waits_first) {
     struct attempt a;
@@ -169,6 +109,7 @@ static void attempt_success(const struct row *row, const aio_submit_options *opt
     a.env.start_ns = now_ns();
     const aio_op_id id = ID(submit(&a.env, options, on_call, &a.call));
     CHECK_EQ(a.call.calls, 0);
+    check_promised(&a.env, row);
     if (waits_first) {
         check_blocked(a.env.ctx, &a.call);
         row->unblock(&a.env);

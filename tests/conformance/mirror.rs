@@ -86,6 +86,7 @@ pub const AIO_SUBMIT_QUIET: u32 = 64;
 pub const AIO_SUBMIT_INHERIT: u32 = 128;
 pub const AIO_SUBMIT_SIGPIPE: u32 = 256;
 pub const AIO_SUBMIT_TIMEOUT_IDLE: u32 = 512;
+pub const AIO_SUBMIT_KEEP_RESULT: u32 = 1024;
 pub const AIO_CQE_BUFFER: u32 = 1;
 pub const AIO_CQE_MORE: u32 = 2;
 pub const AIO_CQE_SOCK_NONEMPTY: u32 = 4;

@@ -12,7 +12,7 @@ pub(crate) mod uring;
 use crate::engine::Choice;
 use crate::sys::buffer_ring::BufferRing;
 use crate::sys::descriptor::kernel_version;
-use crate::sys::entry::{Cqe, Opcode, Sqe, WideSqe, sqe_flags};
+use crate::sys::entry::{Cqe, Opcode, Peeked, Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::facility::Opcodes;
 use crate::sys::queues::Queues;
@@ -262,6 +262,15 @@ impl Backend {
         }
     }
 
+    /// Whether this is the usual ring, with nothing left over from its last turn: a call hands all
+    /// over that is staged, and no completion is there before it.
+    pub(crate) fn is_plain(&mut self) -> bool {
+        matches!(self.driver, Driver::Uring(_))
+            && self.backlog.is_empty()
+            && self.ready() == 0
+            && !self.overflown()
+    }
+
     /// Whether entries wait to be handed over.
     #[inline(always)]
     pub(crate) fn has_staged(&self) -> bool {
@@ -331,6 +340,16 @@ impl Backend {
         self.enter_again(wait)
     }
 
+    /// Hands all over that is staged, sleeps for a completion, and says how many entries that were,
+    /// where `is_plain` has held since the last turn. None: it came otherwise, call `enter`.
+    #[inline(always)]
+    pub(crate) fn enter_plainly(&mut self) -> Option<u32> {
+        match &mut self.driver {
+            Driver::Uring(uring) => uring.enter_plainly(&mut self.queues),
+            Driver::Other(_) => None,
+        }
+    }
+
     #[inline(always)]
     fn drive(&mut self, wait: Option<Wait>) -> Result<u32, Errno> {
         match &mut self.driver {
@@ -378,14 +397,26 @@ impl Backend {
     }
 
     /// Lets `peek` and `pop_offered` see as many as `count` of those that `ready` counted.
+    #[inline(always)]
     pub(crate) fn offer(&mut self, count: u32) {
         self.queues.offer(count);
     }
 
-    /// The oldest completion that was offered, without its `extra`; `advance` takes it.
+    /// Makes `peek` see nothing, so that every completion is popped.
+    pub(crate) fn conceal(&mut self, concealed: bool) {
+        self.queues.conceal(concealed);
+    }
+
+    /// The oldest completion that was offered; `advance` takes it.
     #[inline(always)]
-    pub(crate) fn peek(&self) -> Option<Cqe> {
+    pub(crate) fn peek(&self) -> Option<Peeked> {
         self.queues.peek()
+    }
+
+    /// Whether everything that was offered was taken.
+    #[inline(always)]
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.queues.is_exhausted()
     }
 
     #[inline(always)]
@@ -496,15 +527,19 @@ impl Backend {
         }
     }
 
-    /// System calls made and full queues met.
+    /// Full queues met.
+    pub(crate) fn full_queues(&self) -> u64 {
+        self.full_queues
+    }
+
+    /// System calls made.
     #[inline(always)]
-    pub(crate) fn counts(&self) -> (u64, u64) {
-        let system_calls = match &self.driver {
+    pub(crate) fn system_calls(&self) -> u64 {
+        match &self.driver {
             Driver::Uring(uring) => uring.system_calls,
             Driver::Other(Other::Tuned(tuned)) => tuned.uring.system_calls,
             Driver::Other(Other::Epoll(epoll)) => epoll.system_calls(),
-        };
-        (system_calls, self.full_queues)
+        }
     }
 
     /// The last act on the owner's thread. The table is emptied here: closing a ring that a forked
