@@ -539,6 +539,7 @@ mod tests {
             incremental: false,
             bundles: false,
             huge: false,
+            sends: false,
         };
         let shared = engine.create_pool(handle, options).unwrap();
         let pool = engine.pools.get(shared.group).unwrap();
