@@ -2,8 +2,10 @@
 //! used. Hides how pieces of buffers are counted, and that a completion names its first buffer
 //! only. What a pool means to operations is in `buffers.rs`.
 
+use crate::engine::interface_queue::Area;
 use crate::engine::leases::{Piece, Shared};
-use crate::sys::buffer_ring::{BufferRing, Offer};
+use crate::engine::probe::Refused;
+use crate::sys::buffer_ring::{BufferRing, ENTRIES_MAX, Offer};
 use crate::sys::entry::{Cqe, cqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::memory::Region;
@@ -24,6 +26,17 @@ pub(crate) struct PoolOptions {
     pub incremental: bool,
     pub bundles: bool,
     pub huge: bool,
+}
+
+impl PoolOptions {
+    pub(super) fn check(&self) -> Result<(), Errno> {
+        let is_counted = self.count != 0 && self.count <= self.count_max;
+        if is_counted && self.count_max <= ENTRIES_MAX && self.buffer_size <= i32::MAX as u32 {
+            Ok(())
+        } else {
+            Err(Errno::EINVAL)
+        }
+    }
 }
 
 pub(crate) type Callee = (unsafe extern "C-unwind" fn(*mut c_void), *mut c_void);
@@ -47,7 +60,11 @@ struct Buffer {
 pub(super) struct Pool {
     pub(super) shared: Arc<Shared>,
     pub(super) options: PoolOptions,
-    ring: BufferRing,
+    /// None: its buffers are a card's, in an area.
+    ring: Option<BufferRing>,
+    pub(super) area: Option<Area>,
+    /// Why there is none, though asked for.
+    pub(super) refused: Option<Refused>,
     buffers: Vec<Buffer>,
     /// Which buffer is at a position of the ring.
     order: Vec<u16>,
@@ -94,11 +111,32 @@ impl Drop for Pool {
 impl Pool {
     /// A pool without buffers.
     pub(super) fn create(shared: Arc<Shared>, options: PoolOptions, ring: BufferRing) -> Pool {
+        let order = vec![0; ring.entries() as usize];
+        let mut pool = Pool::bare(shared, options, Some(ring));
+        pool.order = order;
+        pool
+    }
+
+    /// A pool of what a card puts into `region`.
+    pub(super) fn of_area(
+        shared: Arc<Shared>, options: PoolOptions, area: Area, region: Region,
+    ) -> Pool {
+        let mut pool = Pool::bare(shared, options, None);
+        pool.is_huge = region.is_huge();
+        pool.shared.keep(region);
+        pool.free = area.free();
+        pool.area = Some(area);
+        pool
+    }
+
+    fn bare(shared: Arc<Shared>, options: PoolOptions, ring: Option<BufferRing>) -> Pool {
         Pool {
             shared,
             options,
-            order: vec![0; ring.entries() as usize],
             ring,
+            area: None,
+            refused: None,
+            order: Vec::new(),
             buffers: Vec::new(),
             tail: 0,
             free: 0,
@@ -117,7 +155,13 @@ impl Pool {
     }
 
     pub(super) fn count(&self) -> u32 {
-        self.buffers.len() as u32
+        self.area.as_ref().map_or(self.buffers.len() as u32, Area::chunks)
+    }
+
+    /// How many operations would find a buffer.
+    #[inline(always)]
+    pub(super) fn usable(&self) -> u32 {
+        self.area.as_ref().map_or(self.free, Area::usable)
     }
 
     /// Adds buffers of fresh memory.
@@ -157,7 +201,8 @@ impl Pool {
         self.free += 1;
         self.fresh = self.fresh.saturating_add(1);
         self.low &= self.free < self.options.low_water;
-        self.ring.push(Offer {
+        let Some(ring) = &mut self.ring else { return };
+        ring.push(Offer {
             addr: buffer.address.as_ptr() as u64,
             len: self.options.buffer_size,
             id: index as u16,
@@ -179,13 +224,24 @@ impl Pool {
             return;
         }
         let shared = self.shared.clone();
-        shared.take_released(|lease, buffer| self.take_back(lease, buffer));
+        shared.take_released(|lease, piece| self.take_back(lease, piece));
     }
 
-    pub(super) fn take_back(&mut self, lease: u32, buffer: u32) {
+    pub(super) fn take_back(&mut self, lease: u32, piece: Piece) {
         self.spare.push(lease);
         self.leased -= 1;
-        self.let_go(buffer);
+        self.give_back(piece);
+    }
+
+    /// Gives up a piece that was held.
+    #[inline(always)]
+    fn give_back(&mut self, piece: Piece) {
+        let Some(area) = &mut self.area else { return self.let_go(piece.buffer) };
+        if area.give_back(piece) {
+            self.free = area.free();
+            self.fresh = self.fresh.saturating_add(1);
+            self.low &= self.free < self.options.low_water;
+        }
     }
 
     /// Leases a held piece; its hold goes with it.
@@ -256,6 +312,9 @@ impl Pool {
     /// The pieces of an arrival, in order.
     pub(super) fn pieces(&self, arrival: Arrival, mut found: impl FnMut(Piece)) {
         let Arrival { first, mut offset, len: mut left, .. } = arrival;
+        if let Some(area) = &self.area {
+            return found(area.piece(offset, left));
+        }
         let mut index = usize::from(first);
         if !self.options.bundles {
             left = left.min(self.options.buffer_size - offset);
@@ -289,7 +348,7 @@ impl Pool {
             // SAFETY: the kernel wrote a message into the buffer, which is held.
             unsafe { message::close_passed_in_buffer(piece.data, control_at) };
         }
-        self.let_go(piece.buffer);
+        self.give_back(piece);
     }
 
     /// Whether many of the paused operations may have ended since.

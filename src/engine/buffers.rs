@@ -11,11 +11,12 @@ use crate::engine::Engine;
 use crate::engine::buffer_pool::{Arrival, Callee, Pool, PoolOptions};
 use crate::engine::completion::{Brings, Current, Plain, REAP, Record};
 use crate::engine::handle::Handle;
-use crate::engine::leases::{Piece, Shared};
+use crate::engine::leases::{Interface, Piece, Shared};
 use crate::engine::mailbox::{Batch, Message};
+use crate::engine::probe::Refused;
 use crate::engine::slots::{phase, state};
 use crate::op::traits;
-use crate::sys::buffer_ring::{BufferRing, ENTRIES_MAX};
+use crate::sys::buffer_ring::BufferRing;
 use crate::sys::entry::{Cqe, GROUP_FIRST, Opcode, cqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::message;
@@ -37,6 +38,10 @@ pub(crate) struct PoolInfo {
     pub incremental: bool,
     pub bundles: bool,
     pub huge: bool,
+    /// Its buffers are a card's.
+    pub zero_copy: bool,
+    /// Why they are not, though asked for.
+    pub refused: Option<Refused>,
     pub pauses: u64,
     pub low_waters: u64,
 }
@@ -84,8 +89,19 @@ impl Pools {
         self.hungry.is_empty()
     }
 
+    /// The group that the next pool gets.
+    pub(super) fn next_group(&self) -> Result<u16, Errno> {
+        let group = u16::try_from(self.pools.vacant_key()).map_err(|_| Errno::ENOSPC)?;
+        group.checked_add(GROUP_FIRST).ok_or(Errno::ENOSPC)?;
+        Ok(group)
+    }
+
+    pub(super) fn insert(&mut self, pool: Pool) {
+        self.pools.insert(pool);
+    }
+
     /// The pool, which then knows the current period.
-    fn get(&mut self, group: u16) -> Option<&mut Pool> {
+    pub(super) fn get(&mut self, group: u16) -> Option<&mut Pool> {
         let pool = self.pools.get_mut(usize::from(group))?;
         if pool.period != self.period {
             (pool.period, pool.fresh) = (self.period, 0);
@@ -101,7 +117,7 @@ impl Pools {
 
     /// Whether paused operations could be armed.
     pub(crate) fn can_resume(&self) -> bool {
-        self.hungry.iter().any(|&group| self.pools[usize::from(group)].free != 0)
+        self.hungry.iter().any(|&group| self.pools[usize::from(group)].usable() != 0)
     }
 
     pub(crate) fn takes_bundles(&self, group: u16) -> bool {
@@ -110,7 +126,7 @@ impl Pools {
 
     /// Whether an armed operation would find a buffer.
     pub(crate) fn has_free(&self, group: u16) -> bool {
-        self.pools.get(usize::from(group)).is_some_and(|pool| pool.free != 0)
+        self.pools.get(usize::from(group)).is_some_and(|pool| pool.usable() != 0)
     }
 
     pub(crate) fn add_user(&mut self, group: u16) {
@@ -129,20 +145,21 @@ impl Pools {
 impl Engine {
     /// Makes a pool and its first buffers.
     pub(crate) fn create_pool(
-        &mut self, handle: &Handle, mut options: PoolOptions,
+        &mut self, handle: &Handle, options: PoolOptions,
     ) -> Result<Arc<Shared>, Errno> {
-        let group = u16::try_from(self.pools.pools.vacant_key()).map_err(|_| Errno::ENOSPC)?;
-        group.checked_add(GROUP_FIRST).ok_or(Errno::ENOSPC)?;
-        if options.count == 0 || options.count > options.count_max {
-            return Err(Errno::EINVAL);
-        }
-        if options.count_max > ENTRIES_MAX || options.buffer_size > i32::MAX as u32 {
-            return Err(Errno::EINVAL);
-        }
+        self.create_pool_of(handle, options, Interface::Unasked)
+    }
+
+    pub(super) fn create_pool_of(
+        &mut self, handle: &Handle, mut options: PoolOptions, interface: Interface,
+    ) -> Result<Arc<Shared>, Errno> {
+        let group = self.pools.next_group()?;
+        options.check()?;
         let entries = options.count_max.next_power_of_two();
         options.bundles &= self.backend.has_bundles();
         let ring = BufferRing::create(entries)?;
-        let shared = Shared::create(handle, group, options.bundles, options.incremental);
+        let mut shared = Shared::create(handle, group, options.bundles, options.incremental);
+        shared.set_interface(interface, None);
         let shared = Arc::new(shared);
         options.incremental = self.backend.register_buffers(group, &ring, options.incremental)?;
         let count = options.count;
@@ -151,7 +168,7 @@ impl Engine {
             self.backend.unregister_buffers(group);
             return Err(errno);
         }
-        self.pools.pools.insert(pool);
+        self.pools.insert(pool);
         Ok(shared)
     }
 
@@ -180,6 +197,8 @@ impl Engine {
             incremental: pool.options.incremental,
             bundles: pool.options.bundles,
             huge: pool.is_huge,
+            zero_copy: pool.area.is_some(),
+            refused: pool.refused,
             pauses: pool.pauses,
             low_waters: pool.low_waters,
         })
@@ -188,10 +207,13 @@ impl Engine {
     /// Ends a pool; its memory stays while there are leases.
     pub(crate) fn remove_pool(&mut self, shared: &Shared) -> Result<(), Errno> {
         let pool = self.own_pool(shared)?;
-        if pool.users != 0 || (!self.pending.is_empty() && self.pending.group == shared.group) {
+        let (users, is_offered) = (pool.users, pool.area.is_none());
+        if users != 0 || (!self.pending.is_empty() && self.pending.group == shared.group) {
             return Err(Errno::EBUSY);
         }
-        self.backend.unregister_buffers(shared.group);
+        if is_offered {
+            self.backend.unregister_buffers(shared.group);
+        }
         self.pools.hungry.retain(|&group| group != shared.group);
         self.pools.pools.remove(usize::from(shared.group));
         Ok(())
@@ -199,9 +221,10 @@ impl Engine {
 
     /// Takes an ended lease back at once; false if the pool is not, or not any more, ours.
     pub(crate) fn take_back(&mut self, shared: &Shared, lease: u32) -> bool {
-        let buffer = shared.buffer_of(lease);
-        let Ok(pool) = self.own_pool(shared) else { return false };
-        pool.take_back(lease, buffer);
+        let (Some(piece), Ok(pool)) = (shared.piece_of(lease), self.own_pool(shared)) else {
+            return false;
+        };
+        pool.take_back(lease, piece);
         true
     }
 
@@ -246,13 +269,20 @@ impl Engine {
 
     /// Accounts for what a completion has brought, once, before any later one.
     pub(crate) fn note_buffers(&mut self, index: u32, cqe: &mut Cqe) {
-        if cqe.flags & (cqe_flags::BUFFER | cqe_flags::NOTED) != cqe_flags::BUFFER {
+        if cqe.flags & cqe_flags::NOTED != 0 {
             return;
         }
         let Some(group) = self.group(index) else { return };
         let Some(pool) = self.pools.get(group) else { return };
-        cqe.extra = pool.note(cqe).into();
-        cqe.flags |= cqe_flags::NOTED;
+        if cqe.flags & cqe_flags::BUFFER != 0 {
+            cqe.extra = pool.note(cqe).into();
+            cqe.flags |= cqe_flags::NOTED;
+        } else {
+            Engine::note_area(pool, cqe);
+        }
+        if cqe.flags & cqe_flags::NOTED == 0 {
+            return;
+        }
         pool.take_released();
         if pool.free < pool.options.low_water && !pool.low {
             pool.low = true;
@@ -426,7 +456,7 @@ impl Engine {
     fn look_for_buffers(&mut self, group: u16) {
         let Some(pool) = self.pools.get(group) else { return };
         pool.take_released();
-        if pool.free == 0 && !pool.paused.is_empty() {
+        if pool.usable() == 0 && !pool.paused.is_empty() {
             pool.shared.set_thirsty(true);
             pool.take_released();
         }
@@ -442,7 +472,10 @@ impl Engine {
         let mut position = 0;
         while let Some(&group) = self.pools.hungry.get(position) {
             self.look_for_buffers(group);
-            let most = self.pools.pools[usize::from(group)].free;
+            let most = self.pools.pools[usize::from(group)].usable();
+            if most != 0 {
+                self.flush_area(group);
+            }
             let mut armed = 0;
             while armed < most
                 && let Some(id) = self.pools.pools[usize::from(group)].paused.pop_front()

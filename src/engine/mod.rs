@@ -32,6 +32,7 @@ mod destroy;
 mod dump;
 mod files;
 pub(crate) mod handle;
+mod interface_queue;
 pub(crate) mod leases;
 pub(crate) mod mailbox;
 mod pages;

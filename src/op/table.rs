@@ -28,6 +28,8 @@ pub(crate) enum Without {
     Readiness,
     /// By the engine itself.
     Engine,
+    /// As another operation, which the function then makes.
+    Pooled,
     /// Not at all.
     Nothing,
 }
@@ -43,6 +45,7 @@ impl Without {
             }
             Without::Readiness => "poll(2) once, then epoll",
             Without::Engine => "by the engine",
+            Without::Pooled => "as aio_submit_recv_multishot",
             Without::Nothing => "-EOPNOTSUPP",
         }
     }
@@ -51,6 +54,7 @@ impl Without {
     pub(crate) fn text_on_old_kernel(self) -> &'static str {
         match self {
             Without::Prompt | Without::Brief => "a plain call inside the submit",
+            Without::Pooled => self.text(),
             _ => "-EOPNOTSUPP",
         }
     }
@@ -81,7 +85,7 @@ const fn superseded(name: &'static str, since: Version, instead: &'static str) -
 }
 
 // The rows read better without the enum's name.
-use Without::{Brief, Either, Engine, Nothing, Prompt, Readiness, Sleeping, Trying};
+use Without::{Brief, Either, Engine, Nothing, Pooled, Prompt, Readiness, Sleeping, Trying};
 
 /// By opcode, as of Linux 6.16.
 pub(crate) const OPERATIONS: [Row; 63] = [
@@ -176,7 +180,7 @@ pub(crate) const OPERATIONS: [Row; 63] = [
     row("ftruncate", (6, 9), Brief, &["aio_submit_ftruncate"]),
     row("bind", (6, 11), Prompt, &["aio_submit_bind"]),
     row("listen", (6, 11), Prompt, &["aio_submit_listen"]),
-    row("recv_zc", (6, 15), Nothing, &["aio_submit_recv_zc"]),
+    row("recv_zc", (6, 15), Pooled, &["aio_submit_recv_zc"]),
     row("epoll_wait", (6, 15), Trying, &["aio_submit_epoll_wait"]),
     row("readv_fixed", (6, 15), Either, &["aio_submit_readv_fixed"]),
     row("writev_fixed", (6, 15), Either, &["aio_submit_writev_fixed"]),

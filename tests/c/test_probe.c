@@ -19,7 +19,6 @@ enum { OP_PROVIDE_BUFFERS = 31, OP_MSG_RING = 40, OP_FTRUNCATE = 55, OP_PIPE = 6
 /* Operations that have no function of their own yet. */
 static const char *const untyped[] = {
     "msg_ring",
-    "recv_zc",
 };
 
 static bool is_untyped(const char *name) {
