@@ -62,7 +62,7 @@ pub(super) struct Pool {
     pub(super) options: PoolOptions,
     /// None: its buffers are a card's, in an area.
     ring: Option<BufferRing>,
-    pub(super) area: Option<Area>,
+    pub(super) area: Option<Box<Area>>,
     /// Why there is none, though asked for.
     pub(super) refused: Option<Refused>,
     buffers: Vec<Buffer>,
@@ -71,7 +71,8 @@ pub(super) struct Pool {
     tail: u16,
     /// Offered, and not known to be used up.
     pub(super) free: u32,
-    /// How many of them were offered in the current period, or in the one that is named.
+    /// How many of them were offered in the current period, or in the one that is named; of a
+    /// card's, how many the kernel may have got in it.
     pub(super) fresh: u32,
     pub(super) period: u32,
     /// Numbers of leases that nobody has.
@@ -125,7 +126,7 @@ impl Pool {
         pool.is_huge = region.is_huge();
         pool.shared.keep(region);
         pool.free = area.free();
-        pool.area = Some(area);
+        pool.area = Some(Box::new(area));
         pool
     }
 
@@ -155,13 +156,13 @@ impl Pool {
     }
 
     pub(super) fn count(&self) -> u32 {
-        self.area.as_ref().map_or(self.buffers.len() as u32, Area::chunks)
+        self.area.as_ref().map_or(self.buffers.len() as u32, |area| area.chunks())
     }
 
     /// How many operations would find a buffer.
     #[inline(always)]
     pub(super) fn usable(&self) -> u32 {
-        self.area.as_ref().map_or(self.free, Area::usable)
+        self.area.as_ref().map_or(self.free, |area| area.usable())
     }
 
     /// Adds buffers of fresh memory.
@@ -239,7 +240,7 @@ impl Pool {
         let Some(area) = &mut self.area else { return self.let_go(piece.buffer) };
         if area.give_back(piece) {
             self.free = area.free();
-            self.fresh = self.fresh.saturating_add(1);
+            self.fresh = self.fresh.saturating_add(u32::from(area.takes_when_it_likes()));
             self.low &= self.free < self.options.low_water;
         }
     }

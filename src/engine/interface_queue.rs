@@ -82,11 +82,15 @@ impl Area {
         true
     }
 
-    /// The kernel had no chunk, `fresh` of which have come back since. Whether more can come.
+    /// Whether the kernel takes back when it likes, and cannot be told to.
+    pub(super) fn takes_when_it_likes(&self) -> bool {
+        !self.queue.can_flush()
+    }
+
+    /// The kernel had no chunk, but may have got `fresh` ones since. Whether more can come.
     fn found_dry(&mut self, fresh: u32) -> bool {
-        // What it has not heard it can be told; where it cannot, that what came back late counts.
-        self.credit = if self.queue.can_flush() { self.queue.unheard() } else { fresh };
-        self.credit = self.credit.min(self.chunks());
+        let told_later = if self.queue.can_flush() { self.queue.unheard() } else { 0 };
+        self.credit = told_later.saturating_add(fresh).min(self.chunks());
         self.held != 0 || self.credit != 0
     }
 }
@@ -205,9 +209,13 @@ impl Engine {
 
     /// Before operations are armed that found no chunk: makes the kernel take what came back.
     pub(super) fn flush_area(&mut self, group: u16) {
-        let Some(area) = self.pools.get(group).and_then(|pool| pool.area.as_mut()) else { return };
-        if area.queue.can_flush() && area.queue.unheard() != 0 {
+        let Some(pool) = self.pools.get(group) else { return };
+        let Some(area) = &mut pool.area else { return };
+        let before = area.queue.unheard();
+        if area.queue.can_flush() && before != 0 {
             self.backend.flush_refills(&mut area.queue);
+            let heard = before.saturating_sub(area.queue.unheard());
+            pool.fresh = pool.fresh.saturating_add(heard);
         }
     }
 }
@@ -306,6 +314,19 @@ mod tests {
         card.look(8);
         // All is the kernel's, and it has none left: nobody would wake who waits.
         assert!(!area(&mut pool).found_dry(0));
+        assert_eq!(pool.usable(), 2);
+    }
+
+    #[test]
+    fn a_refusal_that_may_be_older_than_what_came_back_does_not_end_the_wait() {
+        let (mut pool, mut card) = pool(3, 8);
+        let held: Vec<_> =
+            (0..3).map(|_| arrive(&mut pool, &mut card, &[1; CHUNK as usize]).unwrap()).collect();
+        assert!(area(&mut pool).found_dry(0));
+        held[1..].iter().for_each(|&piece| pool.drop_piece(0, piece));
+        // The kernel has heard of both, and the refusal of another operation was under way.
+        assert_eq!(card.look(8), 2);
+        assert!(area(&mut pool).found_dry(2));
         assert_eq!(pool.usable(), 2);
     }
 
