@@ -2,11 +2,12 @@
 //! used. Hides how pieces of buffers are counted, and that a completion names its first buffer
 //! only. What a pool means to operations is in `buffers.rs`.
 
+use crate::engine::bundles::Outbox;
 use crate::engine::interface_queue::Area;
 use crate::engine::leases::{Piece, Shared};
 use crate::engine::probe::Refused;
 use crate::sys::buffer_ring::{BufferRing, ENTRIES_MAX, Offer};
-use crate::sys::entry::{Cqe, cqe_flags};
+use crate::sys::entry::{Cqe, Peeked, cqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::memory::Region;
 use crate::sys::message;
@@ -26,6 +27,8 @@ pub(crate) struct PoolOptions {
     pub incremental: bool,
     pub bundles: bool,
     pub huge: bool,
+    /// Buffers are filled by the caller and sent.
+    pub sends: bool,
 }
 
 impl PoolOptions {
@@ -44,28 +47,28 @@ pub(crate) type Callee = (unsafe extern "C-unwind" fn(*mut c_void), *mut c_void)
 /// Buffers begin at multiples of this, or of their size if that is smaller.
 const ALIGNMENT: u32 = 64;
 
-struct Buffer {
-    address: NonNull<u8>,
+pub(super) struct Buffer {
+    pub(super) address: NonNull<u8>,
     /// How much of it was used.
     filled: u32,
     /// Pieces that are held.
-    holds: u32,
+    pub(super) holds: u32,
     /// Where in the ring it is, or was.
     position: u16,
     /// The next one of the same completion.
     next: u16,
-    offered: bool,
+    pub(super) offered: bool,
 }
 
 pub(super) struct Pool {
     pub(super) shared: Arc<Shared>,
     pub(super) options: PoolOptions,
-    /// None: its buffers are a card's, in an area.
-    ring: Option<BufferRing>,
+    pub(super) ring: BufferRing,
+    /// Its buffers are a card's: the ring and what follows lie idle.
     pub(super) area: Option<Box<Area>>,
-    /// Why there is none, though asked for.
-    pub(super) refused: Option<Refused>,
-    buffers: Vec<Buffer>,
+    /// Why they are not, though asked for.
+    pub(super) unserved: Option<Refused>,
+    pub(super) buffers: Vec<Buffer>,
     /// Which buffer is at a position of the ring.
     order: Vec<u16>,
     tail: u16,
@@ -76,10 +79,12 @@ pub(super) struct Pool {
     pub(super) fresh: u32,
     pub(super) period: u32,
     /// Numbers of leases that nobody has.
-    spare: Vec<u32>,
+    pub(super) spare: Vec<u32>,
     pub(super) leased: u32,
     /// Operations that wait for a buffer, by id; some may have ended.
     pub(super) paused: VecDeque<u64>,
+    /// The same for those that were refused one, before it is known what that meant.
+    pub(super) refused: Vec<u64>,
     /// Operations in flight that take buffers here.
     pub(super) users: u32,
     /// Some of its memory may be in huge pages.
@@ -90,6 +95,8 @@ pub(super) struct Pool {
     pub(super) low_is_told: bool,
     pub(super) pauses: u64,
     pub(super) low_waters: u64,
+    /// Of a pool whose buffers are sent.
+    pub(super) outbox: Option<Outbox>,
 }
 
 /// Data that a completion has brought, in the buffers of its pool.
@@ -112,32 +119,14 @@ impl Drop for Pool {
 impl Pool {
     /// A pool without buffers.
     pub(super) fn create(shared: Arc<Shared>, options: PoolOptions, ring: BufferRing) -> Pool {
-        let order = vec![0; ring.entries() as usize];
-        let mut pool = Pool::bare(shared, options, Some(ring));
-        pool.order = order;
-        pool
-    }
-
-    /// A pool of what a card puts into `region`.
-    pub(super) fn of_area(
-        shared: Arc<Shared>, options: PoolOptions, area: Area, region: Region,
-    ) -> Pool {
-        let mut pool = Pool::bare(shared, options, None);
-        pool.is_huge = region.is_huge();
-        pool.shared.keep(region);
-        pool.free = area.free();
-        pool.area = Some(Box::new(area));
-        pool
-    }
-
-    fn bare(shared: Arc<Shared>, options: PoolOptions, ring: Option<BufferRing>) -> Pool {
         Pool {
             shared,
+            outbox: options.sends.then(Outbox::default),
             options,
+            order: vec![0; ring.entries() as usize],
             ring,
             area: None,
-            refused: None,
-            order: Vec::new(),
+            unserved: None,
             buffers: Vec::new(),
             tail: 0,
             free: 0,
@@ -146,6 +135,7 @@ impl Pool {
             spare: Vec::new(),
             leased: 0,
             paused: VecDeque::new(),
+            refused: Vec::new(),
             users: 0,
             is_huge: false,
             low: false,
@@ -153,6 +143,18 @@ impl Pool {
             pauses: 0,
             low_waters: 0,
         }
+    }
+
+    /// A pool of what a card puts into `region`.
+    pub(super) fn of_area(
+        shared: Arc<Shared>, options: PoolOptions, area: Area, region: Region,
+    ) -> Result<Pool, Errno> {
+        let mut pool = Pool::create(shared, options, BufferRing::create(1)?);
+        pool.is_huge = region.is_huge();
+        pool.shared.keep(region);
+        pool.free = area.free();
+        pool.area = Some(Box::new(area));
+        Ok(pool)
     }
 
     pub(super) fn count(&self) -> u32 {
@@ -192,6 +194,11 @@ impl Pool {
 
     /// Offers a buffer that nobody holds.
     pub(super) fn offer(&mut self, index: usize) {
+        if let Some(outbox) = &mut self.outbox {
+            outbox.add_empty(index as u16);
+            self.free += 1;
+            return;
+        }
         let buffer = &mut self.buffers[index];
         buffer.filled = 0;
         buffer.offered = true;
@@ -202,8 +209,7 @@ impl Pool {
         self.free += 1;
         self.fresh = self.fresh.saturating_add(1);
         self.low &= self.free < self.options.low_water;
-        let Some(ring) = &mut self.ring else { return };
-        ring.push(Offer {
+        self.ring.push(Offer {
             addr: buffer.address.as_ptr() as u64,
             len: self.options.buffer_size,
             id: index as u16,
@@ -259,17 +265,25 @@ impl Pool {
         }
     }
 
+    /// For tests: so many leases can still be had, and no memory for more.
+    #[cfg(test)]
+    pub(super) fn leave_leases(&mut self, count: usize) {
+        self.spare = self.shared.grow().map(Iterator::collect).unwrap_or_default();
+        self.spare.truncate(count);
+        self.shared.run_out();
+    }
+
     /// The same as `note` and `pieces` for a completion that has used one buffer up. None, and
     /// nothing is done: there is more to it.
     #[inline(always)]
-    pub(super) fn use_one(&mut self, cqe: &Cqe) -> Option<Piece> {
-        let index = cqe.flags >> cqe_flags::BUFFER_SHIFT;
+    pub(super) fn use_one(&mut self, cqe: Peeked) -> Option<Piece> {
+        let index = cqe.flags() >> cqe_flags::BUFFER_SHIFT;
         let is_odd = self.options.incremental
             | self.options.bundles
             | (self.free <= self.options.low_water)
             | self.shared.has_released();
         let buffer = self.buffers.get_mut(index as usize)?;
-        let len = cqe.result as u32;
+        let len = cqe.result() as u32;
         if is_odd || len > self.options.buffer_size {
             return None;
         }
@@ -352,6 +366,19 @@ impl Pool {
         self.give_back(piece);
     }
 
+    /// With every completion taken in that was made before now: whether the backend found no buffer
+    /// since the last such moment. Else some are left of those that were offered before. Asked once
+    /// for all operations that were refused one.
+    pub(super) fn was_dry(&mut self) -> bool {
+        let fresh = self.fresh;
+        self.area.as_mut().map_or(self.free <= fresh, |area| area.was_dry(fresh))
+    }
+
+    /// What the backend says when it finds no buffer.
+    pub(super) fn refusal(&self) -> Errno {
+        if self.area.is_none() { Errno::ENOBUFS } else { Errno::ENOMEM }
+    }
+
     /// Whether many of the paused operations may have ended since.
     pub(super) fn is_crowded(&self) -> bool {
         self.paused.len() > 2 * self.users as usize + 16
@@ -381,7 +408,7 @@ mod tests {
         let options = ContextOptions { backend: Choice::Epoll, ..ContextOptions::default() };
         // Of a context that is never used, nor freed.
         let handle = Box::leak(Handle::create(&options).unwrap());
-        let shared = Arc::new(Shared::create(handle, 0, bundles, incremental));
+        let shared = Arc::new(Shared::create(handle, 0, bundles, incremental, false));
         let options = PoolOptions {
             count,
             buffer_size,
@@ -391,6 +418,7 @@ mod tests {
             incremental,
             bundles,
             huge: false,
+            sends: false,
         };
         let mut pool = Pool::create(shared, options, BufferRing::create(8).unwrap());
         pool.grow(count).unwrap();

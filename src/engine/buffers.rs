@@ -3,18 +3,17 @@
 //! says which it has used, in whole or in part, and the caller leases what it wants to keep
 //! (`leases.rs`). A buffer is offered again when nobody holds a piece of it.
 //!
-//! An operation that finds the ring empty is paused: to its caller it goes on. It is armed again
-//! when buffers have come back, no more operations in a turn than there are buffers, so that an
-//! empty pool costs nothing while it is empty.
+//! An operation that finds the ring empty is paused (`pauses.rs`): to its caller it goes on.
 
 use crate::engine::Engine;
 use crate::engine::buffer_pool::{Arrival, Callee, Pool, PoolOptions};
-use crate::engine::completion::{Brings, Current, Plain, REAP, Record};
+use crate::engine::bundles::Outbox;
+use crate::engine::completion::{Brings, Current, Plain, Record};
 use crate::engine::handle::Handle;
 use crate::engine::leases::{Interface, Piece, Shared};
 use crate::engine::mailbox::{Batch, Message};
 use crate::engine::probe::Refused;
-use crate::engine::slots::{phase, state};
+use crate::engine::slots::state;
 use crate::op::traits;
 use crate::sys::buffer_ring::BufferRing;
 use crate::sys::entry::{Cqe, GROUP_FIRST, Opcode, cqe_flags};
@@ -35,13 +34,15 @@ pub(crate) struct PoolInfo {
     pub leased: u32,
     pub paused: u32,
     pub operations: u32,
+    pub queued: u32,
+    pub sends: bool,
     pub incremental: bool,
     pub bundles: bool,
     pub huge: bool,
     /// Its buffers are a card's.
     pub zero_copy: bool,
     /// Why they are not, though asked for.
-    pub refused: Option<Refused>,
+    pub unserved: Option<Refused>,
     pub pauses: u64,
     pub low_waters: u64,
 }
@@ -64,9 +65,9 @@ impl Pending {
 
 #[derive(Default)]
 pub(crate) struct Pools {
-    pools: Slab<Pool>,
-    /// Groups with paused operations.
-    hungry: Vec<u16>,
+    pub(super) pools: Slab<Pool>,
+    /// Groups with paused or refused operations.
+    pub(super) hungry: Vec<u16>,
     /// Counts the moments at which no completion waited to be taken in. What is taken in now was
     /// made after the last of them, when the backend knew of every buffer offered before it.
     period: u32,
@@ -82,6 +83,10 @@ impl Pools {
     /// elsewhere.
     pub(crate) fn new(polls: bool) -> Pools {
         Pools { step: u32::from(!polls), ..Pools::default() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pools.is_empty()
     }
 
     #[inline(always)]
@@ -107,6 +112,12 @@ impl Pools {
             (pool.period, pool.fresh) = (self.period, 0);
         }
         Some(pool)
+    }
+
+    pub(super) fn add_hungry(&mut self, group: u16) {
+        if !self.hungry.contains(&group) {
+            self.hungry.push(group);
+        }
     }
 
     /// No completion waits to be taken in.
@@ -158,21 +169,31 @@ impl Engine {
         let entries = options.count_max.next_power_of_two();
         options.bundles &= self.backend.has_bundles();
         let ring = BufferRing::create(entries)?;
-        let mut shared = Shared::create(handle, group, options.bundles, options.incremental);
+        let (bundles, incremental) = (options.bundles, options.incremental);
+        let mut shared = Shared::create(handle, group, bundles, incremental, options.sends);
         shared.set_interface(interface, None);
         let shared = Arc::new(shared);
-        options.incremental = self.backend.register_buffers(group, &ring, options.incremental)?;
+        if !options.sends || self.backend.has_bundles() {
+            options.incremental = self.backend.register_buffers(group, &ring, incremental)?;
+        }
         let count = options.count;
         let mut pool = Pool::create(shared.clone(), options, ring);
         if let Err(errno) = pool.grow(count) {
-            self.backend.unregister_buffers(group);
+            self.unregister_pool(group, options.sends);
             return Err(errno);
         }
         self.pools.insert(pool);
         Ok(shared)
     }
 
-    fn own_pool(&mut self, shared: &Shared) -> Result<&mut Pool, Errno> {
+    /// Lets the backend forget a pool, if it knows it.
+    fn unregister_pool(&mut self, group: u16, sends: bool) {
+        if !sends || self.backend.has_bundles() {
+            self.backend.unregister_buffers(group);
+        }
+    }
+
+    pub(super) fn own_pool(&mut self, shared: &Shared) -> Result<&mut Pool, Errno> {
         let pool = self.pools.get(shared.group).ok_or(Errno::EINVAL)?;
         if std::ptr::eq(Arc::as_ptr(&pool.shared), shared) { Ok(pool) } else { Err(Errno::EINVAL) }
     }
@@ -185,7 +206,8 @@ impl Engine {
         let slots = &self.slots;
         let pool = self.pools.get(shared.group).ok_or(Errno::EINVAL)?;
         pool.take_released();
-        let paused = pool.paused.iter().filter(|&&id| slots.find(id).is_some()).count();
+        let waiting = pool.paused.iter().chain(&pool.refused);
+        let paused = waiting.filter(|&&id| slots.find(id).is_some()).count();
         Ok(PoolInfo {
             count: pool.count(),
             count_max: pool.options.count_max,
@@ -194,11 +216,13 @@ impl Engine {
             leased: pool.leased,
             paused: paused as u32,
             operations: pool.users,
+            queued: pool.outbox.as_ref().map_or(0, Outbox::len),
+            sends: pool.outbox.is_some(),
             incremental: pool.options.incremental,
             bundles: pool.options.bundles,
             huge: pool.is_huge,
             zero_copy: pool.area.is_some(),
-            refused: pool.refused,
+            unserved: pool.unserved,
             pauses: pool.pauses,
             low_waters: pool.low_waters,
         })
@@ -212,7 +236,7 @@ impl Engine {
             return Err(Errno::EBUSY);
         }
         if is_offered {
-            self.backend.unregister_buffers(shared.group);
+            self.unregister_pool(shared.group, shared.sends);
         }
         self.pools.hungry.retain(|&group| group != shared.group);
         self.pools.pools.remove(usize::from(shared.group));
@@ -249,22 +273,23 @@ impl Engine {
         let cqe = self.backend.peek()?;
         let candidate = self.slots.candidate(cqe.user_data)?;
         let slot = candidate.slot(&self.slots);
-        let odd = (slot.id() ^ cqe.user_data)
-            | u64::from(slot.state & self.special & !traits::MULTISHOT)
-            | u64::from(cqe.flags & (GOES_ON | cqe_flags::BUFFER_MORE) ^ GOES_ON);
-        let (callback, user_data, group) = (slot.callback, slot.user_data, slot.cold as u16);
-        if odd != 0 || callback == REAP || cqe.result <= 0 || slot.cold == 0 {
+        let is_odd = slot.has(state::SPECIAL & !traits::MULTISHOT)
+            || cqe.flags() & (GOES_ON | cqe_flags::BUFFER_MORE) != GOES_ON
+            || cqe.result() <= 0
+            || slot.cold == 0;
+        if is_odd {
             return None;
         }
+        let (callback, user_data, group) = (slot.callback, slot.user_data, slot.cold as u16);
         let group = group.wrapping_sub(1);
         let pool = self.pools.get(group)?;
-        let piece = pool.use_one(&cqe)?;
+        let piece = pool.use_one(cqe)?;
         self.backend.advance();
         (self.pending.group, self.pending.control_at) = (group, 0);
         self.pending.first = Some(piece);
-        self.current = Current { id: cqe.user_data, result: cqe.result };
-        let flags = cqe.flags & cqe_flags::PUBLIC;
-        Some(Plain { callback, user_data, result: cqe.result, flags })
+        self.current = Current { id: cqe.user_data, result: cqe.result() };
+        let flags = cqe.flags() & cqe_flags::PUBLIC;
+        Some(Plain { callback, user_data, result: cqe.result(), flags })
     }
 
     /// Accounts for what a completion has brought, once, before any later one.
@@ -363,6 +388,7 @@ impl Engine {
     /// The callback has returned: what it has not leased goes back.
     #[inline(always)]
     pub(crate) fn close_arrival(&mut self) {
+        self.externals.drop_payload();
         if !self.pending.is_empty() {
             self.give_pending_back();
         }
@@ -407,91 +433,53 @@ impl Engine {
         }
         self.close_arrival();
     }
+}
 
-    // --- pauses ------------------------------------------------------------------------------
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Choice, ContextOptions};
 
-    /// An operation found no buffer. False, and nothing is done: the refusal is its file's own.
-    pub(crate) fn pause_if_dry(&mut self, index: u32, group: u16) -> bool {
-        let Some(pool) = self.pools.get(group) else { return false };
-        // All that was used before is accounted for: had the ring been empty, nothing would be left
-        // but what was offered since.
-        if pool.free > pool.fresh {
-            return false;
-        }
-        pool.take_released();
-        // Also with buffers that have come back since: others may wait, and all would be refused
-        // but a few.
-        self.pause(index, group);
-        true
-    }
-
-    /// Arms an operation again, as soon as there is a buffer.
-    pub(crate) fn start_again(&mut self, index: u32, group: u16) {
-        if self.pools.has_free(group) {
-            self.start(index);
-        } else {
-            self.pause(index, group);
-        }
-    }
-
-    /// Keeps an operation until there are buffers.
-    pub(crate) fn pause(&mut self, index: u32, group: u16) {
-        let id = self.slots.id(index);
-        self.slots.at_mut(index).set_phase(phase::HELD);
-        self.local += 1;
-        let slots = &self.slots;
-        let Some(pool) = self.pools.get(group) else { return };
-        if pool.is_crowded() {
-            pool.paused.retain(|&id| slots.find(id).is_some());
-        }
-        pool.pauses += 1;
-        pool.paused.push_back(id);
-        if !self.pools.hungry.contains(&group) {
-            self.pools.hungry.push(group);
-        }
-        self.look_for_buffers(group);
-    }
-
-    /// Takes back what was released; if that is nothing, asks to be told of the next release.
-    fn look_for_buffers(&mut self, group: u16) {
-        let Some(pool) = self.pools.get(group) else { return };
-        pool.take_released();
-        if pool.usable() == 0 && !pool.paused.is_empty() {
-            pool.shared.set_thirsty(true);
-            pool.take_released();
-        }
-    }
-
-    /// A thread has released a buffer of a thirsty pool.
-    pub(crate) fn refill(&mut self, group: u16) {
-        self.look_for_buffers(group);
-    }
-
-    /// Arms paused operations, as many as there are buffers.
-    pub(crate) fn feed_pools(&mut self) {
-        let mut position = 0;
-        while let Some(&group) = self.pools.hungry.get(position) {
-            self.look_for_buffers(group);
-            let most = self.pools.pools[usize::from(group)].usable();
-            if most != 0 {
-                self.flush_area(group);
-            }
-            let mut armed = 0;
-            while armed < most
-                && let Some(id) = self.pools.pools[usize::from(group)].paused.pop_front()
-            {
-                let Some(index) = self.slots.find(id) else { continue };
-                if self.slots.at(index).phase() == phase::HELD {
-                    armed += 1;
-                    self.start(index);
-                }
-            }
-            if self.pools.pools[usize::from(group)].paused.is_empty() {
-                self.pools.pools[usize::from(group)].shared.set_thirsty(false);
-                self.pools.hungry.swap_remove(position);
-            } else {
-                position += 1;
-            }
-        }
+    #[test]
+    fn a_record_says_enomem_where_there_is_no_lease_and_the_data_goes_back() {
+        let options = ContextOptions { backend: Choice::Epoll, ..ContextOptions::default() };
+        // Of a context that is never run, nor freed.
+        let handle = Box::leak(Handle::create(&options).unwrap());
+        let engine = handle.enter().unwrap();
+        let options = PoolOptions {
+            count: 4,
+            buffer_size: 16,
+            count_max: 4,
+            low_water: 0,
+            on_low_water: None,
+            incremental: false,
+            bundles: false,
+            huge: false,
+            sends: false,
+        };
+        let shared = engine.create_pool(handle, options).unwrap();
+        let pool = engine.pools.get(shared.group).unwrap();
+        // A bundle of three buffers, and one lease left.
+        pool.options.bundles = true;
+        pool.leave_leases(1);
+        let cqe = Cqe { user_data: 1, result: 40, flags: cqe_flags::BUFFER, extra: 0 };
+        let offset = pool.note(&cqe);
+        assert_eq!((offset, pool.free), (0, 1));
+        let (user_data, id, brings) = (7, 1, Brings::Nothing);
+        let (result, flags, extra) = (cqe.result, cqe.flags, 40);
+        let arrival = Arrival { group: shared.group, first: 0, offset, len: 40, control_at: 0 };
+        engine.push_leased(Record { user_data, id, result, flags, extra, brings }, arrival);
+        let records: Vec<_> = engine.take_records(8).collect();
+        let told: Vec<_> =
+            records.iter().map(|record| (record.result, record.flags, record.extra)).collect();
+        const MORE: u32 = cqe_flags::BUFFER | cqe_flags::MORE;
+        let enomem = Errno::ENOMEM.status();
+        assert_eq!(told, [(16, MORE, 16), (enomem, cqe_flags::BUFFER, 0)]);
+        assert!(records[0].brings.lease() > 0 && records[1].brings.lease() == 0);
+        let info = engine.pool_info(&shared).unwrap();
+        assert_eq!((info.free, info.leased), (3, 1), "what was lost has gone back");
+        records[0].brings.close();
+        let info = engine.pool_info(&shared).unwrap();
+        assert_eq!((info.free, info.leased), (4, 0));
     }
 }

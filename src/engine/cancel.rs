@@ -2,11 +2,15 @@
 //! engine holds ends at once (its callback still runs later); what the kernel has is asked for, by
 //! id, and asked again while the kernel says that it cannot be found or is running.
 
+use crate::engine::completion::INNER;
+use crate::engine::mailbox::Mailbox;
+use crate::engine::msg_ring;
 use crate::engine::slots::{phase, state};
 use crate::engine::{Engine, Refusal};
-use crate::op::traits;
+use crate::op::{self, traits};
 use crate::sys::entry::{Cqe, Opcode, Sqe, cqe_flags};
 use crate::sys::errno::Errno;
+use crate::sys::ring::Wait;
 
 /// Who wants the end of an operation; decides what its callback is told.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,7 +66,7 @@ impl Engine {
     }
 
     pub(crate) fn cancel_all(&mut self) -> i32 {
-        self.cancel_where(|_, _| true)
+        self.cancel_where(|engine, index| engine.slots.at(index).callback != INNER)
     }
 
     pub(crate) fn cancel_group(&mut self, group: u64) -> i32 {
@@ -120,8 +124,17 @@ impl Engine {
             return Ok(());
         }
         match slot.phase() {
+            phase::BACKEND if op::service::is_receive(slot.opcode()) => {
+                self.make_ended_ready(index)
+            }
             phase::BACKEND => self.cancel_in_backend(index),
+            phase::EXTERNAL => return self.end_external(index),
             phase::HELD => {
+                if let Some(result) = self.withdraw(index) {
+                    self.make_ready(index, result, 0);
+                    return Ok(());
+                }
+                let slot = self.slots.at_mut(index);
                 if slot.has(state::BARRIER) {
                     self.barriers.cancel(index);
                 }
@@ -193,7 +206,7 @@ impl Engine {
 
     /// Cancels one operation and waits for it alone. Its callback does not run; completions of
     /// others are kept in their order for later.
-    pub(crate) fn cancel_wait(&mut self, id: u64) -> Result<(), Refusal> {
+    pub(crate) fn cancel_wait(&mut self, mailbox: &Mailbox, id: u64) -> Result<(), Refusal> {
         let index = self.slots.find(id).ok_or(Errno::ENOENT)?;
         let slot = self.slots.at_mut(index);
         if slot.has(state::DISCARD) {
@@ -209,7 +222,7 @@ impl Engine {
         self.discard_stashed(id);
         self.discard_ready(index, id);
         while self.slots.find(id).is_some() {
-            self.wait_stashing(id)?;
+            self.wait_stashing(mailbox, id)?;
         }
         Ok(())
     }
@@ -231,7 +244,7 @@ impl Engine {
     fn discard_stashed(&mut self, id: u64) {
         let stashed = std::mem::take(&mut self.stash);
         for cqe in stashed {
-            if cqe.user_data == id {
+            if cqe.user_data == id && msg_ring::received(&cqe).is_none() {
                 let delivery = self.complete(cqe);
                 debug_assert!(delivery.is_none());
             } else {
@@ -241,17 +254,21 @@ impl Engine {
     }
 
     /// One round of waiting in the backend, stashing what belongs to others.
-    fn wait_stashing(&mut self, id: u64) -> Result<(), Refusal> {
+    fn wait_stashing(&mut self, mailbox: &Mailbox, id: u64) -> Result<(), Refusal> {
         // What is in the queue already comes first.
         self.take_to_stash(id);
+        self.take_ends(mailbox, id);
         if self.slots.find(id).is_none() {
             return Ok(());
         }
         let wait = match self.retry_cancels(self.now_ns()) {
-            Some(due_ns) => crate::sys::ring::Wait::For(due_ns.saturating_sub(self.now_ns())),
-            None => crate::sys::ring::Wait::Forever,
+            _ if !mailbox.prepare_wait() => Wait::Poll,
+            Some(due_ns) => Wait::For(due_ns.saturating_sub(self.now_ns())),
+            None => Wait::Forever,
         };
-        self.enter_backend(wait)?;
+        let entered = self.enter_backend(wait);
+        mailbox.awake();
+        entered?;
         self.take_to_stash(id);
         Ok(())
     }
@@ -259,6 +276,9 @@ impl Engine {
     /// A chain goes on when a member has completed, not when its callback has run; and buffers are
     /// used in the order of completions.
     fn note_stashed(&mut self, cqe: &mut Cqe) {
+        if msg_ring::received(cqe).is_some() {
+            return;
+        }
         let Some(index) = self.slots.find(cqe.user_data) else { return };
         let has_result = cqe.flags & cqe_flags::MORE == 0 || self.notifies(index);
         if self.slots.at(index).has(state::CHAINED) && has_result {
@@ -274,9 +294,12 @@ impl Engine {
         while self.backend.ready() > 0 {
             let Some(mut cqe) = self.backend.pop() else { break };
             // The engine's own completions may be what the wait depends on.
-            if cqe.user_data == id || cqe.user_data & INTERNAL != 0 {
+            let is_message = msg_ring::received(&cqe).is_some();
+            if !is_message && (cqe.user_data == id || cqe.user_data & INTERNAL != 0) {
                 let delivery = self.complete(cqe);
                 debug_assert!(delivery.is_none());
+            } else if !is_message && self.is_inner(cqe.user_data) {
+                self.complete_inner(cqe);
             } else {
                 self.note_stashed(&mut cqe);
                 self.stash.push_back(cqe);

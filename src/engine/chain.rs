@@ -81,7 +81,22 @@ impl Chains {
     }
 }
 
+/// The open chain, while the engine submits something that is not of it.
+pub(crate) struct Aside(usize);
+
 impl Engine {
+    /// Lets what is submitted now stand alone, until `take_chain_up`.
+    pub(crate) fn put_chain_aside(&mut self) -> Aside {
+        let aside = Aside(std::mem::take(&mut self.chains.open));
+        self.decide_path();
+        aside
+    }
+
+    pub(crate) fn take_chain_up(&mut self, aside: Aside) {
+        self.chains.open = aside.0;
+        self.decide_path();
+    }
+
     /// Ends a chain that is still open at the end of its turn: it fails whole.
     pub(crate) fn fail_open_chain(&mut self) {
         if let Some(key) = self.chains.open.checked_sub(1) {

@@ -6,7 +6,9 @@ use crate::engine::Engine;
 use crate::engine::buffer_pool::Arrival;
 use crate::engine::cancel::{INSTALL, INTERNAL, WAKE};
 use crate::engine::descriptors::{DIRECT, Left, target};
+use crate::engine::external::Hooked;
 use crate::engine::leases::{self, Shared};
+use crate::engine::msg_ring;
 use crate::engine::registered::{self, RELEASE};
 use crate::engine::slots::{Slot, index_of, phase, state};
 use crate::op::{self, traits};
@@ -23,6 +25,9 @@ const MORE: u32 = cqe_flags::MORE;
 
 /// The callback address that stands for "a record, please" (`AIO_CALLBACK_REAP`).
 pub(crate) const REAP: usize = 1;
+/// The callback address of what belongs to an external operation (`external.rs`), whose id is its
+/// user data. No function has a lower one.
+pub(crate) const INNER: usize = 2;
 
 /// One call of a user function, or one record.
 #[derive(Clone, Copy)]
@@ -122,11 +127,7 @@ impl Engine {
         let cqe = self.backend.peek()?;
         let candidate = self.slots.candidate(cqe.user_data)?;
         let slot = candidate.slot(&self.slots);
-        let odd = (slot.id() ^ cqe.user_data)
-            | u64::from(slot.state & self.special)
-            | u64::from(cqe.flags & MORE);
-        let (callback, user_data) = (slot.callback, slot.user_data);
-        if odd != 0 || callback == REAP || cqe.result < 0 {
+        if cqe.has_failed_or_goes_on() || slot.has(state::SPECIAL) {
             return None;
         }
         let listed = slot.has(state::LISTED);
@@ -134,18 +135,23 @@ impl Engine {
         if listed {
             self.unlist(index_of(cqe.user_data));
         }
+        let slot = candidate.slot(&self.slots);
+        let (callback, user_data) = (slot.callback, slot.user_data);
         self.slots.release_candidate(candidate);
-        self.current = Current { id: cqe.user_data, result: cqe.result };
+        self.current = Current { id: cqe.user_data, result: cqe.result() };
         Some(Plain {
             callback,
             user_data,
-            result: cqe.result,
-            flags: cqe.flags & cqe_flags::PUBLIC,
+            result: cqe.result(),
+            flags: cqe.flags() & cqe_flags::PUBLIC,
         })
     }
 
     /// Takes a completion of any kind in. None: there is nobody to tell.
     pub(crate) fn complete(&mut self, mut cqe: Cqe) -> Option<Delivery> {
+        if let Some((kind, letter)) = msg_ring::received(&cqe) {
+            return self.receive(kind, letter);
+        }
         match self.slots.find(cqe.user_data) {
             Some(index) => {
                 if let Some(group) = self.group(index) {
@@ -192,8 +198,16 @@ impl Engine {
             return self.complete_zero_copy(index, cqe);
         }
         let slot = self.slots.at(index);
-        if self.cold.get(slot).is_some_and(|cold| cold.steps.is_some()) {
-            return self.complete_step(index, cqe);
+        if let Some(cold) = self.cold.get(slot) {
+            if cold.steps.is_some() {
+                return self.complete_step(index, cqe);
+            }
+            if cold.bundle.is_some() {
+                return self.complete_bundle(index, cqe);
+            }
+            if cold.outgoing.is_some() {
+                return self.complete_message(index, cqe);
+            }
         }
         let mut flags = cqe.flags & cqe_flags::PUBLIC;
         // The kernel ends a multishot without an error when it had to leave the fast path: to the
@@ -219,7 +233,7 @@ impl Engine {
         self.tell(index, cqe.result, flags, cqe.extra)
     }
 
-    fn restart_idle_deadline(&mut self, index: u32) {
+    pub(crate) fn restart_idle_deadline(&mut self, index: u32) {
         let slot = self.slots.at(index);
         if slot.has(state::IDLE_DEADLINE) && slot.has(state::TIMED) {
             let period_ns = self.cold.of(slot).period_ns;
@@ -237,6 +251,7 @@ impl Engine {
         let is_over = slot.has(state::ENDED | state::DISCARD);
         if flags & MORE == 0 {
             if result < 0 && !is_over && self.outlasts(index, group, result) {
+                arrival.into_iter().for_each(|arrival| self.drop_arrival(arrival));
                 return None;
             }
             if let Some(is_named) = arrival.and_then(|arrival| self.empty_message(arrival)) {
@@ -363,8 +378,7 @@ impl Engine {
         let id = self.slots.id(index);
         let (callback, user_data) = (slot.callback, slot.user_data);
         let brings = if result >= 0 { self.brought(slot, result) } else { Brings::Nothing };
-        let steps = self.cold.get(slot).and_then(|cold| cold.steps.as_ref());
-        let moved = steps.map(|steps| steps.moved());
+        let moved = self.cold.get(slot).and_then(|cold| cold.moved());
         let arrival = None;
         Some(Delivery { callback, user_data, id, result, flags, extra, moved, brings, arrival })
     }
@@ -372,7 +386,8 @@ impl Engine {
     /// Nobody waits for it; nobody reaps while the context is being destroyed, and nobody is called
     /// after a panic.
     fn is_unwanted(&self, slot: &Slot) -> bool {
-        slot.has(state::DISCARD) || self.mute || (self.destroying && slot.callback == REAP)
+        let nobody = self.mute || (self.destroying && slot.callback == REAP);
+        slot.has(state::DISCARD) || (nobody && slot.callback != INNER)
     }
 
     /// Slots of the table are not among it: they go with the table.
@@ -389,8 +404,9 @@ impl Engine {
             .map_or(Brings::Nothing, Brings::Two)
     }
 
-    fn free(&mut self, index: u32) {
+    pub(crate) fn free(&mut self, index: u32) {
         let slot = self.slots.at(index);
+        let (id, is_inner, owner) = (slot.id(), slot.callback == INNER, slot.user_data as u64);
         if slot.has(state::TIMED) {
             self.wheel.disarm(&mut self.slots, index);
         }
@@ -413,13 +429,19 @@ impl Engine {
         let mut epoch = 0;
         if let Some(cold) = self.cold.remove(slot) {
             epoch = cold.epoch;
+            if let Some(bundle) = cold.bundle {
+                self.pools.end_bundle(bundle.group);
+            }
             if let Some(copy) = cold.copy {
                 self.arena.give_back(copy);
             }
+            cold.external.into_iter().for_each(Hooked::let_go);
         }
         self.slots.at_mut(index).cold = 0;
         self.slots.release(index);
-        if multishot {
+        if is_inner {
+            self.inner_ended(owner, id);
+        } else if multishot {
             self.multishots -= 1;
         } else if !self.barriers.is_empty() {
             self.barriers.ended(epoch);

@@ -1,5 +1,6 @@
 //! What a person sees of a context: the dump of everything in flight, and the log callback.
 
+use crate::engine::completion::INNER;
 use crate::engine::descriptors::DIRECT;
 use crate::engine::handle::{Handle, life};
 use crate::engine::slots::{Slot, phase, state};
@@ -30,7 +31,8 @@ impl Engine {
             granted.setup_flags,
         );
         for (index, slot) in self.slots.iter() {
-            let steps = self.cold.get(slot).and_then(|cold| cold.steps.as_ref());
+            let cold = self.cold.get(slot);
+            let steps = cold.and_then(|cold| cold.steps.as_ref());
             let name = steps.map_or(op::name(slot.opcode()), |steps| steps.name());
             let _ = write!(text, "  id {} {name}", self.slots.id(index));
             if slot.fd >= DIRECT {
@@ -39,8 +41,16 @@ impl Engine {
                 let _ = write!(text, " fd {}", slot.fd);
             }
             let age_ms = now_ms.wrapping_sub(slot.submitted_ms);
-            let _ = write!(text, " age {age_ms} ms {}", phase_name(slot));
-            if let Some(cold) = self.cold.get(slot) {
+            let external = cold.and_then(|cold| cold.external.as_ref());
+            let place = match external {
+                Some(external) if slot.phase() == phase::EXTERNAL => external.place(),
+                _ => phase_name(slot),
+            };
+            let _ = write!(text, " age {age_ms} ms {place}");
+            if slot.callback == INNER {
+                text.push_str(", a service's own");
+            }
+            if let Some(cold) = cold {
                 if cold.group != 0 {
                     let _ = write!(text, " group {}", cold.group);
                 }
@@ -101,6 +111,7 @@ fn phase_name(slot: &Slot) -> &'static str {
         phase::HELD if slot.has(state::CLOSE_WAITS) => "waiting to close",
         phase::HELD if slot.has(state::BARRIER) => "behind a barrier",
         _ if slot.has(state::CHAINED) => "in an open chain",
+        _ if slot.opcode() == op::msg_ring::OPCODE => "waiting for the other context",
         _ => "waiting for a buffer",
     }
 }

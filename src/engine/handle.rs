@@ -5,15 +5,19 @@
 use crate::engine::backend::Granted;
 use crate::engine::destroy;
 use crate::engine::dump;
+use crate::engine::external::End;
 use crate::engine::mailbox::{Mailbox, Message};
 use crate::engine::stats::Stats;
 use crate::engine::{ContextOptions, Engine, Refusal, log_level};
 use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::sys::errno::Errno;
+use crate::sys::ring::{Address, OpenRing};
 use crate::sys::thread::{self, Gate};
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
+use std::ops::Deref;
+use std::ptr::NonNull;
 
 /// Where a context is in its life; see `engine/mod.rs`.
 pub(crate) mod life {
@@ -45,6 +49,8 @@ pub(crate) struct Handle {
     /// What the backend was granted at creation, for any thread to read.
     pub(crate) granted: Granted,
     pub(crate) tick_ns: u64,
+    /// Where messages can be sent to directly, once the context was adopted.
+    ring: Option<Address>,
 }
 
 // SAFETY: the engine is only reached on the thread that the gate admits, or, when that thread is
@@ -52,6 +58,43 @@ pub(crate) struct Handle {
 unsafe impl Send for Handle {}
 // SAFETY: as above.
 unsafe impl Sync for Handle {}
+
+/// Keeps a handle valid, on any thread.
+pub(crate) struct Reference(NonNull<Handle>);
+
+// SAFETY: a handle may be used by any thread, and counts its references atomically.
+unsafe impl Send for Reference {}
+// SAFETY: as above.
+unsafe impl Sync for Reference {}
+
+impl Reference {
+    pub(crate) fn to(handle: &Handle) -> Reference {
+        handle.add_ref();
+        Reference(NonNull::from(handle))
+    }
+}
+
+impl Clone for Reference {
+    fn clone(&self) -> Reference {
+        Reference::to(self)
+    }
+}
+
+impl Deref for Reference {
+    type Target = Handle;
+
+    fn deref(&self) -> &Handle {
+        // SAFETY: counted since `to`.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for Reference {
+    fn drop(&mut self) {
+        // SAFETY: the reference that `to` has counted.
+        unsafe { Handle::unref(self.0.as_ptr()) };
+    }
+}
 
 /// Contexts that this thread has adopted: a thread's exit orphans them.
 struct Adopted(Vec<*const Handle>);
@@ -131,6 +174,7 @@ impl Handle {
             user_data: AtomicPtr::new(std::ptr::null_mut()),
             granted: engine.granted(),
             tick_ns: engine.tick_ns(),
+            ring: engine.backend.address(),
             engine: UnsafeCell::new(ManuallyDrop::new(engine)),
         }))
     }
@@ -164,7 +208,9 @@ impl Handle {
         }
         // SAFETY: the gate admits only the context's thread; every caller's borrow ends before a
         // user function runs, and user functions are the only way back in.
-        Ok(unsafe { self.engine() })
+        let engine = unsafe { self.engine() };
+        engine.plain = false;
+        Ok(engine)
     }
 
     /// The engine, for the context's thread also while it is being destroyed: cancels and look-ups.
@@ -237,6 +283,7 @@ impl Handle {
         self.owner.store(thread::pointer(), Ordering::Relaxed);
         self.owner_is_initial.store(u32::from(thread::is_initial()), Ordering::Relaxed);
         self.life.store(life::OPEN, Ordering::Release);
+        engine.keep_letters(self.mailbox.close_early());
         // After the thread's destructors have run nobody can tell of its end; it is not far.
         let _ = ADOPTED.try_with(|adopted| {
             self.add_ref();
@@ -308,6 +355,27 @@ impl Handle {
             self.mailbox.wake();
         }
         Ok(())
+    }
+
+    /// Whether there is a ring that messages can be sent to directly, now or once it was adopted.
+    pub(crate) fn has_address(&self) -> bool {
+        self.ring.is_some()
+    }
+
+    /// That ring, if it is open and was adopted.
+    pub(crate) fn open_ring(&self) -> Option<OpenRing> {
+        if self.mailbox.is_early() { None } else { self.ring.as_ref()?.open() }
+    }
+
+    /// Brings the context a result of an external operation, unless the context is gone. Any
+    /// thread, also while the context is being destroyed, which waits for it.
+    pub(crate) fn send_end(&self, end: Box<End>) {
+        if self.is_forked() || !self.mailbox.send(Message::End(end)) {
+            return;
+        }
+        if !self.is_owner() || self.mailbox.sleep_is_announced() {
+            self.mailbox.wake();
+        }
     }
 
     /// Runs `body` as the running context of this thread, once at a time.

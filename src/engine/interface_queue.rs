@@ -88,7 +88,7 @@ impl Area {
     }
 
     /// The kernel had no chunk, but may have got `fresh` ones since. Whether more can come.
-    fn found_dry(&mut self, fresh: u32) -> bool {
+    pub(super) fn was_dry(&mut self, fresh: u32) -> bool {
         let told_later = if self.queue.can_flush() { self.queue.unheard() } else { 0 };
         self.credit = told_later.saturating_add(fresh).min(self.chunks());
         self.held != 0 || self.credit != 0
@@ -122,7 +122,7 @@ impl Engine {
             Err(refused) => {
                 let shared = self.create_pool_of(handle, options, Interface::Refused)?;
                 if let Some(pool) = self.pools.get(shared.group) {
-                    pool.refused = Some(refused);
+                    pool.unserved = Some(refused);
                 }
                 Ok(shared)
             }
@@ -151,50 +151,36 @@ impl Engine {
         ring: KeptRing,
     ) -> Result<Arc<Shared>, Errno> {
         let group = self.pools.next_group()?;
-        let mut shared = Shared::create(handle, group, false, false);
+        let mut shared = Shared::create(handle, group, false, false, false);
         shared.set_interface(Interface::Queue(area.queue.id()), Some(ring));
         options.count = area.chunks();
         options.count_max = options.count;
         options.buffer_size = area.queue.chunk_size();
         let shared = Arc::new(shared);
-        self.pools.insert(Pool::of_area(shared.clone(), options, area, region));
+        self.pools.insert(Pool::of_area(shared.clone(), options, area, region)?);
         Ok(shared)
     }
 
     /// Whether an operation that the kernel has ended with `result` goes on, to its caller.
     pub(crate) fn outlasts(&mut self, index: u32, group: u16, result: i32) -> bool {
-        let Some(pool) = self.pools.get(group) else { return false };
-        if pool.area.is_none() {
-            return result == Errno::ENOBUFS.status() && self.pause_if_dry(index, group);
+        if !self.is_want(group, result) {
+            return false;
         }
-        match Errno(-result) {
+        if result == Errno::ENOSPC.status() {
             // There was no room for its completions, and now there is.
-            Errno::ENOSPC => {
-                self.tally.rearms();
-                self.start_again(index, group);
-                true
-            }
-            Errno::ENOMEM => {
-                pool.take_released();
-                let fresh = pool.fresh;
-                let waits = pool.area.as_mut().is_some_and(|area| area.found_dry(fresh));
-                if waits {
-                    self.pause(index, group);
-                }
-                waits
-            }
-            _ => false,
+            self.tally.rearms();
+            self.start_again(index, group);
+        } else {
+            self.hold_refused(index, group);
         }
+        true
     }
 
-    /// Whether a result says of an operation that was asked to end only that it found no buffer.
+    /// Whether a result says no more than that there was no buffer, or no room to tell of one.
     pub(crate) fn is_want(&mut self, group: u16, result: i32) -> bool {
-        let is_area = self.pools.get(group).is_some_and(|pool| pool.area.is_some());
-        match Errno(-result) {
-            Errno::ENOBUFS => !is_area,
-            Errno::ENOMEM | Errno::ENOSPC => is_area,
-            _ => false,
-        }
+        let Some(pool) = self.pools.get(group) else { return false };
+        let no_room = pool.area.is_some() && result == Errno::ENOSPC.status();
+        no_room || result == pool.refusal().status()
     }
 
     /// Takes the completion of a card's pool into the books, as one that brings a buffer.
@@ -237,7 +223,7 @@ mod tests {
         // Of a context that is never used, nor freed.
         let handle = Box::leak(Handle::create(&options).unwrap());
         let (queue, card) = plug_in(chunks, CHUNK, refills);
-        let mut shared = Shared::create(handle, 0, false, false);
+        let mut shared = Shared::create(handle, 0, false, false, false);
         shared.set_interface(Interface::Queue(queue.id()), None);
         let options = PoolOptions {
             count: chunks,
@@ -248,9 +234,10 @@ mod tests {
             incremental: false,
             bundles: false,
             huge: false,
+            sends: false,
         };
         let unused = Region::create(CHUNK as usize, false).unwrap();
-        (Pool::of_area(Arc::new(shared), options, Area::new(queue), unused), card)
+        (Pool::of_area(Arc::new(shared), options, Area::new(queue), unused).unwrap(), card)
     }
 
     /// The kernel's completion of a piece, as it is noted; None: the card has no chunk.
@@ -300,20 +287,20 @@ mod tests {
         let held: Vec<_> =
             (0..2).map(|_| arrive(&mut pool, &mut card, &[1; CHUNK as usize]).unwrap()).collect();
         assert!(arrive(&mut pool, &mut card, b"x").is_none());
-        assert!(area(&mut pool).found_dry(0));
+        assert!(area(&mut pool).was_dry(0));
         assert_eq!(pool.usable(), 0);
         pool.drop_piece(0, held[0]);
         assert_eq!(pool.usable(), 1);
         // Not heard of yet: worth a try, as soon as the kernel was told.
-        assert!(area(&mut pool).found_dry(0));
+        assert!(area(&mut pool).was_dry(0));
         assert_eq!(pool.usable(), 1);
         card.look(8);
-        assert!(area(&mut pool).found_dry(0));
+        assert!(area(&mut pool).was_dry(0));
         assert_eq!(pool.usable(), 0);
         pool.drop_piece(0, held[1]);
         card.look(8);
         // All is the kernel's, and it has none left: nobody would wake who waits.
-        assert!(!area(&mut pool).found_dry(0));
+        assert!(!area(&mut pool).was_dry(0));
         assert_eq!(pool.usable(), 2);
     }
 
@@ -322,11 +309,11 @@ mod tests {
         let (mut pool, mut card) = pool(3, 8);
         let held: Vec<_> =
             (0..3).map(|_| arrive(&mut pool, &mut card, &[1; CHUNK as usize]).unwrap()).collect();
-        assert!(area(&mut pool).found_dry(0));
+        assert!(area(&mut pool).was_dry(0));
         held[1..].iter().for_each(|&piece| pool.drop_piece(0, piece));
         // The kernel has heard of both, and the refusal of another operation was under way.
         assert_eq!(card.look(8), 2);
-        assert!(area(&mut pool).found_dry(2));
+        assert!(area(&mut pool).was_dry(2));
         assert_eq!(pool.usable(), 2);
     }
 
@@ -335,7 +322,7 @@ mod tests {
         let (mut pool, mut card) = pool(4, 8);
         let mut held: Vec<_> =
             (0..4).map(|_| arrive(&mut pool, &mut card, &[1; CHUNK as usize]).unwrap()).collect();
-        assert!(area(&mut pool).found_dry(0));
+        assert!(area(&mut pool).was_dry(0));
         for back in 1..=2 {
             pool.drop_piece(0, held.pop().unwrap());
             assert_eq!(pool.usable(), back);
@@ -383,7 +370,7 @@ mod tests {
                 }
                 None => {
                     card.finish_chunk();
-                    area(&mut pool).found_dry(0);
+                    area(&mut pool).was_dry(0);
                 }
             }
             while kept.len() > 40 || (!kept.is_empty() && below(3) == 0) {

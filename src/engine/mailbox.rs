@@ -3,9 +3,10 @@
 //! Any thread sends; the context's thread alone takes.
 //!
 //! The queue is a stack that senders push to and the owner takes whole and reverses: first in,
-//! first out. Sleeping is announced before the last look at the queue, and a sender looks for
-//! sleepers after its push; both are sequentially consistent, so that one of the two sees the
-//! other.
+//! first out. A mark in its head closes it to everything but the ends of operations, for which a
+//! context that is being destroyed still waits. Sleeping is announced before the last look at the
+//! queue, and a sender looks for sleepers after its push; both are sequentially consistent, so that
+//! one of the two sees the other.
 //!
 //! A context that no other thread has ever woken does not announce its sleep, which would cost it
 //! an exclusive access per turn. The first wake-up signals whether the owner sleeps or not: that
@@ -13,21 +14,32 @@
 //! after
 //! `shared` was stored, announces every later one.
 
+use crate::engine::external::End;
+use crate::engine::msg_ring::{Kind, Letter, Parcel};
 use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::sys::descriptor::EventFd;
 use crate::sys::errno::Errno;
 use std::ffi::c_void;
 use std::sync::OnceLock;
 
-/// A posted function, or a request that another thread made.
-#[derive(Clone, Copy)]
+/// A posted function, or what another thread has to say about an operation.
 pub(crate) enum Message {
     Run(unsafe extern "C-unwind" fn(*mut c_void), *mut c_void),
     Cancel(u64),
+    /// An external operation has a result.
+    End(Box<End>),
     /// A buffer of this pool's was released.
     Refill(u16),
     /// This pool has run low.
     LowWater(u16),
+    /// For who receives messages here.
+    Letter(Letter),
+    /// A descriptor for the table of direct ones.
+    Parcel(Box<Parcel>),
+    /// What became of the parcel that this operation has sent.
+    Answer(u64),
+    /// Of the engine to itself: what was kept can be delivered.
+    Kept(Kind),
 }
 
 struct Node {
@@ -42,15 +54,35 @@ const ASLEEP: u32 = 1;
 /// In somebody else's event loop.
 const ASLEEP_FOREIGN: u32 = 2;
 
+/// In `signals`: somebody else has woken, or tried to wake, the owner.
+const SHARED: u32 = 1;
+/// A stop is asked for.
+const STOP: u32 = 2;
+
+/// The mark in the head of a queue that takes nothing but ends, and that head when it is empty.
+const ENDS_ONLY: usize = 1;
 /// The head of a queue that takes nothing any more.
-const CLOSED: *mut Node = std::ptr::dangling_mut();
+const CLOSED: *mut Node = std::ptr::without_provenance_mut(2);
+
+const _: () = assert!(align_of::<Node>() > 2);
+
+/// Nothing is queued.
+#[inline(always)]
+fn is_bare(head: *mut Node) -> bool {
+    head.addr() <= CLOSED.addr()
+}
+
+/// What senders push to and the owner takes whole.
+struct Queue(AtomicPtr<Node>);
 
 pub(crate) struct Mailbox {
-    head: AtomicPtr<Node>,
+    queue: Queue,
+    /// Letters to a context that nobody has adopted, from senders that reach its ring directly from
+    /// then on. It is closed by the adoption, so that none of them can be overtaken.
+    early: Queue,
     sleep: AtomicU32,
-    /// 1 once somebody else has woken, or tried to wake, the owner.
-    shared: AtomicU32,
-    stop: AtomicU32,
+    /// `SHARED` and `STOP`.
+    signals: AtomicU32,
     holds: AtomicUsize,
     /// Polled by the backend.
     wake: EventFd,
@@ -69,35 +101,29 @@ unsafe impl Send for Mailbox {}
 // SAFETY: all shared fields are atomics or written once.
 unsafe impl Sync for Mailbox {}
 
-impl Mailbox {
-    pub(crate) fn create() -> Result<Mailbox, Errno> {
-        Ok(Mailbox {
-            head: AtomicPtr::new(std::ptr::null_mut()),
-            sleep: AtomicU32::new(AWAKE),
-            shared: AtomicU32::new(0),
-            stop: AtomicU32::new(0),
-            holds: AtomicUsize::new(0),
-            wake: EventFd::create()?,
-            foreign: OnceLock::new(),
-        })
+impl Queue {
+    const fn new() -> Queue {
+        Queue(AtomicPtr::new(std::ptr::null_mut()))
     }
 
-    /// Queues a message. False once the queue is closed. A sender that is not the owner calls
-    /// `wake` afterwards.
-    pub(crate) fn send(&self, message: Message) -> bool {
+    /// False, and the message is dropped, once the queue is closed to it.
+    fn push(&self, message: Message) -> bool {
+        let refusing = if matches!(message, Message::End(_)) { 0 } else { ENDS_ONLY };
         let node = Box::into_raw(Box::new(Node { next: std::ptr::null_mut(), message }));
-        let mut head = self.head.load(Ordering::Relaxed);
+        let mut head = self.0.load(Ordering::Relaxed);
         loop {
-            if head == CLOSED {
+            if head == CLOSED || head.addr() & refusing != 0 {
                 // SAFETY: never published, so still ours.
                 drop(unsafe { Box::from_raw(node) });
                 return false;
             }
+            let mark = head.addr() & ENDS_ONLY;
             // SAFETY: as above; published by the exchange below.
-            unsafe { (*node).next = head };
+            unsafe { (*node).next = head.map_addr(|address| address & !ENDS_ONLY) };
+            let new = node.map_addr(|address| address | mark);
             // SeqCst: releases the node to the owner's swap in `take`, and orders the push before
             // the look at `sleep` in `wake` (pairs with `prepare_sleep`).
-            match self.head.compare_exchange_weak(head, node, Ordering::SeqCst, Ordering::Relaxed) {
+            match self.0.compare_exchange_weak(head, new, Ordering::SeqCst, Ordering::Relaxed) {
                 Ok(_) => break,
                 Err(now) => head = now,
             }
@@ -105,9 +131,66 @@ impl Mailbox {
         true
     }
 
+    #[cold]
+    fn take_replacing(&self, replacement: *mut Node) -> Batch {
+        // Acquire pairs with the release of the push: the nodes are complete.
+        let head = self.0.swap(replacement, Ordering::AcqRel);
+        let mut node = if is_bare(head) {
+            std::ptr::null_mut()
+        } else {
+            head.map_addr(|address| address & !ENDS_ONLY)
+        };
+        let mut first = std::ptr::null_mut();
+        while !node.is_null() {
+            // SAFETY: the swap made the whole list ours.
+            let next = unsafe { std::mem::replace(&mut (*node).next, first) };
+            first = node;
+            node = next;
+        }
+        Batch { first }
+    }
+}
+
+impl Mailbox {
+    pub(crate) fn create() -> Result<Mailbox, Errno> {
+        Ok(Mailbox {
+            queue: Queue::new(),
+            early: Queue::new(),
+            sleep: AtomicU32::new(AWAKE),
+            signals: AtomicU32::new(0),
+            holds: AtomicUsize::new(0),
+            wake: EventFd::create()?,
+            foreign: OnceLock::new(),
+        })
+    }
+
+    /// Queues a message. False once the queue is closed to it. A sender that is not the owner calls
+    /// `wake` afterwards.
+    pub(crate) fn send(&self, message: Message) -> bool {
+        self.queue.push(message)
+    }
+
+    /// Queues a letter to a context that nobody has adopted; false if somebody has.
+    pub(crate) fn send_early(&self, letter: Letter) -> bool {
+        self.is_early() && self.early.push(Message::Letter(letter))
+    }
+
+    /// Whether nobody has adopted the context, which may have changed since.
+    pub(crate) fn is_early(&self) -> bool {
+        // Acquire pairs with the swap in `close_early`: the ring was enabled before it.
+        self.early.0.load(Ordering::Acquire) != CLOSED
+    }
+
+    /// The context was adopted: what came before.
+    pub(crate) fn close_early(&self) -> Batch {
+        self.early.take_replacing(CLOSED)
+    }
+
     /// Wakes the owner if it sleeps; one system call per sleep, none when it is awake.
     pub(crate) fn wake(&self) {
-        if self.shared.load(Ordering::Relaxed) == 0 && self.shared.swap(1, Ordering::SeqCst) == 0 {
+        if self.signals.load(Ordering::Relaxed) & SHARED == 0
+            && self.signals.fetch_or(SHARED, Ordering::SeqCst) & SHARED == 0
+        {
             self.sleep.store(AWAKE, Ordering::Relaxed);
             self.foreign.get().into_iter().for_each(EventFd::signal);
             return self.wake.signal();
@@ -129,55 +212,65 @@ impl Mailbox {
     pub(crate) fn take(&self) -> Batch {
         // Relaxed: an empty look costs no exclusive access; a message that is missed now is seen
         // by `prepare_sleep`.
-        let head = self.head.load(Ordering::Relaxed);
-        if head.is_null() || head == CLOSED {
+        let head = self.queue.0.load(Ordering::Relaxed);
+        if is_bare(head) {
             return Batch::EMPTY;
         }
-        self.take_replacing(std::ptr::null_mut())
+        // The mark is the owner's to set, and stays.
+        self.queue.take_replacing(std::ptr::without_provenance_mut(head.addr() & ENDS_ONLY))
+    }
+
+    /// Takes everything and refuses what comes later but ends of operations.
+    pub(crate) fn close_to_posts(&self) -> Batch {
+        self.queue.take_replacing(std::ptr::without_provenance_mut(ENDS_ONLY))
     }
 
     /// Takes everything and refuses what comes later.
     pub(crate) fn close(&self) -> Batch {
-        self.take_replacing(CLOSED)
-    }
-
-    #[cold]
-    fn take_replacing(&self, replacement: *mut Node) -> Batch {
-        // Acquire pairs with the release of the push: the nodes are complete.
-        let mut node = self.head.swap(replacement, Ordering::AcqRel);
-        let mut first = std::ptr::null_mut();
-        if node == CLOSED {
-            // Only `close` comes here, which the owner calls, so that the queue was never open.
-            return Batch::EMPTY;
-        }
-        while !node.is_null() {
-            // SAFETY: the swap made the whole list ours.
-            let next = unsafe { std::mem::replace(&mut (*node).next, first) };
-            first = node;
-            node = next;
-        }
-        Batch { first }
+        self.queue.take_replacing(CLOSED)
     }
 
     pub(crate) fn has_mail(&self) -> bool {
-        let head = self.head.load(Ordering::SeqCst);
-        !head.is_null() && head != CLOSED
+        !is_bare(self.queue.0.load(Ordering::SeqCst))
     }
 
     /// Announces that the owner goes to sleep in its backend, or in a foreign loop. False, and the
     /// owner stays awake, if there is mail or a stop request.
     #[inline(always)]
     pub(crate) fn prepare_sleep(&self, foreign: bool) -> bool {
-        // SeqCst, before the looks below: pairs with the look at `sleep` in `wake`.
-        if foreign || self.shared.load(Ordering::Relaxed) != 0 {
-            let state = if foreign { ASLEEP_FOREIGN } else { ASLEEP };
-            self.sleep.swap(state, Ordering::SeqCst);
-        }
+        self.announce_sleep(foreign);
         if self.has_mail() || self.stop_requested() {
             self.awake();
             return false;
         }
         true
+    }
+
+    /// The same for a wait that a stop does not end.
+    pub(crate) fn prepare_wait(&self) -> bool {
+        self.announce_sleep(false);
+        let sleeps = !self.has_mail();
+        if !sleeps {
+            self.awake();
+        }
+        sleeps
+    }
+
+    #[inline(always)]
+    fn announce_sleep(&self, foreign: bool) {
+        // SeqCst, before the caller's looks: pairs with the look at `sleep` in `wake`.
+        if foreign || self.signals.load(Ordering::Relaxed) & SHARED != 0 {
+            let state = if foreign { ASLEEP_FOREIGN } else { ASLEEP };
+            self.sleep.swap(state, Ordering::SeqCst);
+        }
+    }
+
+    /// On the owner's thread: there is no mail and no stop request, and nobody has ever woken the
+    /// owner, so that it need not announce its sleep. Relaxed: what is missed now is the first
+    /// thing to wake it, which ends that sleep.
+    #[inline(always)]
+    pub(crate) fn is_calm(&self) -> bool {
+        self.signals.load(Ordering::Relaxed) == 0 && self.queue.0.load(Ordering::Relaxed).is_null()
     }
 
     /// On the owner's thread: it has announced its sleep and not come back since.
@@ -192,18 +285,18 @@ impl Mailbox {
     }
 
     pub(crate) fn request_stop(&self) {
-        self.stop.store(1, Ordering::SeqCst);
+        self.signals.fetch_or(STOP, Ordering::SeqCst);
         self.wake();
     }
 
     #[inline(always)]
     pub(crate) fn stop_requested(&self) -> bool {
-        self.stop.load(Ordering::SeqCst) != 0
+        self.signals.load(Ordering::SeqCst) & STOP != 0
     }
 
     /// Uses the stop request up.
     pub(crate) fn consume_stop(&self) -> bool {
-        self.stop_requested() && self.stop.swap(0, Ordering::SeqCst) != 0
+        self.stop_requested() && self.signals.fetch_and(!STOP, Ordering::SeqCst) & STOP != 0
     }
 
     pub(crate) fn hold(&self) {
@@ -248,9 +341,9 @@ impl Mailbox {
     }
 }
 
-impl Drop for Mailbox {
+impl Drop for Queue {
     fn drop(&mut self) {
-        drop(self.close());
+        drop(self.take_replacing(CLOSED));
     }
 }
 
@@ -265,6 +358,33 @@ impl Batch {
     #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_null()
+    }
+
+    /// Puts a message of the owner's to itself before all others.
+    pub(crate) fn push_front(&mut self, message: Message) {
+        self.first = Box::into_raw(Box::new(Node { next: self.first, message }));
+    }
+
+    /// Takes the ends out that `wanted` picks, in their order.
+    pub(crate) fn take_ends(&mut self, wanted: impl Fn(&End) -> bool) -> Vec<End> {
+        let mut taken = Vec::new();
+        let mut link = &raw mut self.first;
+        // SAFETY: a batch owns its nodes; `link` is its own first pointer or one of theirs, and a
+        // node that is made a box has been unlinked.
+        unsafe {
+            while let Some(node) = (*link).as_mut() {
+                if !matches!(&node.message, Message::End(end) if wanted(end)) {
+                    link = &raw mut node.next;
+                    continue;
+                }
+                let node = Box::from_raw(*link);
+                *link = node.next;
+                if let Message::End(end) = node.message {
+                    taken.push(*end);
+                }
+            }
+        }
+        taken
     }
 
     /// Puts `later` behind what is left.
@@ -294,7 +414,18 @@ impl Iterator for Batch {
 }
 
 impl Drop for Batch {
+    #[inline(always)]
     fn drop(&mut self) {
+        if !self.first.is_null() {
+            self.drop_nodes();
+        }
+    }
+}
+
+impl Batch {
+    #[cold]
+    #[inline(never)]
+    fn drop_nodes(&mut self) {
         self.by_ref().for_each(drop);
     }
 }

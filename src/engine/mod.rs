@@ -14,14 +14,16 @@
 //!
 //! The life of an operation (`slots::phase`): taken FREE, it goes to the BACKEND as a submission
 //! entry, or first waits HELD (an open chain, a barrier, a close), or lives in the WHEEL (a timer).
-//! Completions of the backend end it; what the engine itself ends is put on the READY queue. Both
-//! meet in `completion.rs`, and user functions are called from one place, `turn.rs`.
+//! Completions of the backend end it; what the engine itself ends is put on the READY queue; what
+//! is EXTERNAL is ended by a message. They meet in `completion.rs`, and user functions are called
+//! from one place, `run.rs`.
 
 mod arena;
 pub(crate) mod backend;
 mod barrier;
 pub(crate) mod buffer_pool;
 pub(crate) mod buffers;
+pub(crate) mod bundles;
 mod cancel;
 mod chain;
 mod closing;
@@ -30,15 +32,19 @@ mod completion;
 mod descriptors;
 mod destroy;
 mod dump;
+pub(crate) mod external;
 mod files;
 pub(crate) mod handle;
 mod interface_queue;
 pub(crate) mod leases;
 pub(crate) mod mailbox;
+pub(crate) mod msg_ring;
 mod pages;
+mod pauses;
 mod pool;
 pub(crate) mod probe;
 pub(crate) mod registered;
+mod run;
 mod slots;
 mod stats;
 mod steps;
@@ -62,6 +68,7 @@ use chain::Chains;
 use cold::ColdTable;
 use completion::{Current, Ready, Record};
 use descriptors::Descriptors;
+use external::Externals;
 use mailbox::Batch;
 use registered::Registered;
 use slots::Slots;
@@ -69,9 +76,10 @@ use std::collections::{HashMap, VecDeque};
 use std::ffi::c_void;
 use wheel::Wheel;
 
+pub(crate) use completion::REAP;
+pub(crate) use run::{run, run_once, wait_for_records};
 pub(crate) use submission::{Done, SubmitOptions, submit_flags};
 pub(crate) use timer::Fires;
-pub(crate) use turn::{run, run_once, wait_for_records};
 
 /// Status codes of our own, on the ABI below -5000.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -160,13 +168,17 @@ const REAP_BACKLOG_DEFAULT: u32 = 65_536;
 pub(crate) struct Engine {
     slots: Slots,
     backend: Backend,
-    /// State bits that send a completion through the careful path: `SPECIAL`, or all while a
-    /// barrier waits.
-    special: u32,
+    /// The next turn may be a plain one (`run.rs`): when the last one ended there was nothing but
+    /// operations in the usual ring, and since then only the plain ways of submitting and
+    /// completing were taken. Whatever else enters the engine takes it back (`Handle::enter`).
+    plain: bool,
+    /// More completions than this are not for one plain turn, or filled their queue.
+    plain_max: u32,
     /// Coarse time of the current turn, for ages.
     now_ms: u32,
     descriptors: Descriptors,
     cold: ColdTable,
+    externals: Externals,
     current: Current,
     /// Of the newest operation of several steps that was delivered: its id and what it moved.
     moved: (u64, u64),
@@ -192,6 +204,7 @@ pub(crate) struct Engine {
     chains: Chains,
     barriers: Barriers,
     sockets: files::Sockets,
+    messages: msg_ring::Messages,
     /// What an install of the engine's own has brought.
     installed: Option<i32>,
     /// The close that waits, by descriptor number.
@@ -243,6 +256,7 @@ impl Engine {
         let tuning = &options.tuning;
         let backend = Backend::create(options.backend.settled()?, config, wake_fd, tuning)?;
         let pools = Pools::new(backend.granted().polls());
+        let cq_entries = backend.granted().cq_entries;
         let clock = tuning.clock.unwrap_or(Clock::Monotonic);
         let or = |value: u32, default: u32| if value == 0 { default } else { value };
         let resolution = match options.timer_resolution_ns {
@@ -250,12 +264,14 @@ impl Engine {
             ns => ns,
         };
         let mut engine = Engine {
-            slots: Slots::new(or(options.max_ops, u32::MAX), clock::random_bits()),
+            slots: Slots::new(or(options.max_ops, u32::MAX), clock::random_bits())?,
             backend,
-            special: slots::state::SPECIAL,
+            plain: false,
+            plain_max: turn::COMPLETIONS_MAX.min(cq_entries - 1),
             now_ms: clock::coarse_ms(),
             descriptors: Descriptors::default(),
             cold: ColdTable::default(),
+            externals: Externals::default(),
             current: Current::NONE,
             moved: (0, 0),
             wheel: Wheel::new(resolution, clock.now_ns()),
@@ -273,6 +289,7 @@ impl Engine {
             chains: Chains::default(),
             barriers: Barriers::default(),
             sockets: files::Sockets::default(),
+            messages: msg_ring::Messages::default(),
             installed: None,
             closes: HashMap::new(),
             closable: Vec::new(),
@@ -301,9 +318,15 @@ impl Engine {
         self.clock.now_ns()
     }
 
-    /// Operations in flight.
+    /// Operations in flight, as the program sees it.
+    #[inline(always)]
     pub(crate) fn in_flight(&self) -> u32 {
         self.slots.live()
+    }
+
+    /// Also those of services.
+    fn total(&self) -> u32 {
+        self.slots.live() + self.externals.inner()
     }
 
     pub(crate) fn granted(&self) -> backend::Granted {

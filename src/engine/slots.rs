@@ -41,6 +41,8 @@ pub(crate) mod phase {
     pub(crate) const READY: u32 = 4;
     /// Has its result; the backend still reads its memory, and will notify (`zero_copy.rs`).
     pub(crate) const NOTIFY: u32 = 5;
+    /// Neither the backend nor the engine ends it (`external.rs`).
+    pub(crate) const EXTERNAL: u32 = 6;
     pub(crate) const MASK: u32 = 7;
 }
 
@@ -54,8 +56,8 @@ pub(crate) mod state {
     pub(crate) const TIMED: u32 = 1 << 4;
     /// Has a cold part.
     pub(crate) const COLD: u32 = 1 << 5;
-    /// A timer that fires again and again.
-    pub(crate) const INTERVAL: u32 = 1 << 6;
+    /// The caller wants records, and no calls (`AIO_CALLBACK_REAP`), or is a service.
+    pub(crate) const RECORDS: u32 = 1 << 6;
     /// A failure for lack of a reader raises SIGPIPE.
     pub(crate) const SIGPIPE: u32 = 1 << 7;
     /// A cancel request for it will be repeated.
@@ -84,7 +86,7 @@ pub(crate) mod state {
     /// What makes a completion more than a slot, a callback and a result.
     pub(crate) const SPECIAL: u32 = TIMED
         | COLD
-        | INTERVAL
+        | RECORDS
         | DISCARD
         | ENDED
         | QUIET
@@ -161,7 +163,7 @@ impl Slot {
     }
 }
 
-/// A slot that was looked up and not yet compared, good until the slots change.
+/// A slot that was looked up, good until the slots change.
 #[derive(Clone, Copy)]
 pub(crate) struct Candidate(NonNull<Slot>);
 
@@ -178,6 +180,8 @@ pub(crate) struct Slots {
     free: *mut Slot,
     taken: u64,
     released: u64,
+    /// The slots of the first page: all that most contexts need.
+    first: NonNull<Slot>,
     pages: Vec<Page>,
     /// Slots that were ever put on the free list.
     created: u32,
@@ -207,24 +211,35 @@ impl Page {
 
 impl Slots {
     /// `random` decides where the generations begin.
-    pub(crate) fn new(limit: u32, random: u64) -> Slots {
-        Slots {
+    pub(crate) fn new(limit: u32, random: u64) -> Result<Slots, Errno> {
+        let page = Page::create(true)?;
+        Ok(Slots {
             free: std::ptr::null_mut(),
             taken: 0,
             released: 0,
-            pages: Vec::new(),
+            first: page.slot(0),
+            pages: vec![page],
             created: 0,
             retired: 0,
             // Below half of the range, so that each slot has 2^38 uses at the least, and not 0,
             // so that an id is positive.
             first_generation: (random >> (64 - 38)).max(1),
             limit: limit.min(SLOTS_MAX),
-        }
+        })
     }
 
-    /// Operations in flight.
+    /// Operations in flight, without hidden ones.
     pub(crate) fn live(&self) -> u32 {
         (self.taken - self.released) as u32
+    }
+
+    /// From now on the operation that was taken last is not counted; `unhide` when it is released.
+    pub(crate) fn hide(&mut self) {
+        self.taken -= 1;
+    }
+
+    pub(crate) fn unhide(&mut self) {
+        self.released -= 1;
     }
 
     /// Operations that ever were.
@@ -239,7 +254,17 @@ impl Slots {
 
     #[inline(always)]
     fn pointer(&self, index: u32) -> *mut Slot {
+        if (index as usize) < PAGE {
+            return self.first_slot(index).as_ptr();
+        }
         self.pages[(index >> PAGE_BITS) as usize].slot(index).as_ptr()
+    }
+
+    /// The slot of an index if that is in the first page.
+    #[inline(always)]
+    fn first_slot(&self, index: u32) -> NonNull<Slot> {
+        // SAFETY: the masked index is inside the page, which stays where it is.
+        unsafe { self.first.add(index as usize & (PAGE - 1)) }
     }
 
     #[inline(always)]
@@ -264,12 +289,19 @@ impl Slots {
         (slot.id == id && slot.phase() != phase::FREE).then_some((id & INDEX_MASK) as u32)
     }
 
-    /// The slot that `id` would be in; the caller compares.
+    /// The slot that bears `id`, in flight or not.
     #[inline(always)]
     pub(crate) fn candidate(&mut self, id: u64) -> Option<Candidate> {
-        let index = (id & INDEX_MASK) as u32;
-        let page = self.pages.get((index >> PAGE_BITS) as usize)?;
-        Some(Candidate(page.slot(index)))
+        let near = Candidate(self.first_slot(id as u32));
+        if near.slot(self).id == id { Some(near) } else { self.far_candidate(id) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn far_candidate(&mut self, id: u64) -> Option<Candidate> {
+        let index = index_of(id);
+        let far = Candidate(self.pages.get((index >> PAGE_BITS) as usize)?.slot(index));
+        (far.slot(self).id == id).then_some(far)
     }
 
     #[inline(always)]
@@ -305,7 +337,7 @@ impl Slots {
         }
         if self.created as usize == self.pages.len() * PAGE {
             self.pages.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-            self.pages.push(Page::create(self.pages.is_empty())?);
+            self.pages.push(Page::create(false)?);
         }
         let (first, end) = (self.created, limit.min(self.created + BATCH));
         self.created = end;
@@ -338,6 +370,7 @@ impl Slots {
         slot.callback = free as usize;
         slot.id = slot.id.wrapping_add(1 << INDEX_BITS);
         if (slot.id as i64) < 0 {
+            seldom();
             self.retired += 1;
             return;
         }
@@ -357,6 +390,11 @@ impl Slots {
     }
 }
 
+/// Tells the compiler that a branch is hardly ever taken.
+#[cold]
+#[inline]
+fn seldom() {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -369,7 +407,7 @@ mod tests {
 
     #[test]
     fn a_freed_slot_has_another_id() {
-        let mut slots = Slots::new(SLOTS_MAX, 7 << 40);
+        let mut slots = Slots::new(SLOTS_MAX, 7 << 40).unwrap();
         let (index, old) = take(&mut slots);
         slots.release(index);
         let (again, new) = take(&mut slots);
@@ -382,7 +420,7 @@ mod tests {
 
     #[test]
     fn a_slot_is_retired_when_its_generations_are_used_up() {
-        let mut slots = Slots::new(1, u64::MAX);
+        let mut slots = Slots::new(1, u64::MAX).unwrap();
         let (index, _) = take(&mut slots);
         slots.at_mut(index).id = (i64::MAX as u64) & !INDEX_MASK;
         let id = slots.id(index);
@@ -395,7 +433,7 @@ mod tests {
 
     #[test]
     fn the_limit_is_exact_over_pages() {
-        let mut slots = Slots::new(300, 1);
+        let mut slots = Slots::new(300, 1).unwrap();
         let all: Vec<_> = (0..300).map(|_| take(&mut slots).0).collect();
         assert_eq!(slots.take().err(), Some(Errno::EAGAIN));
         slots.release(all[299]);
@@ -404,7 +442,7 @@ mod tests {
 
     #[test]
     fn foreign_ids_are_unknown() {
-        let slots = Slots::new(10, 1);
+        let slots = Slots::new(10, 1).unwrap();
         for id in [0, 1, u64::MAX, 1 << 63, 0xff_ffff] {
             assert_eq!(slots.find(id), None);
         }

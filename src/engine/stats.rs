@@ -1,42 +1,64 @@
-//! Counters. The engine tallies with plain integers and publishes them once per turn; any thread
-//! reads what was published. Relaxed everywhere: each counter is exact as of a turn, a snapshot of
-//! several may be torn between them.
+//! Counters. What is counted in every turn is added, or set, where any thread reads it; the rest is
+//! tallied with plain integers and published when a turn ends that was not a plain one. Relaxed
+//! everywhere: each counter is exact as of a turn, a snapshot of several may be torn between them.
 
 use crate::sys::atomic::{AtomicU64, Ordering};
 
+/// The context's thread alone changes it, so that no exclusive access is needed.
+#[derive(Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    #[inline(always)]
+    pub(crate) fn add(&self, count: u64) {
+        self.set(self.get().wrapping_add(count));
+    }
+
+    #[inline(always)]
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 macro_rules! counters {
     (each turn: $($often:ident),*; now and then: $($rarely:ident),*;) => {
-        /// What the context's thread has counted.
-        #[derive(Clone, Copy, Default, PartialEq, Eq)]
-        pub(crate) struct Tally {
-            $(pub $often: u64,)*
-            $(pub $rarely: u64,)*
-            /// Set by whoever counts something that is counted now and then.
-            pub changed: bool,
-        }
-
-        /// What it has published.
+        /// What any thread may read.
         #[derive(Default)]
         pub(crate) struct Stats {
-            $($often: AtomicU64,)*
-            $($rarely: AtomicU64,)*
+            $(pub $often: Counter,)*
+            $($rarely: Counter,)*
+        }
+
+        /// Their values.
+        pub(crate) struct Snapshot {
+            $(pub $often: u64,)*
+            $(pub $rarely: u64,)*
+        }
+
+        /// What is counted now and then.
+        #[derive(Clone, Copy, Default, PartialEq, Eq)]
+        pub(crate) struct Tally {
+            $($rarely: u64,)*
+            changed: bool,
         }
 
         impl Stats {
-            #[inline(always)]
             pub(crate) fn publish(&self, tally: &mut Tally) {
-                $(self.$often.store(tally.$often, Ordering::Relaxed);)*
                 if tally.changed {
                     tally.changed = false;
-                    $(self.$rarely.store(tally.$rarely, Ordering::Relaxed);)*
+                    $(self.$rarely.set(tally.$rarely);)*
                 }
             }
 
-            pub(crate) fn snapshot(&self) -> Tally {
-                Tally {
-                    $($often: self.$often.load(Ordering::Relaxed),)*
-                    $($rarely: self.$rarely.load(Ordering::Relaxed),)*
-                    changed: false,
+            pub(crate) fn snapshot(&self) -> Snapshot {
+                Snapshot {
+                    $($often: self.$often.get(),)*
+                    $($rarely: self.$rarely.get(),)*
                 }
             }
         }

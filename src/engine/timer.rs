@@ -4,11 +4,11 @@
 use crate::engine::Engine;
 use crate::engine::cancel::Why;
 use crate::engine::cold::Cold;
-use crate::engine::completion::{Current, Delivery, Plain, REAP, Ready};
+use crate::engine::completion::{Current, Delivery, Plain, Ready};
 use crate::engine::registered::RELEASE;
 use crate::engine::slots::{phase, state};
 use crate::engine::submission::{Done, SubmitOptions, submit_flags};
-use crate::op::{self, NO_DESCRIPTOR, traits};
+use crate::op::{NO_DESCRIPTOR, service, traits};
 use crate::sys::entry::cqe_flags;
 use crate::sys::errno::Errno;
 
@@ -30,7 +30,8 @@ const REFUSED: u32 = submit_flags::LINKS
     | submit_flags::FIXED_FILE
     | submit_flags::DIRECT
     | submit_flags::INHERIT
-    | submit_flags::SIGPIPE;
+    | submit_flags::SIGPIPE
+    | submit_flags::KEEP_RESULT;
 
 impl Engine {
     /// Submits a timer with all options at their defaults.
@@ -48,7 +49,7 @@ impl Engine {
         if self.chains.is_open() {
             return Err(Errno::EINVAL);
         }
-        let opcode = if let Fires::Every(_) = fires { op::INTERVAL } else { op::TIMER };
+        let opcode = if let Fires::Every(_) = fires { service::INTERVAL } else { service::TIMER };
         let index = self.take_slot(opcode, NO_DESCRIPTOR, done, options)?;
         self.slots.at_mut(index).state |= phase::WHEEL;
         self.local += 1;
@@ -120,7 +121,7 @@ impl Engine {
         slot.cold = key;
         slot.state |= state::COLD;
         if period_ns != 0 {
-            slot.state |= state::INTERVAL | traits::MULTISHOT;
+            slot.state |= traits::MULTISHOT;
             self.multishots += 1;
         }
         self.wheel.disarm(&mut self.slots, index);
@@ -178,7 +179,7 @@ impl Engine {
         let (index, result) = self.peek_timer()?;
         let slot = self.slots.at(index);
         let (callback, user_data) = (slot.callback, slot.user_data);
-        if callback == REAP || self.special != state::SPECIAL {
+        if self.is_careful() {
             return None;
         }
         if result == 0 {
@@ -201,7 +202,8 @@ impl Engine {
             let ready = self.ready.front().filter(|ready| ready.index != RELEASE)?;
             let slot = self.slots.at(ready.index);
             let plain = slot.facts() == phase::READY | state::CANCELLED;
-            return (plain && slot.opcode() == op::TIMER).then_some((ready.index, ready.result));
+            return (plain && slot.opcode() == service::TIMER)
+                .then_some((ready.index, ready.result));
         }
         if self.budget.expired == 0 {
             return None;

@@ -1,19 +1,19 @@
-//! The loop: hand over and wait, let time pass, deliver. The only place that calls user functions,
-//! with nothing of the engine borrowed: a callback may submit, cancel, post, stop and destroy
-//! (contract, line 12). A turn delivers a bounded number of each kind, so that a flood of
-//! completions starves neither timers nor posted functions.
+//! What a turn is made of: hand over and wait, let time pass, say what is to be delivered next. A
+//! turn delivers a bounded number of each kind, so that a flood of completions starves neither
+//! timers nor posted functions. The loops that call user functions are in `run.rs`.
 
 use crate::engine::backend::Handed;
-use crate::engine::completion::{Current, Delivery, Plain, REAP, Record};
+use crate::engine::completion::{Current, Delivery, INNER, Plain, REAP, Record};
 use crate::engine::handle::Handle;
 use crate::engine::mailbox::{Mailbox, Message};
+use crate::engine::stats::Stats;
 use crate::engine::{Engine, Refusal};
 use crate::sys::clock::{self, Clock};
 use crate::sys::ring::Wait;
 use std::ffi::c_void;
 
 /// Deliveries of one kind per turn.
-const COMPLETIONS_MAX: u32 = 1024;
+pub(super) const COMPLETIONS_MAX: u32 = 1024;
 const EXPIRED_MAX: u32 = 1024;
 const POSTS_MAX: u32 = 1024;
 /// Turns between two looks at the coarse clock.
@@ -32,28 +32,18 @@ pub(crate) struct Budget {
 }
 
 /// A user function to be called.
-enum Call {
+pub(super) enum Call {
     Callback(Plain),
     Post(unsafe extern "C-unwind" fn(*mut c_void), *mut c_void),
     /// A record was written; nothing to call.
     Record,
 }
 
-/// Aborts if a user function unwinds: an exception must not cross frames that do not know it.
-struct NoUnwind;
-
-impl Drop for NoUnwind {
-    fn drop(&mut self) {
-        eprintln!("aio_rs: an exception or panic left a callback; aborting");
-        std::process::abort();
-    }
-}
-
 impl Engine {
     /// Operations are, or releases of registered buffers are certain to come.
     #[inline(always)]
     pub(crate) fn has_in_flight(&self) -> bool {
-        self.slots.live() != 0 || self.registered.is_expected()
+        self.in_flight() != 0 || self.registered.is_expected()
     }
 
     /// Nothing is in flight, posted or waiting to be delivered.
@@ -62,7 +52,7 @@ impl Engine {
     }
 
     /// A callback has asked for destruction, or the engine has failed in one.
-    fn is_ending(&self) -> bool {
+    pub(super) fn is_ending(&self) -> bool {
         self.destroy_requested || self.mute
     }
 
@@ -130,12 +120,64 @@ impl Engine {
         busy == 0 && self.wheel.is_empty()
     }
 
+    /// Whether a plain turn will do, which sleeps until an operation completes and looks at nothing
+    /// that the context does not use. If so, it is to follow: the sleep may have been announced.
+    #[inline(always)]
+    pub(super) fn prepare_plain_turn(&self, mailbox: &Mailbox) -> bool {
+        self.plain && self.slots.live() != 0 && (mailbox.is_calm() || mailbox.prepare_sleep(false))
+    }
+
+    /// Hands over and sleeps.
+    #[inline(always)]
+    pub(super) fn begin_plain_turn(&mut self, handle: &Handle) -> Result<(), Refusal> {
+        debug_assert!(self.is_quiet() && self.pools.is_empty() && self.backend.is_plain());
+        let taken = self.backend.enter_plainly();
+        handle.mailbox.awake();
+        match taken {
+            Some(taken) => self.look_at_coarse_clock(taken != 0, &handle.stats),
+            None => {
+                self.plain = false;
+                self.enter_backend(Wait::Poll)?;
+            }
+        }
+        let mut completions = self.backend.ready();
+        if completions > self.plain_max {
+            // Some are left for later, or the kernel may have more of them.
+            self.plain = false;
+            completions = completions.min(COMPLETIONS_MAX);
+        }
+        self.backend.offer(completions);
+        self.budget.stash = 0;
+        self.budget.ready = 0;
+        self.budget.expired = 0;
+        self.budget.posts = POSTS_MAX;
+        Ok(())
+    }
+
+    /// The end of a turn that began as a plain one, and perhaps stayed one.
+    #[inline(always)]
+    pub(super) fn end_plain_turn(&mut self, handle: &Handle) {
+        if !self.plain {
+            return self.end_turn(handle);
+        }
+        self.current = Current::NONE;
+        handle.stats.system_calls.add(1);
+        self.count_turn(handle);
+    }
+
+    /// Nothing is left of a plain turn.
+    #[inline(always)]
+    pub(super) fn is_plainly_exhausted(&self) -> bool {
+        self.plain && self.backend.is_exhausted()
+    }
+
     /// Hands over, waits at most as `wait` says, and sets the turn's budget.
     #[inline(always)]
-    fn begin_turn(&mut self, mailbox: &Mailbox, mut wait: Wait) -> Result<(), Refusal> {
+    pub(super) fn begin_turn(&mut self, handle: &Handle, mut wait: Wait) -> Result<(), Refusal> {
         if !self.is_quiet() {
-            return self.begin_busy_turn(mailbox, wait);
+            return self.begin_busy_turn(handle, wait);
         }
+        let mailbox = &handle.mailbox;
         if wait != Wait::Poll && (self.backend.ready() > 0 || !self.may_sleep(mailbox, wait)) {
             wait = Wait::Poll;
         }
@@ -145,7 +187,7 @@ impl Engine {
         mailbox.awake();
         entered?;
         self.take_mail(mailbox);
-        self.look_at_coarse_clock(has_staged);
+        self.look_at_coarse_clock(has_staged, &handle.stats);
         let completions = self.backend.ready();
         self.backend.offer(completions.min(COMPLETIONS_MAX));
         self.budget.stash = 0;
@@ -158,8 +200,8 @@ impl Engine {
     /// Ages need no better: a context without timers that always has something to hand over looks
     /// at the clock in every eighth turn.
     #[inline(always)]
-    fn look_at_coarse_clock(&mut self, has_staged: bool) {
-        if !has_staged || self.tally.turns.is_multiple_of(CLOCK_TURNS) {
+    fn look_at_coarse_clock(&mut self, has_staged: bool, stats: &Stats) {
+        if !has_staged || stats.turns.get().is_multiple_of(CLOCK_TURNS) {
             self.now_ms = clock::coarse_ms();
         }
     }
@@ -167,9 +209,15 @@ impl Engine {
     /// Tells the pools if every completion was taken in.
     #[inline(always)]
     fn note_period(&mut self) {
-        if self.backend.ready() == 0 && !self.backend.overflown() {
+        if self.is_all_taken_in() {
             self.pools.begin_period();
         }
+    }
+
+    /// Whether no completion waits to be taken in.
+    #[inline(always)]
+    pub(super) fn is_all_taken_in(&mut self) -> bool {
+        self.stash.is_empty() && self.backend.ready() == 0 && !self.backend.overflown()
     }
 
     /// Announces that the context goes to sleep; false if something speaks against it. With nothing
@@ -182,7 +230,8 @@ impl Engine {
 
     /// The turn of a context that has more to look after than its backend.
     #[inline(never)]
-    fn begin_busy_turn(&mut self, mailbox: &Mailbox, wait: Wait) -> Result<(), Refusal> {
+    fn begin_busy_turn(&mut self, handle: &Handle, wait: Wait) -> Result<(), Refusal> {
+        let mailbox = &handle.mailbox;
         self.settle();
         self.place_timers();
         if let Some(event_fd) = mailbox.foreign() {
@@ -196,11 +245,9 @@ impl Engine {
         if wait != Wait::Poll && !self.may_sleep(mailbox, wait) {
             wait = Wait::Poll;
         }
-        let in_backend = self.slots.live() != self.local || self.backend.must_look();
+        let in_backend = self.total() != self.local || self.backend.must_look();
         let has_staged = self.backend.has_staged();
-        if self.stash.is_empty() {
-            self.note_period();
-        }
+        self.note_period();
         let entered = if wait != Wait::Poll || in_backend || has_staged {
             self.enter_backend(wait)
         } else {
@@ -209,7 +256,7 @@ impl Engine {
         mailbox.awake();
         entered?;
         self.take_mail(mailbox);
-        self.look_at_coarse_clock(has_staged);
+        self.look_at_coarse_clock(has_staged, &handle.stats);
         if !self.wheel.is_empty() || !self.retries.is_empty() {
             self.budget.now_ns = self.now_ns();
             if self.clock == Clock::Monotonic {
@@ -232,7 +279,7 @@ impl Engine {
     }
 
     /// A budget for everything that is here already.
-    fn set_local_budget(&mut self) {
+    pub(super) fn set_local_budget(&mut self) {
         self.budget.stash = self.stash.len() as u32;
         self.budget.ready = self.ready.len() as u32;
         self.budget.expired = 0;
@@ -240,7 +287,7 @@ impl Engine {
     }
 
     #[inline(always)]
-    fn take_mail(&mut self, mailbox: &Mailbox) {
+    pub(super) fn take_mail(&mut self, mailbox: &Mailbox) {
         if self.inbox.is_empty() {
             self.inbox = mailbox.take();
         }
@@ -264,8 +311,8 @@ impl Engine {
     }
 
     /// The next timer, once the backend's completions are delivered.
-    fn next_timer(&mut self) -> Option<Plain> {
-        if self.budget.stash != 0 || self.backend.peek().is_some() {
+    pub(super) fn next_timer(&mut self) -> Option<Plain> {
+        if self.budget.stash != 0 || !self.backend.is_exhausted() {
             return None;
         }
         self.next_plain_timer()
@@ -273,9 +320,9 @@ impl Engine {
 
     /// Nothing is left for `next_call`: the common end of a turn.
     #[inline(always)]
-    fn is_exhausted(&self) -> bool {
+    pub(super) fn is_exhausted(&self) -> bool {
         self.budget.stash == 0
-            && self.backend.peek().is_none()
+            && self.backend.is_exhausted()
             && self.ready.is_empty()
             && self.inbox.is_empty()
             && !self.wheel.has_expired()
@@ -284,7 +331,8 @@ impl Engine {
     /// The next user function of this turn, where `next_plain` has none.
     #[cold]
     #[inline(never)]
-    fn next_call(&mut self) -> Option<Call> {
+    pub(super) fn next_call(&mut self) -> Option<Call> {
+        self.plain = false;
         loop {
             if self.budget.stash == 0
                 && let Some(plain) = self.next_pooled()
@@ -298,8 +346,10 @@ impl Engine {
                 self.backend.pop_offered()
             };
             let Some(cqe) = cqe else { return self.next_local_call() };
-            if let Some(delivery) = self.complete(cqe) {
-                return Some(self.deliver(delivery));
+            if let Some(delivery) = self.complete(cqe)
+                && let Some(call) = self.deliver(delivery)
+            {
+                return Some(call);
             }
         }
     }
@@ -309,20 +359,25 @@ impl Engine {
         while self.budget.ready != 0 {
             self.budget.ready -= 1;
             let Some(ready) = self.ready.pop_front() else { break };
-            if let Some(delivery) = self.end_locally(ready) {
-                return Some(self.deliver(delivery));
+            if let Some(delivery) = self.end_locally(ready)
+                && let Some(call) = self.deliver(delivery)
+            {
+                return Some(call);
             }
         }
         while self.budget.expired != 0 {
             self.budget.expired -= 1;
             let Some(index) = self.wheel.pop_expired(&mut self.slots) else { break };
-            if let Some(delivery) = self.expire(index, self.budget.now_ns) {
-                return Some(self.deliver(delivery));
+            if let Some(delivery) = self.expire(index, self.budget.now_ns)
+                && let Some(call) = self.deliver(delivery)
+            {
+                return Some(call);
             }
         }
         while self.budget.posts != 0 {
             self.budget.posts -= 1;
-            match self.inbox.next()? {
+            let message = self.inbox.next()?;
+            match message {
                 Message::Run(function, arg) if !self.mute => {
                     self.tally.posts();
                     self.current = Current::NONE;
@@ -332,7 +387,21 @@ impl Engine {
                 Message::Cancel(id) => {
                     let _ = self.cancel(id);
                 }
+                Message::End(end) => {
+                    if let Some(delivery) = self.take_end(*end)
+                        && let Some(call) = self.deliver(delivery)
+                    {
+                        return Some(call);
+                    }
+                }
                 Message::Refill(group) => self.refill(group),
+                Message::Letter(_) | Message::Parcel(_) | Message::Answer(_) | Message::Kept(_) => {
+                    if let Some(delivery) = self.take_message(message)
+                        && let Some(call) = self.deliver(delivery)
+                    {
+                        return Some(call);
+                    }
+                }
                 Message::LowWater(group) => {
                     if let Some((function, arg)) = self.low_water(group)
                         && !self.mute
@@ -346,10 +415,15 @@ impl Engine {
         None
     }
 
-    /// A delivery as a call, or as a record for `reap`.
-    fn deliver(&mut self, delivery: Delivery) -> Call {
-        if delivery.callback == REAP {
-            return self.deliver_record(delivery);
+    /// A delivery as a call, or as a record for `reap`; None: it was a service's.
+    fn deliver(&mut self, delivery: Delivery) -> Option<Call> {
+        match delivery.callback {
+            REAP => return Some(self.deliver_record(delivery)),
+            INNER => {
+                self.deliver_inner(delivery);
+                return None;
+            }
+            _ => {}
         }
         let Delivery { callback, user_data, id, result, flags, moved, arrival, .. } = delivery;
         if let Some(arrival) = arrival {
@@ -359,7 +433,7 @@ impl Engine {
         if let Some(bytes) = moved {
             self.moved = (id, bytes);
         }
-        Call::Callback(Plain { callback, user_data, result, flags })
+        Some(Call::Callback(Plain { callback, user_data, result, flags }))
     }
 
     #[cold]
@@ -382,22 +456,44 @@ impl Engine {
     }
 
     /// The turn is over: what became possible by it is staged.
-    fn end_turn(&mut self, handle: &Handle, delivered: u32) {
+    pub(super) fn end_turn(&mut self, handle: &Handle) {
         self.current = Current::NONE;
-        if !self.is_quiet() {
+        let mut is_quiet = self.is_quiet();
+        if !is_quiet {
             self.settle();
+            is_quiet = self.is_quiet();
         }
-        self.tally.callbacks += u64::from(delivered);
-        self.tally.turns += 1;
-        self.publish(handle);
+        self.plain = is_quiet
+            && self.pools.is_empty()
+            && !self.is_clogged()
+            && !self.is_ending()
+            && self.backend.is_plain();
+        self.count_turn(handle);
+        self.publish_rest(handle);
     }
 
     /// Lets other threads see the counters as they are now.
-    #[inline(always)]
     pub(crate) fn publish(&mut self, handle: &Handle) {
-        self.tally.submitted = self.slots.taken();
-        self.tally.completed = self.slots.released();
-        (self.tally.system_calls, self.tally.full_queues) = self.backend.counts();
+        self.count_operations(handle);
+        self.publish_rest(handle);
+    }
+
+    #[inline(always)]
+    fn count_turn(&self, handle: &Handle) {
+        handle.stats.turns.add(1);
+        self.count_operations(handle);
+    }
+
+    #[inline(always)]
+    fn count_operations(&self, handle: &Handle) {
+        handle.stats.submitted.set(self.slots.taken());
+        handle.stats.completed.set(self.slots.released());
+    }
+
+    /// What does not change in a plain turn.
+    fn publish_rest(&mut self, handle: &Handle) {
+        handle.stats.system_calls.set(self.backend.system_calls());
+        handle.stats.full_queues.set(self.backend.full_queues());
         handle.stats.publish(&mut self.tally);
     }
 
@@ -406,7 +502,7 @@ impl Engine {
         self.settle();
         // Also collects what the kernel has deferred to this thread, which no descriptor tells of
         // again.
-        let in_backend = self.slots.live() != self.local || self.backend.must_look();
+        let in_backend = self.total() != self.local || self.backend.must_look();
         if in_backend || self.backend.has_staged() {
             self.enter_backend(Wait::Poll)?;
         }
@@ -443,138 +539,5 @@ impl Engine {
 
     pub(crate) fn has_records(&self) -> bool {
         !self.records.is_empty()
-    }
-}
-
-/// The engine for a moment. Every function below, and those of `destroy.rs`, run on the thread that
-/// may use it (`Handle::run_with`, `Handle::destroy`), and drop the borrow before a user function
-/// runs.
-#[allow(clippy::mut_from_ref)]
-#[inline(always)]
-pub(super) fn borrow(handle: &Handle) -> &mut Engine {
-    // SAFETY: as said above.
-    unsafe { handle.engine() }
-}
-
-/// One turn. Returns the number of callbacks and records.
-pub(crate) fn turn(handle: &Handle, wait: Wait) -> Result<u32, Refusal> {
-    borrow(handle).begin_turn(&handle.mailbox, wait)?;
-    let mut delivered = 0;
-    loop {
-        if let Some(plain) = borrow(handle).next_plain() {
-            perform(plain);
-        } else if borrow(handle).is_exhausted() {
-            break;
-        } else if let Some(plain) = borrow(handle).next_timer() {
-            perform(plain);
-        } else if let Some(call) = borrow(handle).next_call() {
-            perform_any(call);
-            borrow(handle).close_arrival();
-        } else {
-            break;
-        }
-        delivered += 1;
-    }
-    borrow(handle).end_turn(handle, delivered);
-    Ok(delivered)
-}
-
-/// Delivers what is there without entering the backend: for a context whose thread has ended.
-pub(crate) fn deliver_local(handle: &Handle) {
-    borrow(handle).set_local_budget();
-    while let Some(call) = borrow(handle).next_call() {
-        perform_any(call);
-        borrow(handle).close_arrival();
-    }
-}
-
-/// Calls the user's callback: the one place where this happens.
-#[inline(always)]
-fn perform(plain: Plain) {
-    let guard = NoUnwind;
-    // SAFETY: the caller of submit promised a function of this type; the engine holds no borrow.
-    // `callback` is a function's address: the value for records was sorted out before.
-    unsafe {
-        let callback: unsafe extern "C-unwind" fn(*mut c_void, i32, u32) =
-            std::mem::transmute(plain.callback);
-        callback(plain.user_data as *mut c_void, plain.result, plain.flags);
-    }
-    std::mem::forget(guard);
-}
-
-/// Calls whatever is due.
-fn perform_any(call: Call) {
-    match call {
-        Call::Callback(plain) => perform(plain),
-        Call::Post(function, arg) => {
-            let guard = NoUnwind;
-            // SAFETY: the caller of post promised a function of this type; nothing is borrowed.
-            unsafe { function(arg) };
-            std::mem::forget(guard);
-        }
-        Call::Record => {}
-    }
-}
-
-/// Turns until something was delivered or `timeout_ns` has passed (negative: no limit). Also ends
-/// when there is nothing that could be waited for, and on a stop.
-pub(crate) fn run_once(handle: &Handle, timeout_ns: i64) -> Result<u32, Refusal> {
-    let limit_ns = u64::try_from(timeout_ns).ok();
-    let mut until_ns = None;
-    loop {
-        let engine = borrow(handle);
-        if handle.mailbox.consume_stop() || engine.is_clogged() {
-            return Ok(0);
-        }
-        if limit_ns.is_none() && engine.is_idle(&handle.mailbox) && !handle.mailbox.is_held() {
-            return Ok(0);
-        }
-        let wait = match limit_ns {
-            None => Wait::Forever,
-            Some(0) => Wait::Poll,
-            Some(limit) => {
-                let now_ns = clock::now_ns();
-                let until_ns = *until_ns.get_or_insert(now_ns.saturating_add(limit));
-                if until_ns <= now_ns { Wait::Poll } else { Wait::For(until_ns - now_ns) }
-            }
-        };
-        let was_empty = borrow(handle).slots.live() == 0;
-        let delivered = turn(handle, wait)?;
-        let engine = borrow(handle);
-        // The last one may have ended without a word: quietly, or detached.
-        let is_emptied = !was_empty && engine.slots.live() == 0;
-        if delivered != 0 || is_emptied || engine.is_ending() || wait == Wait::Poll {
-            return Ok(delivered);
-        }
-    }
-}
-
-/// Turns until there are records, as `run_once` turns until there is a delivery.
-pub(crate) fn wait_for_records(handle: &Handle, timeout_ns: i64) -> Result<(), Refusal> {
-    let until_ns = u64::try_from(timeout_ns).ok().map(|ns| clock::now_ns().saturating_add(ns));
-    loop {
-        if borrow(handle).has_records() {
-            return Ok(());
-        }
-        let left_ns = until_ns.map_or(-1, |until_ns| {
-            i64::try_from(until_ns.saturating_sub(clock::now_ns())).unwrap_or(i64::MAX)
-        });
-        let delivered = run_once(handle, left_ns)?;
-        let engine = borrow(handle);
-        if delivered == 0 || left_ns == 0 || engine.is_ending() {
-            return Ok(());
-        }
-    }
-}
-
-/// Turns until stopped, or nothing is in flight, posted or held.
-pub(crate) fn run(handle: &Handle) -> Result<(), Refusal> {
-    loop {
-        let engine = borrow(handle);
-        let idle = engine.is_idle(&handle.mailbox) && !handle.mailbox.is_held();
-        if handle.mailbox.consume_stop() || idle || engine.is_clogged() || engine.is_ending() {
-            return Ok(());
-        }
-        turn(handle, Wait::Forever)?;
     }
 }

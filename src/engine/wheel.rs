@@ -372,7 +372,7 @@ mod tests {
 
     impl Fixture {
         fn new(now_ns: u64) -> Fixture {
-            Fixture { slots: Slots::new(SLOTS_MAX, 1), wheel: Wheel::new(1, now_ns) }
+            Fixture { slots: Slots::new(SLOTS_MAX, 1).unwrap(), wheel: Wheel::new(1, now_ns) }
         }
 
         fn arm(&mut self, at: u64) -> u32 {

@@ -73,7 +73,7 @@ pub unsafe extern "C" fn aio_ctx_cancel_group(ctx: *mut aio_ctx, group: u64) -> 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_ctx_cancel_wait(ctx: *mut aio_ctx, id: aio_op_id) -> i32 {
     guard!(ctx, handle => {
-        handle.enter_while_destroying()?.cancel_wait(id as u64).map(|()| 0)
+        handle.enter_while_destroying()?.cancel_wait(&handle.mailbox, id as u64).map(|()| 0)
     })
 }
 

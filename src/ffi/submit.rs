@@ -1,7 +1,7 @@
 //! What every submit function shares: the options, the flags, and the way down.
 
-use crate::engine::Done;
 use crate::engine::handle::Handle;
+use crate::engine::{Done, REAP};
 use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments, guard};
 use crate::op::Operation;
 use crate::sys::errno::Errno;
@@ -41,6 +41,9 @@ pub const AIO_SUBMIT_INHERIT: u32 = 128;
 pub const AIO_SUBMIT_SIGPIPE: u32 = 256;
 /// `timeout_ns` starts anew at each completion of a multishot operation.
 pub const AIO_SUBMIT_TIMEOUT_IDLE: u32 = 512;
+/// What was asked to end and can only be waited for ends with its own result, not with -ECANCELED
+/// or -ETIMEDOUT. For operations whose comment names it, else -EINVAL.
+pub const AIO_SUBMIT_KEEP_RESULT: u32 = 1024;
 
 /// A callback's flag: a pool buffer carries the data.
 pub const AIO_CQE_BUFFER: u32 = 1;
@@ -94,9 +97,11 @@ pub(super) unsafe fn submit<O: Operation>(
 ) -> aio_op_id {
     // SAFETY: NULL or a live context.
     let handle = unsafe { ctx.cast::<Handle>().as_ref() };
+    let address = callback.map_or(0, |callback| callback as usize);
     if options.is_null()
         && let Some(handle) = handle
-        && let Ok(done) = done(callback, user_data)
+        && address > REAP
+        && let done = (Done { callback: address, user_data: user_data as usize })
         && let Some(engine) = handle.enter_open()
         && let Ok(op) = make()
         && let Some(id) = engine.submit_at_once(&op, done)
@@ -111,7 +116,8 @@ pub(super) unsafe fn submit<O: Operation>(
 /// As `submit`.
 #[cold]
 #[inline(never)]
-unsafe fn submit_out_of_line<O: Operation>(
+#[allow(improper_ctypes_definitions)] // Not C's: that ABI does not unwind, and is jumped to.
+unsafe extern "C" fn submit_out_of_line<O: Operation>(
     ctx: *mut aio_ctx, make: impl Fn() -> Result<O, Errno>, options: *const aio_submit_options,
     callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {

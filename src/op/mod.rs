@@ -5,14 +5,17 @@
 
 pub(crate) mod files;
 pub(crate) mod buffers;
+pub(crate) mod bundles;
 pub(crate) mod fs;
 pub(crate) mod futex;
 pub(crate) mod misc;
+pub(crate) mod msg_ring;
 pub(crate) mod net;
 pub(crate) mod options;
 pub(crate) mod path;
 pub(crate) mod poll;
 pub(crate) mod registered;
+pub(crate) mod service;
 pub(crate) mod space;
 pub(crate) mod steps;
 pub(crate) mod table;
@@ -462,16 +465,9 @@ pub(crate) fn breaks_chain(sqe: &Sqe, result: i32) -> bool {
 
 /// The name in dumps.
 pub(crate) fn name(opcode: u8) -> &'static str {
-    match opcode {
-        TIMER => "timer",
-        INTERVAL => "interval",
-        _ => table::OPERATIONS.get(usize::from(opcode)).map_or("raw", |row| row.name),
-    }
+    let row = table::OPERATIONS.get(usize::from(opcode));
+    row.map(|row| row.name).or_else(|| service::name(opcode)).unwrap_or("raw")
 }
-
-/// Operations of the engine itself, outside the kernel's numbers.
-pub(crate) const TIMER: u8 = 254;
-pub(crate) const INTERVAL: u8 = 255;
 
 #[cfg(test)]
 mod tests {
@@ -502,7 +498,7 @@ mod tests {
         assert_eq!(name(Opcode::IORING_OP_SPLICE as u8), "splice");
         assert_eq!(name(Opcode::IORING_OP_LINKAT as u8), "linkat");
         assert_eq!(name(Opcode::IORING_OP_PIPE as u8), "pipe");
-        assert_eq!(name(TIMER), "timer");
+        assert_eq!(name(service::TIMER), "timer");
         assert_eq!(name(200), "raw");
     }
 
@@ -513,6 +509,7 @@ mod tests {
                 None if opcode == Opcode::IORING_OP_ASYNC_CANCEL as u8 => Without::Engine,
                 None if files::is_of_table(opcode) => Without::Engine,
                 None if opcode == buffers::AreaRecv::OPCODE as u8 => Without::Pooled,
+                None if opcode == msg_ring::OPCODE => Without::Engine,
                 None => Without::Nothing,
                 Some(Fallback::Prompt(_)) => Without::Prompt,
                 Some(Fallback::Brief(_)) => Without::Brief,

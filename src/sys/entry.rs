@@ -52,6 +52,31 @@ pub(crate) struct Cqe {
     pub extra: u64,
 }
 
+/// A completion that was only looked at: its result and flags as they lie there, in one word.
+#[derive(Clone, Copy)]
+pub(crate) struct Peeked {
+    pub user_data: u64,
+    pub word: u64,
+}
+
+impl Peeked {
+    #[inline(always)]
+    pub(crate) fn result(self) -> i32 {
+        self.word as u32 as i32
+    }
+
+    #[inline(always)]
+    pub(crate) fn flags(self) -> u32 {
+        (self.word >> 32) as u32
+    }
+
+    /// A negative result, or more completions to come.
+    #[inline(always)]
+    pub(crate) fn has_failed_or_goes_on(self) -> bool {
+        self.word & (1 << 31 | (cqe_flags::MORE as u64) << 32) != 0
+    }
+}
+
 const _: () = {
     assert!(size_of::<Sqe>() == 64 && size_of::<abi::io_uring_sqe>() == 64);
     assert!(offset_of!(Sqe, user_data) == offset_of!(abi::io_uring_sqe, user_data));
@@ -81,6 +106,9 @@ pub(crate) mod cqe_flags {
     /// The engine's own: its buffers are accounted for, and `extra` is where in the first one the
     /// data begins.
     pub(crate) const NOTED: u32 = 1 << 14;
+    /// The engine's own: a message of another context, whose `user_data` is the sender's. It comes
+    /// with MORE, so that nobody takes it for an operation's last completion.
+    pub(crate) const MESSAGE: u32 = 1 << 13;
     /// The number of the first buffer is above.
     pub(crate) const BUFFER_SHIFT: u32 = super::abi::IORING_CQE_BUFFER_SHIFT;
     /// The bits that are passed on: BUFFER, MORE, SOCK_NONEMPTY, NOTIFICATION, BUFFER_MORE.

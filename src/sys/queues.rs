@@ -5,7 +5,7 @@
 //! are, and which memory order pairs with the kernel's.
 
 use crate::sys::atomic::{AtomicU32, Ordering};
-use crate::sys::entry::{Cqe, Sqe, WideSqe};
+use crate::sys::entry::{Cqe, Peeked, Sqe, WideSqe};
 use crate::sys::errno::Errno;
 use crate::sys::memory::{Mapping, Region};
 use linux_raw_sys::io_uring as abi;
@@ -15,6 +15,8 @@ pub(crate) struct Queues {
     sq_tail: u32,
     /// The tail at which the plain path must stop: the queue is full, or `blocked`.
     sq_limit: u32,
+    /// How far from what is taken that is; 0 while blocked.
+    sq_room: u32,
     /// What of it the consumer has taken.
     sq_taken: u32,
     /// What of that a polling thread has yet to read; 0 without one.
@@ -31,8 +33,10 @@ pub(crate) struct Queues {
     cq_head: u32,
     /// The producer's tail as last seen.
     cq_tail: u32,
-    /// Where `peek` stops.
+    /// Where `pop_offered` stops, and `peek`, which stops at once while `conceal` wants it.
     cq_limit: u32,
+    cq_peek_limit: u32,
+    concealed: bool,
     cq_mask: u32,
     cqe_shift: u32,
     cqes: *mut u8,
@@ -71,11 +75,14 @@ pub(crate) struct Shifts {
     pub cqe: u32,
 }
 
+/// The usual entries; the plain path knows no others.
+const NARROW: Shifts = Shifts { sqe: 6, cqe: 4 };
+
 impl Shifts {
     pub(crate) fn of(setup_flags: u32) -> Shifts {
         Shifts {
-            sqe: if setup_flags & abi::IORING_SETUP_SQE128 != 0 { 7 } else { 6 },
-            cqe: if setup_flags & abi::IORING_SETUP_CQE32 != 0 { 5 } else { 4 },
+            sqe: NARROW.sqe + u32::from(setup_flags & abi::IORING_SETUP_SQE128 != 0),
+            cqe: NARROW.cqe + u32::from(setup_flags & abi::IORING_SETUP_CQE32 != 0),
         }
     }
 }
@@ -100,9 +107,10 @@ impl Queues {
                 unsafe { queues.at::<u32>(sq.array + index * 4).write(index) };
             }
         }
-        Ok(Queues {
+        let mut queues = Queues {
             sq_tail: 0,
-            sq_limit: params.sq_entries,
+            sq_limit: 0,
+            sq_room: 0,
             sq_taken: 0,
             sq_behind: 0,
             blocked: false,
@@ -116,6 +124,8 @@ impl Queues {
             cq_head: 0,
             cq_tail: 0,
             cq_limit: 0,
+            cq_peek_limit: 0,
+            concealed: false,
             cq_mask: params.cq_entries - 1,
             cqe_shift: shifts.cqe,
             cqes: queues.at(cq.cqes),
@@ -123,7 +133,10 @@ impl Queues {
             cq_tail_shared: queues.at(cq.tail),
             cq_entries: params.cq_entries,
             memory: Some(Memory::Shared { _queues: queues, _entries: entries }),
-        })
+        };
+        queues.block(false);
+        queues.conceal(false);
+        Ok(queues)
     }
 
     /// Queues without a ring. Sizes are rounded and clamped as a ring's are.
@@ -139,9 +152,10 @@ impl Queues {
         let (words, sqes, cqes) = unsafe {
             (&*base.cast::<Words>(), base.add(ENTRIES_AT), base.add(ENTRIES_AT + sqes_len))
         };
-        Ok(Queues {
+        let mut queues = Queues {
             sq_tail: 0,
-            sq_limit: sq_entries,
+            sq_limit: 0,
+            sq_room: 0,
             sq_taken: 0,
             sq_behind: 0,
             blocked: false,
@@ -155,6 +169,8 @@ impl Queues {
             cq_head: 0,
             cq_tail: 0,
             cq_limit: 0,
+            cq_peek_limit: 0,
+            concealed: false,
             cq_mask: cq_entries - 1,
             cqe_shift: shifts.cqe,
             cqes,
@@ -162,7 +178,10 @@ impl Queues {
             cq_tail_shared: &raw const words.cq_tail,
             cq_entries,
             memory: Some(Memory::Own(region)),
-        })
+        };
+        queues.block(false);
+        queues.conceal(false);
+        Ok(queues)
     }
 
     pub(crate) fn sq_entries(&self) -> u32 {
@@ -194,29 +213,26 @@ impl Queues {
         self.sq_tail != self.sq_limit
     }
 
-    /// Makes `has_room` say no, whatever there is.
+    /// Makes `has_room` say no, whatever there is, as it always does of wide entries.
     pub(crate) fn block(&mut self, blocked: bool) {
-        self.blocked = blocked;
+        self.blocked = blocked || self.sqe_shift != NARROW.sqe;
         self.set_limit();
     }
 
-    #[inline(always)]
     fn set_limit(&mut self) {
-        let full = self.sq_taken.wrapping_add(self.sq_entries - self.sq_behind);
-        self.sq_limit = if self.blocked { self.sq_tail } else { full };
+        self.sq_room = if self.blocked { 0 } else { self.sq_entries - self.sq_behind };
+        let from = if self.blocked { self.sq_tail } else { self.sq_taken };
+        self.sq_limit = from.wrapping_add(self.sq_room);
     }
 
-    /// The next submission entry, zeroed; there must be space. It counts as staged at once; the
+    /// The next submission entry, zeroed; only after `has_room`. It counts as staged at once; the
     /// kernel does not look before `enter`.
     #[inline(always)]
     pub(crate) fn claim(&mut self) -> &mut Sqe {
-        debug_assert!(self.space() > 0);
-        let offset = ((self.sq_tail & self.sq_mask) as usize) << self.sqe_shift;
-        self.sq_tail = self.sq_tail.wrapping_add(1);
-        // SAFETY: the masked offset is inside the mapping of entries, which lives as long as self;
-        // between `staged` entries nobody else reads or writes this one.
+        debug_assert!(self.space() > 0 && self.sqe_shift == NARROW.sqe);
+        let entry = self.next_entry(NARROW.sqe);
+        // SAFETY: as `next_entry` says.
         unsafe {
-            let entry = self.sqes.add(offset).cast::<Sqe>();
             entry.write(Sqe::default());
             &mut *entry
         }
@@ -224,14 +240,26 @@ impl Queues {
 
     /// Stages a copy of `wide`, with its second half where entries have one; there must be space.
     pub(crate) fn push(&mut self, wide: &WideSqe) {
-        let is_wide = self.sqe_shift == 7;
-        let entry = self.claim();
-        *entry = wide.sqe;
-        if is_wide {
-            // SAFETY: with a shift of 7 the entry is followed by its other 64 bytes.
-            unsafe { std::ptr::from_mut(entry).add(1).cast::<[u64; 8]>().write(wide.tail) };
+        debug_assert!(self.space() > 0);
+        let entry = self.next_entry(self.sqe_shift);
+        // SAFETY: as `next_entry` says; a wide entry is followed by its other 64 bytes.
+        unsafe {
+            entry.write(wide.sqe);
+            if self.sqe_shift != NARROW.sqe {
+                entry.add(1).cast::<[u64; 8]>().write(wide.tail);
+            }
         }
         self.set_limit();
+    }
+
+    /// Counts an entry as staged. What it points to is inside the mapping of entries, which lives
+    /// as long as self, and nobody else reads or writes it before it is handed over.
+    #[inline(always)]
+    fn next_entry(&mut self, shift: u32) -> *mut Sqe {
+        let offset = ((self.sq_tail & self.sq_mask) as usize) << shift;
+        self.sq_tail = self.sq_tail.wrapping_add(1);
+        // SAFETY: the masked offset is inside the mapping.
+        unsafe { self.sqes.add(offset).cast() }
     }
 
     /// Shows the other side what was staged and what was taken.
@@ -252,6 +280,13 @@ impl Queues {
         self.set_limit();
     }
 
+    /// The other side has taken all staged entries.
+    #[inline(always)]
+    pub(crate) fn taken_all(&mut self) {
+        self.sq_taken = self.sq_tail;
+        self.sq_limit = self.sq_tail.wrapping_add(self.sq_room);
+    }
+
     /// Takes other memory of the ring, after the kernel has moved both queues there.
     pub(crate) fn map_anew(&mut self, fd: i32, params: &abi::io_uring_params) -> Result<(), Errno> {
         let queues = Queues::of_ring(fd, params)?;
@@ -263,6 +298,8 @@ impl Queues {
             cq_head: self.cq_head,
             cq_tail: self.cq_tail,
             cq_limit: self.cq_limit,
+            cq_peek_limit: self.cq_peek_limit,
+            concealed: self.concealed,
             ..queues
         };
         self.set_limit();
@@ -303,15 +340,39 @@ impl Queues {
         self.cq_tail.wrapping_sub(self.cq_head)
     }
 
-    /// Lets `peek` see as many as `count` of those that `ready` counted.
+    /// Lets `peek` and `pop_offered` see as many as `count` of those that `ready` counted.
+    #[inline(always)]
     pub(crate) fn offer(&mut self, count: u32) {
         self.cq_limit = self.cq_head.wrapping_add(count);
+        self.set_peek_limit();
     }
 
-    /// The oldest completion that was offered; `advance` takes it. Its `extra` is not read.
+    /// Makes `peek` see nothing, whatever is offered, as it always does of wide entries.
+    pub(crate) fn conceal(&mut self, concealed: bool) {
+        self.concealed = concealed || self.cqe_shift != NARROW.cqe;
+        self.set_peek_limit();
+    }
+
     #[inline(always)]
-    pub(crate) fn peek(&self) -> Option<Cqe> {
-        (self.cq_head != self.cq_limit).then(|| self.read(false))
+    fn set_peek_limit(&mut self) {
+        self.cq_peek_limit = if self.concealed { self.cq_head } else { self.cq_limit };
+    }
+
+    /// Whether everything that was offered was taken.
+    #[inline(always)]
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.cq_head == self.cq_limit
+    }
+
+    /// The oldest completion that was offered; `advance` takes it.
+    #[inline(always)]
+    pub(crate) fn peek(&self) -> Option<Peeked> {
+        if self.cq_head == self.cq_peek_limit {
+            return None;
+        }
+        let entry = self.oldest(NARROW.cqe);
+        // SAFETY: as `oldest` says.
+        Some(unsafe { Peeked { user_data: entry.read(), word: entry.add(1).read() } })
     }
 
     #[inline(always)]
@@ -321,7 +382,9 @@ impl Queues {
 
     /// Takes the oldest completion that was offered.
     pub(crate) fn pop_offered(&mut self) -> Option<Cqe> {
-        if self.cq_head == self.cq_limit { None } else { self.pop() }
+        let popped = if self.is_exhausted() { None } else { self.pop() };
+        self.set_peek_limit();
+        popped
     }
 
     /// Takes the oldest completion of those that the last `ready` counted.
@@ -329,27 +392,25 @@ impl Queues {
         if self.cq_head == self.cq_tail {
             return None;
         }
-        let cqe = self.read(self.cqe_shift == 5);
+        let entry = self.oldest(self.cqe_shift);
+        // SAFETY: as `oldest` says; wide entries are as long.
+        let (peeked, extra) = unsafe {
+            let is_wide = self.cqe_shift != NARROW.cqe;
+            let extra = if is_wide { entry.add(2).read() } else { 0 };
+            (Peeked { user_data: entry.read(), word: entry.add(1).read() }, extra)
+        };
         self.advance();
-        Some(cqe)
+        let (user_data, result, flags) = (peeked.user_data, peeked.result(), peeked.flags());
+        Some(Cqe { user_data, result, flags, extra })
     }
 
+    /// Where the oldest completion is, which must be one of those that `ready` counted: before the
+    /// tail that was read with acquire, and not reused by the kernel before the head is stored.
     #[inline(always)]
-    fn read(&self, with_extra: bool) -> Cqe {
-        let offset = ((self.cq_head & self.cq_mask) as usize) << self.cqe_shift;
-        // SAFETY: the masked offset is inside the mapping, and the entry is before the tail that
-        // was read with acquire; the kernel does not reuse it before the head is stored.
-        unsafe {
-            let entry = self.cqes.add(offset).cast::<u64>();
-            let word = entry.add(1).read();
-            let extra = if with_extra { entry.add(2).read() } else { 0 };
-            Cqe {
-                user_data: entry.read(),
-                result: word as u32 as i32,
-                flags: (word >> 32) as u32,
-                extra,
-            }
-        }
+    fn oldest(&self, shift: u32) -> *const u64 {
+        let offset = ((self.cq_head & self.cq_mask) as usize) << shift;
+        // SAFETY: the masked offset is inside the mapping.
+        unsafe { self.cqes.add(offset).cast::<u64>() }
     }
 
     /// Whether completions wait outside the queue for the next enter with get-events.
@@ -387,7 +448,7 @@ impl Queues {
             let entry = self.cqes.add(offset).cast::<u64>();
             entry.write(cqe.user_data);
             entry.add(1).write(u64::from(cqe.flags) << 32 | u64::from(cqe.result as u32));
-            if self.cqe_shift == 5 {
+            if self.cqe_shift != NARROW.cqe {
                 entry.add(2).write(cqe.extra);
                 entry.add(3).write(0);
             }

@@ -36,11 +36,18 @@ struct env {
     int value;
     uint64_t start_ns;
     aio_buffer_pool *pool; /* destroyed at the end, when the context is gone */
+    aio_ctx *there;        /* another context, destroyed at the end */
+    struct call received;  /* what it was told */
     pid_t child;           /* ended and reaped at the end */
     bool has_helper, helper_stops;
     pthread_t helper;
 };
 
+/* Whether a test of this row is running. */
+bool is_test_of(const char *op);
+/* The beginning and the end of an attempt. */
+void env_open(struct env *e);
+void env_close(struct env *e);
 /* Has the descriptor closed at the end; gives it back. */
 int env_keep(struct env *e, int fd);
 void env_keep_both(struct env *e, const int fds[2]);
@@ -74,6 +81,7 @@ struct row {
     bool makes_pair;       /* a result of 0 or more says that the env's pair is two of them */
     bool timer;            /* engine's own: no async, no links */
     bool pooled;           /* takes buffers of a pool: no async, no quiet, no links */
+    bool bundled;          /* sends the buffers of a pool: no async, no links */
 };
 
 struct failure {

@@ -187,7 +187,10 @@ static void check_refused(uint32_t asked, int32_t status) {
 static void exit_with_fallback(void *arg) {
     (void)arg;
     unsetenv("AIO_RS_BACKEND");
-    _exit(-info_of(make_ctx()).fallback_status);
+    aio_ctx *ctx = make_ctx();
+    const int32_t status = info_of(ctx).fallback_status;
+    end_ctx(ctx);
+    _exit(-status);
 }
 
 /* Why there would be no ring here even if nothing were refused: an old kernel; 0 if there would. In

@@ -1149,7 +1149,7 @@ static void splice_all(aio_ctx *ctx, int from, uint64_t at, int to, size_t len) 
 static struct source open_spliced_pipe(aio_ctx *ctx) {
     const struct source source = open_pipe();
     const int file = temp_file("spliced", "it was spliced", 14);
-    char byte;
+    char byte = 0;
     struct iovec iov = {&byte, 1};
     splice_all(ctx, file, 0, source.wr, 14);
     splice_all(ctx, source.rd, HERE, file, 7);

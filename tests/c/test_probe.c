@@ -4,8 +4,10 @@
 #include "harness.h"
 
 #include <linux/filter.h>
+#include <linux/futex.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -15,18 +17,6 @@ enum { OPERATIONS = 63, FACILITIES = 24 };
 /* As <linux/io_uring.h> numbers them; the header of an older system lacks the newest. */
 enum { OP_NOP = 0, OP_POLL_REMOVE = 7, OP_TIMEOUT = 11, OP_ASYNC_CANCEL = 14, OP_CONNECT = 16 };
 enum { OP_PROVIDE_BUFFERS = 31, OP_MSG_RING = 40, OP_FTRUNCATE = 55, OP_PIPE = 62 };
-
-/* Operations that have no function of their own yet. */
-static const char *const untyped[] = {
-    "msg_ring",
-};
-
-static bool is_untyped(const char *name) {
-    for (int i = 0; i < COUNT_OF(untyped); i++)
-        if (strcmp(untyped[i], name) == 0)
-            return true;
-    return false;
-}
 
 static aio_probe_result op(const aio_ctx *ctx, uint32_t opcode) {
     aio_probe_result result = {.size = sizeof result};
@@ -73,11 +63,6 @@ TEST(all_63_operations_are_yes_or_superseded_on_a_kernel_that_has_them) {
     int superseded = 0;
     for (uint32_t opcode = 0; opcode < OPERATIONS; opcode++) {
         const aio_probe_result result = op(ctx, opcode);
-        if (result.status == AIO_PROBE_NO) {
-            CHECK_EQ(result.reason, AIO_REASON_LIBRARY);
-            CHECK(is_untyped(result.name));
-            continue;
-        }
         superseded += result.status == AIO_PROBE_SUPERSEDED;
         CHECK(result.status == AIO_PROBE_YES || result.status == AIO_PROBE_SUPERSEDED);
         CHECK_EQ(result.reason, AIO_REASON_NONE);
@@ -138,6 +123,47 @@ TEST(superseded_operations_are_reached_through_raw_on_a_ring) {
                                     .len = sizeof buffers[0]},
                     &provide));
     CHECK_EQ(await_call(ctx, &provide), 0);
+    end_ctx(ctx);
+}
+
+/* Those with neither another opcode nor a plain call for a ring that lacks theirs. */
+TEST(operations_are_refused_where_a_ring_of_the_kernel_lacks_them_and_taken_elsewhere) {
+    enum { WAITID = 50, FUTEX_WAIT_OP = 51, FUTEX_WAITV = 53, INSTALL = 54, EPOLL_WAIT = 59 };
+    static const uint32_t opcodes[] = {WAITID, FUTEX_WAIT_OP, FUTEX_WAITV, INSTALL, EPOLL_WAIT};
+    aio_ctx *ctx = ring_or_skip();
+    uint32_t word = 0;
+    const struct futex_waitv waits = {.uaddr = (uintptr_t)&word, .flags = FUTEX_32};
+    struct epoll_event event;
+    siginfo_t info;
+    struct call calls[COUNT_OF(opcodes)] = {0};
+    const int set = SYS(epoll_create1(EPOLL_CLOEXEC));
+    const aio_files_options table = {.size = sizeof table, .count = 1};
+    CHECK_EQ(aio_files_register(ctx, &table), 0);
+    CHECK_EQ(aio_files_update(ctx, 0, &set, 1), 1);
+    const aio_op_id ids[] = {
+        aio_submit_waitid(ctx, P_PID, (uint32_t)getpid(), &info, WEXITED, NULL, on_call, &calls[0]),
+        aio_submit_futex_wait(ctx, &word, 0, UINT32_MAX, FUTEX_32, NULL, on_call, &calls[1]),
+        aio_submit_futex_waitv(ctx, &waits, 1, NULL, on_call, &calls[2]),
+        aio_submit_files_install(ctx, 0, NULL, on_call, &calls[3]),
+        aio_submit_epoll_wait(ctx, set, &event, 1, NULL, on_call, &calls[4]),
+    };
+    CHECK_GE(aio_ctx_cancel_all(ctx), 0);
+    CHECK_EQ(aio_ctx_run(ctx), 0);
+    for (int i = 0; i < COUNT_OF(opcodes); i++) {
+        const aio_probe_result result = op(ctx, opcodes[i]);
+        const bool lacks = result.status != AIO_PROBE_YES;
+        CHECK(!lacks || info_of(ctx).kernel_version < result.since);
+        CHECK_EQ(result.status, lacks ? AIO_PROBE_NO : AIO_PROBE_YES);
+        CHECK_EQ(result.reason, lacks ? AIO_REASON_KERNEL : AIO_REASON_NONE);
+        if (lacks)
+            CHECK_EQ(ids[i], -EOPNOTSUPP);
+        else
+            ID(ids[i]);
+        CHECK_EQ(calls[i].finals, !lacks);
+    }
+    if (calls[3].finals && calls[3].result >= 0)
+        close(calls[3].result);
+    close(set);
     end_ctx(ctx);
 }
 
@@ -267,7 +293,7 @@ static void check_all_blame(const aio_ctx *ctx, uint32_t reason, int32_t error, 
     for (uint32_t opcode = 0; opcode < OPERATIONS; opcode++) {
         const aio_probe_result result = op(ctx, opcode);
         CHECK_NE(result.status, AIO_PROBE_YES);
-        if (result.status == AIO_PROBE_SUPERSEDED || result.reason == AIO_REASON_LIBRARY)
+        if (result.status == AIO_PROBE_SUPERSEDED)
             continue;
         CHECK_EQ(result.reason, reason);
         CHECK_EQ(result.error, error);
@@ -332,7 +358,7 @@ TEST(facilities_are_yes_or_say_why_not) {
         CHECK(*result.name != 0);
         CHECK(*result.text != 0);
         CHECK(*result.functions != 0);
-        if (result.reason == AIO_REASON_LIBRARY || result.reason == AIO_REASON_HARDWARE)
+        if (result.reason == AIO_REASON_HARDWARE)
             continue;
         if (version < result.since)
             CHECK_EQ(result.reason, AIO_REASON_KERNEL);

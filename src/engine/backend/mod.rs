@@ -13,11 +13,13 @@ pub(crate) mod uring;
 use crate::engine::Choice;
 use crate::sys::buffer_ring::BufferRing;
 use crate::sys::descriptor::kernel_version;
-use crate::sys::entry::{Cqe, Opcode, Sqe, WideSqe, sqe_flags};
+use crate::sys::entry::{Cqe, Opcode, Peeked, Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::facility::Opcodes;
 use crate::sys::queues::Queues;
-use crate::sys::ring::{Config, IORING_SETUP_IOPOLL, IORING_SETUP_SQPOLL, Wait};
+use crate::sys::ring::{
+    Address, Config, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_IOPOLL, IORING_SETUP_SQPOLL, Wait,
+};
 use epoll::Epoll;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -187,6 +189,18 @@ impl Backend {
         }
     }
 
+    /// Where other rings can send messages to: a ring that takes completions in on its owner's
+    /// thread alone, and whose wait they end.
+    pub(crate) fn address(&self) -> Option<Address> {
+        let uring = match &self.driver {
+            Driver::Uring(uring) => uring,
+            Driver::Other(Other::Tuned(tuned)) => &tuned.uring,
+            Driver::Other(Other::Epoll(_)) => return None,
+        };
+        let defers = uring.setup_flags() & IORING_SETUP_DEFER_TASKRUN != 0;
+        (defers && !self.wakes_itself()).then(|| uring.ring.address())
+    }
+
     /// Whether the context is woken without the backend's polling its descriptor.
     pub(crate) fn wakes_itself(&self) -> bool {
         matches!(&self.driver, Driver::Other(Other::Tuned(tuned)) if tuned.wakes_itself())
@@ -254,6 +268,15 @@ impl Backend {
             self.backlog.extend(entries);
             self.decide_room();
         }
+    }
+
+    /// Whether this is the usual ring, with nothing left over from its last turn: a call hands all
+    /// over that is staged, and no completion is there before it.
+    pub(crate) fn is_plain(&mut self) -> bool {
+        matches!(self.driver, Driver::Uring(_))
+            && self.backlog.is_empty()
+            && self.ready() == 0
+            && !self.overflown()
     }
 
     /// Whether entries wait to be handed over.
@@ -325,6 +348,16 @@ impl Backend {
         self.enter_again(wait)
     }
 
+    /// Hands all over that is staged, sleeps for a completion, and says how many entries that were,
+    /// where `is_plain` has held since the last turn. None: it came otherwise, call `enter`.
+    #[inline(always)]
+    pub(crate) fn enter_plainly(&mut self) -> Option<u32> {
+        match &mut self.driver {
+            Driver::Uring(uring) => uring.enter_plainly(&mut self.queues),
+            Driver::Other(_) => None,
+        }
+    }
+
     #[inline(always)]
     fn drive(&mut self, wait: Option<Wait>) -> Result<u32, Errno> {
         match &mut self.driver {
@@ -372,14 +405,26 @@ impl Backend {
     }
 
     /// Lets `peek` and `pop_offered` see as many as `count` of those that `ready` counted.
+    #[inline(always)]
     pub(crate) fn offer(&mut self, count: u32) {
         self.queues.offer(count);
     }
 
-    /// The oldest completion that was offered, without its `extra`; `advance` takes it.
+    /// Makes `peek` see nothing, so that every completion is popped.
+    pub(crate) fn conceal(&mut self, concealed: bool) {
+        self.queues.conceal(concealed);
+    }
+
+    /// The oldest completion that was offered; `advance` takes it.
     #[inline(always)]
-    pub(crate) fn peek(&self) -> Option<Cqe> {
+    pub(crate) fn peek(&self) -> Option<Peeked> {
         self.queues.peek()
+    }
+
+    /// Whether everything that was offered was taken.
+    #[inline(always)]
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.queues.is_exhausted()
     }
 
     #[inline(always)]
@@ -426,6 +471,14 @@ impl Backend {
         }
     }
 
+    /// Puts a descriptor into a free slot; None: a ring has an operation for that.
+    pub(crate) fn allocate_slot(&mut self, fd: i32) -> Option<Result<u32, Errno>> {
+        match self.driver.carrier() {
+            Carrier::Ring(_) => None,
+            Carrier::Epoll(epoll) => Some(epoll.allocate_slot(fd)),
+        }
+    }
+
     pub(crate) fn unregister_files(&mut self) -> Result<(), Errno> {
         match self.driver.carrier() {
             Carrier::Ring(uring) => uring.unregister_files(),
@@ -466,6 +519,14 @@ impl Backend {
         }
     }
 
+    /// How far the kernel has taken the buffers of `group`; None: nobody knows.
+    pub(crate) fn buffers_head(&mut self, group: u16) -> Option<u16> {
+        match self.driver.carrier() {
+            Carrier::Ring(uring) => uring.buffers_head(group),
+            Carrier::Epoll(_) => None,
+        }
+    }
+
     /// No operation takes buffers from `group` any more.
     pub(crate) fn unregister_buffers(&mut self, group: u16) {
         match self.driver.carrier() {
@@ -474,15 +535,19 @@ impl Backend {
         }
     }
 
-    /// System calls made and full queues met.
+    /// Full queues met.
+    pub(crate) fn full_queues(&self) -> u64 {
+        self.full_queues
+    }
+
+    /// System calls made.
     #[inline(always)]
-    pub(crate) fn counts(&self) -> (u64, u64) {
-        let system_calls = match &self.driver {
+    pub(crate) fn system_calls(&self) -> u64 {
+        match &self.driver {
             Driver::Uring(uring) => uring.system_calls,
             Driver::Other(Other::Tuned(tuned)) => tuned.uring.system_calls,
             Driver::Other(Other::Epoll(epoll)) => epoll.system_calls(),
-        };
-        (system_calls, self.full_queues)
+        }
     }
 
     /// The last act on the owner's thread. The table is emptied here: closing a ring that a forked

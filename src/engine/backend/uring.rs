@@ -110,6 +110,12 @@ impl Uring {
         self.ring.enter(queues, wait)
     }
 
+    #[inline(always)]
+    pub(super) fn enter_plainly(&mut self, queues: &mut Queues) -> Option<u32> {
+        self.system_calls += 1;
+        self.ring.enter_plainly(queues)
+    }
+
     pub(super) fn register_event_fd(&mut self, event_fd: i32) -> Result<(), Errno> {
         self.ring.register_event_fd(event_fd)
     }
@@ -164,6 +170,10 @@ impl Uring {
             Err(Errno::EINVAL) => Err(Errno::EOPNOTSUPP), // Before Linux 5.19.
             Err(errno) => Err(errno),
         }
+    }
+
+    pub(super) fn buffers_head(&mut self, group: u16) -> Option<u16> {
+        self.ring.buffers_head(group).ok()
     }
 
     pub(super) fn unregister_buffers(&mut self, group: u16) {

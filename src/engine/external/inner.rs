@@ -1,0 +1,185 @@
+//! Inner operations: what a hook submits on its own context. They are hidden from the program, and
+//! their completions go to the hook inside the turn.
+
+use crate::engine::cancel::Why;
+use crate::engine::completion::{Delivery, INNER};
+use crate::engine::external::{Completer, End, External, Payload};
+use crate::engine::handle::Handle;
+use crate::engine::mailbox::Mailbox;
+use crate::engine::registered::RELEASE;
+use crate::engine::slots::phase;
+use crate::engine::submission::{Done, SubmitOptions, submit_flags};
+use crate::engine::{Engine, Fires};
+use crate::op::{Operation, traits};
+use crate::sys::entry::Cqe;
+use crate::sys::errno::Errno;
+
+/// A completion of an inner operation. A descriptor that it brings is the hook's.
+pub(crate) struct Inner {
+    pub id: u64,
+    pub result: i32,
+    /// With `cqe_flags::MORE`, more will come.
+    pub flags: u32,
+    /// Of an operation of several steps, and of an external one: how much was moved; else 0.
+    pub extra: u64,
+    pub payload: Option<Box<dyn Payload>>,
+}
+
+/// The context as a hook sees it.
+pub(crate) struct Scope<'a> {
+    pub(super) engine: &'a mut Engine,
+    pub(super) completer: &'a Completer,
+    pub(super) inners: &'a mut Vec<u64>,
+}
+
+impl Scope<'_> {
+    /// What ends this operation.
+    pub(crate) fn completer(&self) -> &Completer {
+        self.completer
+    }
+
+    /// Submits an inner operation; memory that it uses is the hook's. Not in chains, not with the
+    /// buffers of a pool.
+    pub(crate) fn submit<O: Operation>(
+        &mut self, op: &O, options: &SubmitOptions,
+    ) -> Result<u64, Errno> {
+        if op.pool() != 0 || options.flags & submit_flags::LINKS != 0 {
+            return Err(Errno::EINVAL);
+        }
+        self.add(|engine, _, done| engine.submit_carefully(op, options, done))
+    }
+
+    /// Submits an inner timer. A hook that was asked to end must not wait for one: while the
+    /// program waits in aio_ctx_cancel_wait none fires.
+    pub(crate) fn timer(&mut self, fires: Fires) -> Result<u64, Errno> {
+        let options = SubmitOptions::default();
+        self.add(|engine, _, done| engine.submit_timer_carefully(fires, &options, done))
+    }
+
+    /// Begins another external operation as an inner one.
+    pub(crate) fn begin<H: External>(&mut self, hook: H) -> Result<u64, Errno> {
+        let options = SubmitOptions::default();
+        self.add(|engine, handle, done| engine.begin_external(handle, hook, &options, done))
+    }
+
+    /// Asks an inner operation to end; its completion comes.
+    pub(crate) fn cancel(&mut self, inner: u64) {
+        if let (true, Some(index)) = (self.inners.contains(&inner), self.engine.slots.find(inner)) {
+            let _ = self.engine.request_end(index, Why::Cancelled);
+        }
+    }
+
+    /// Whether inner operations are in flight.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.inners.is_empty()
+    }
+
+    fn add(
+        &mut self, submit: impl FnOnce(&mut Engine, &Handle, Done) -> Result<u64, Errno>,
+    ) -> Result<u64, Errno> {
+        if self.engine.destroying {
+            return Err(Errno::ECANCELED);
+        }
+        // A chain that the program is putting together is none of ours.
+        let aside = self.engine.put_chain_aside();
+        let done = Done { callback: INNER, user_data: self.completer.id as usize };
+        let outcome = submit(self.engine, &self.completer.handle, done);
+        self.engine.take_chain_up(aside);
+        let id = outcome?;
+        self.inners.push(id);
+        self.engine.count_inner(id);
+        Ok(id)
+    }
+}
+
+impl Engine {
+    /// An operation of a service's is in flight; no barrier waits for it.
+    pub(super) fn count_inner(&mut self, id: u64) {
+        self.externals.inner += 1;
+        self.slots.hide();
+        let index = self.slots.find(id);
+        if index.is_some_and(|index| self.slots.at(index).has(traits::MULTISHOT)) {
+            self.multishots -= 1;
+        }
+    }
+
+    /// An operation of a service's has ended.
+    pub(crate) fn inner_ended(&mut self, owner: u64, id: u64) {
+        self.externals.inner -= 1;
+        self.slots.unhide();
+        let Some(index) = self.slots.find(owner) else { return };
+        let Some(hooked) = self.hooked(index) else { return };
+        hooked.0.inners.retain(|&inner| inner != id);
+        if hooked.0.inners.is_empty()
+            && let Some(end) = hooked.0.waiting.take()
+        {
+            hooked.0.completer.handle.send_end(Box::new(end));
+        }
+    }
+
+    pub(crate) fn is_inner(&self, id: u64) -> bool {
+        self.slots.find(id).is_some_and(|index| self.slots.at(index).callback == INNER)
+    }
+
+    /// Tells the hook of an inner completion; what nobody wants is released.
+    pub(crate) fn deliver_inner(&mut self, delivery: Delivery) {
+        let payload = self.externals.payload.take();
+        let owner = self.slots.find(delivery.user_data as u64).filter(|&index| {
+            self.slots.at(index).phase() == phase::EXTERNAL
+                && self.hooked(index).is_some_and(|hooked| hooked.listens())
+        });
+        let Some(index) = owner else {
+            delivery.brings.close();
+            return;
+        };
+        let Delivery { id, result, flags, moved, .. } = delivery;
+        let inner = Inner { id, result, flags, extra: moved.unwrap_or_default(), payload };
+        self.with_hook(index, |hook, scope| hook.completed(scope, inner));
+    }
+
+    /// The same for a completion that was just taken from the backend.
+    pub(crate) fn complete_inner(&mut self, cqe: Cqe) {
+        if let Some(delivery) = self.complete(cqe) {
+            self.deliver_inner(delivery);
+        }
+    }
+
+    /// While the program waits for `id` alone: takes what has come for it, and for services, on
+    /// which it may depend.
+    pub(crate) fn take_ends(&mut self, mailbox: &Mailbox, id: u64) {
+        self.inbox.append(mailbox.take());
+        let slots = &self.slots;
+        let is_due = |end: &End| {
+            let inner = slots.find(end.id).is_some_and(|index| slots.at(index).callback == INNER);
+            inner || end.id == id
+        };
+        for end in self.inbox.take_ends(is_due) {
+            if let Some(delivery) = self.take_end(end) {
+                self.deliver_inner(delivery);
+            }
+        }
+        let is_due = |engine: &Engine, index: u32| {
+            let slot = engine.slots.at(index);
+            slot.callback == INNER || slot.id() == id
+        };
+        while let Some(position) =
+            self.ready.iter().position(|ready| ready.index != RELEASE && is_due(self, ready.index))
+            && let Some(ready) = self.ready.remove(position)
+        {
+            if let Some(delivery) = self.end_locally(ready) {
+                self.deliver_inner(delivery);
+            }
+        }
+    }
+
+    /// The backend may still write to what the hook of an inner operation owns.
+    pub(crate) fn keep_for_kernel(&mut self, index: u32) {
+        let slot = self.slots.at(index);
+        if slot.phase() == phase::BACKEND
+            && let Some(owner) = self.slots.find(slot.user_data as u64)
+            && let Some(hooked) = self.hooked(owner)
+        {
+            hooked.0.leaks = true;
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The loops: turns until there is nothing to wait for, or somebody says stop. The only place that
+//! calls user functions, with nothing of the engine borrowed: a callback may submit, cancel, post,
+//! stop and destroy (contract, line 12).
+//!
+//! Most turns are plain ones: of a context whose operations are all in the usual ring, with no
+//! timers, chains, barriers, pools, or mail. Such a turn tests no facility one by one; `plain` says
+//! that none has come into use.
+
+use crate::engine::completion::Plain;
+use crate::engine::handle::Handle;
+use crate::engine::turn::Call;
+use crate::engine::{Engine, Refusal};
+use crate::sys::clock;
+use crate::sys::ring::Wait;
+use std::ffi::c_void;
+
+/// Aborts if a user function unwinds: an exception must not cross frames that do not know it.
+struct NoUnwind;
+
+impl Drop for NoUnwind {
+    fn drop(&mut self) {
+        eprintln!("aio_rs: an exception or panic left a callback; aborting");
+        std::process::abort();
+    }
+}
+
+/// The engine for a moment. Every function below, and those of `destroy.rs`, run on the thread that
+/// may use it (`Handle::run_with`, `Handle::destroy`), and drop the borrow before a user function
+/// runs.
+#[allow(clippy::mut_from_ref)]
+#[inline(always)]
+pub(super) fn borrow(handle: &Handle) -> &mut Engine {
+    // SAFETY: as said above.
+    unsafe { handle.engine() }
+}
+
+/// One turn of a context that may have anything to look after.
+pub(crate) fn turn(handle: &Handle, wait: Wait) -> Result<(), Refusal> {
+    borrow(handle).begin_turn(handle, wait)?;
+    deliver(handle);
+    borrow(handle).end_turn(handle);
+    Ok(())
+}
+
+/// The turn of a context that has nothing but operations in the usual ring.
+#[inline(always)]
+fn plain_turn(handle: &Handle) -> Result<(), Refusal> {
+    borrow(handle).begin_plain_turn(handle)?;
+    while let Some(plain) = borrow(handle).next_plain() {
+        perform(handle, plain);
+    }
+    if !borrow(handle).is_plainly_exhausted() {
+        deliver(handle);
+    }
+    borrow(handle).end_plain_turn(handle);
+    Ok(())
+}
+
+/// Delivers what is there, as far as the turn's budget goes.
+#[inline(never)]
+fn deliver(handle: &Handle) {
+    loop {
+        if let Some(plain) = borrow(handle).next_plain() {
+            perform(handle, plain);
+        } else if borrow(handle).is_exhausted() {
+            return;
+        } else if let Some(plain) = borrow(handle).next_timer() {
+            perform(handle, plain);
+        } else if let Some(call) = borrow(handle).next_call() {
+            perform_any(handle, call);
+            borrow(handle).close_arrival();
+        } else {
+            return;
+        }
+    }
+}
+
+/// Delivers what is there without entering the backend: for a context whose thread has ended.
+pub(crate) fn deliver_local(handle: &Handle) {
+    borrow(handle).take_mail(&handle.mailbox);
+    borrow(handle).set_local_budget();
+    while let Some(call) = borrow(handle).next_call() {
+        perform_any(handle, call);
+        borrow(handle).close_arrival();
+    }
+}
+
+/// Calls the user's callback: the one place where this happens.
+#[inline(always)]
+fn perform(handle: &Handle, plain: Plain) {
+    handle.stats.callbacks.add(1);
+    let guard = NoUnwind;
+    // SAFETY: the caller of submit promised a function of this type; the engine holds no borrow.
+    // `callback` is a function's address: the value for records was sorted out before.
+    unsafe {
+        let callback: unsafe extern "C-unwind" fn(*mut c_void, i32, u32) =
+            std::mem::transmute(plain.callback);
+        callback(plain.user_data as *mut c_void, plain.result, plain.flags);
+    }
+    std::mem::forget(guard);
+}
+
+/// Calls whatever is due.
+fn perform_any(handle: &Handle, call: Call) {
+    match call {
+        Call::Callback(plain) => perform(handle, plain),
+        Call::Post(function, arg) => {
+            handle.stats.callbacks.add(1);
+            let guard = NoUnwind;
+            // SAFETY: the caller of post promised a function of this type; nothing is borrowed.
+            unsafe { function(arg) };
+            std::mem::forget(guard);
+        }
+        Call::Record => handle.stats.callbacks.add(1),
+    }
+}
+
+/// Turns until something was delivered or `timeout_ns` has passed (negative: no limit). Also ends
+/// when there is nothing that could be waited for, and on a stop.
+pub(crate) fn run_once(handle: &Handle, timeout_ns: i64) -> Result<u32, Refusal> {
+    let limit_ns = u64::try_from(timeout_ns).ok();
+    let mut until_ns = None;
+    loop {
+        let engine = borrow(handle);
+        if handle.mailbox.consume_stop() || engine.is_clogged() {
+            return Ok(0);
+        }
+        if limit_ns.is_none() && engine.is_idle(&handle.mailbox) && !handle.mailbox.is_held() {
+            return Ok(0);
+        }
+        let wait = match limit_ns {
+            None => Wait::Forever,
+            Some(0) => Wait::Poll,
+            Some(limit) => {
+                let now_ns = clock::now_ns();
+                let until_ns = *until_ns.get_or_insert(now_ns.saturating_add(limit));
+                if until_ns <= now_ns { Wait::Poll } else { Wait::For(until_ns - now_ns) }
+            }
+        };
+        let was_empty = borrow(handle).in_flight() == 0;
+        let before = handle.stats.callbacks.get();
+        if wait == Wait::Forever && borrow(handle).prepare_plain_turn(&handle.mailbox) {
+            plain_turn(handle)?;
+        } else {
+            turn(handle, wait)?;
+        }
+        let delivered = (handle.stats.callbacks.get() - before) as u32;
+        let engine = borrow(handle);
+        // The last one may have ended without a word: quietly, or detached.
+        let is_emptied = !was_empty && engine.in_flight() == 0;
+        if delivered != 0 || is_emptied || engine.is_ending() || wait == Wait::Poll {
+            return Ok(delivered);
+        }
+    }
+}
+
+/// Turns until there are records, as `run_once` turns until there is a delivery.
+pub(crate) fn wait_for_records(handle: &Handle, timeout_ns: i64) -> Result<(), Refusal> {
+    let until_ns = u64::try_from(timeout_ns).ok().map(|ns| clock::now_ns().saturating_add(ns));
+    loop {
+        if borrow(handle).has_records() {
+            return Ok(());
+        }
+        let left_ns = until_ns.map_or(-1, |until_ns| {
+            i64::try_from(until_ns.saturating_sub(clock::now_ns())).unwrap_or(i64::MAX)
+        });
+        let delivered = run_once(handle, left_ns)?;
+        let engine = borrow(handle);
+        if delivered == 0 || left_ns == 0 || engine.is_ending() {
+            return Ok(());
+        }
+    }
+}
+
+/// Turns until stopped, or nothing is in flight, posted or held.
+pub(crate) fn run(handle: &Handle) -> Result<(), Refusal> {
+    loop {
+        while borrow(handle).prepare_plain_turn(&handle.mailbox) {
+            plain_turn(handle)?;
+        }
+        let engine = borrow(handle);
+        let idle = engine.is_idle(&handle.mailbox) && !handle.mailbox.is_held();
+        if handle.mailbox.consume_stop() || idle || engine.is_clogged() || engine.is_ending() {
+            return Ok(());
+        }
+        turn(handle, Wait::Forever)?;
+    }
+}
