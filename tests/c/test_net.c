@@ -604,6 +604,22 @@ TEST(the_end_of_the_stream_is_zero) {
     end_ctx(ctx);
 }
 
+/* Without a ring the second was not tried when the first had found less than it had room for. */
+TEST(the_end_of_the_stream_is_told_to_all_who_wait) {
+    aio_ctx *ctx = make_ctx();
+    int fds[2];
+    char bufs[2][64];
+    struct call calls[2] = {{0}, {0}};
+    make_tcp_pair(fds);
+    for (int i = 0; i < 2; i++)
+        ID(aio_submit_recv(ctx, fds[0], bufs[i], sizeof bufs[i], 0, NULL, on_call, &calls[i]));
+    run_for_ms(ctx, 20); /* nobody has doubts about the descriptor any more */
+    write_all_or_fail(fds[1], "last", 4);
+    SYS(shutdown(fds[1], SHUT_WR));
+    CHECK_EQ(await_call(ctx, &calls[0]) + await_call(ctx, &calls[1]), 4);
+    end_ctx(ctx);
+}
+
 TEST(a_reset_connection_is_econnreset) {
     aio_ctx *ctx = make_ctx();
     int pair[2];
