@@ -2,7 +2,8 @@
 //! used. Hides how pieces of buffers are counted, and that a completion names its first buffer
 //! only. What a pool means to operations is in `buffers.rs`.
 
-use crate::engine::leases::{Piece, Shared};
+use crate::engine::lease_table::Piece;
+use crate::engine::leases::Shared;
 use crate::sys::buffer_ring::{BufferRing, Offer};
 use crate::sys::entry::{Cqe, Peeked, cqe_flags};
 use crate::sys::errno::Errno;
@@ -178,11 +179,15 @@ impl Pool {
 
     /// Takes back what other threads have released.
     pub(super) fn take_released(&mut self) {
-        if !self.shared.has_released() {
-            return;
+        if self.shared.leases.has_released() {
+            self.take_all_released();
         }
+    }
+
+    /// The same in the way that a pool which waits for buffers must look.
+    pub(super) fn take_all_released(&mut self) {
         let shared = self.shared.clone();
-        shared.take_released(|lease, buffer| self.take_back(lease, buffer));
+        shared.leases.take_released(|lease, buffer| self.take_back(lease, buffer));
     }
 
     pub(super) fn take_back(&mut self, lease: u32, buffer: u32) {
@@ -195,7 +200,7 @@ impl Pool {
     pub(super) fn lease(&mut self, piece: Piece) -> Result<i64, Errno> {
         loop {
             if self.spare.is_empty() {
-                self.spare.extend(self.shared.grow()?.rev());
+                self.spare.extend(self.shared.leases.grow()?.rev());
             }
             let index = self.spare.pop().ok_or(Errno::ENOMEM)?;
             if let Some(id) = self.shared.issue(index, piece) {
@@ -208,9 +213,9 @@ impl Pool {
     /// For tests: so many leases can still be had, and no memory for more.
     #[cfg(test)]
     pub(super) fn leave_leases(&mut self, count: usize) {
-        self.spare = self.shared.grow().map(Iterator::collect).unwrap_or_default();
+        self.spare = self.shared.leases.grow().map(Iterator::collect).unwrap_or_default();
         self.spare.truncate(count);
-        self.shared.run_out();
+        self.shared.leases.run_out();
     }
 
     /// The same as `note` and `pieces` for a completion that has used one buffer up. None, and
@@ -221,7 +226,7 @@ impl Pool {
         let is_odd = self.options.incremental
             | self.options.bundles
             | (self.free <= self.options.low_water)
-            | self.shared.has_released();
+            | self.shared.leases.has_released();
         let buffer = self.buffers.get_mut(index as usize)?;
         let len = cqe.result() as u32;
         if is_odd || len > self.options.buffer_size {

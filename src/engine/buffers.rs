@@ -11,7 +11,8 @@ use crate::engine::Engine;
 use crate::engine::buffer_pool::{Arrival, Callee, Pool, PoolOptions};
 use crate::engine::completion::{Brings, Current, Plain, Record};
 use crate::engine::handle::Handle;
-use crate::engine::leases::{Piece, Shared};
+use crate::engine::lease_table::Piece;
+use crate::engine::leases::Shared;
 use crate::engine::mailbox::{Batch, Message};
 use crate::engine::slots::{phase, state};
 use crate::op::traits;
@@ -210,7 +211,7 @@ impl Engine {
 
     /// Takes an ended lease back at once; false if the pool is not, or not any more, ours.
     pub(crate) fn take_back(&mut self, shared: &Shared, lease: u32) -> bool {
-        let buffer = shared.buffer_of(lease);
+        let buffer = shared.leases.buffer_of(lease);
         let Ok(pool) = self.own_pool(shared) else { return false };
         pool.take_back(lease, buffer);
         true
@@ -462,8 +463,8 @@ impl Engine {
         let Some(pool) = self.pools.get(group) else { return };
         pool.take_released();
         if pool.free == 0 && !pool.paused.is_empty() {
-            pool.shared.set_thirsty(true);
-            pool.take_released();
+            pool.shared.leases.set_thirsty(true);
+            pool.take_all_released();
         }
     }
 
@@ -493,7 +494,7 @@ impl Engine {
             }
             let pool = &self.pools.pools[usize::from(group)];
             if pool.paused.is_empty() {
-                pool.shared.set_thirsty(false);
+                pool.shared.leases.set_thirsty(false);
             }
             if pool.paused.is_empty() && pool.refused.is_empty() {
                 self.pools.hungry.swap_remove(position);

@@ -34,6 +34,7 @@ mod dump;
 pub(crate) mod external;
 mod files;
 pub(crate) mod handle;
+pub(crate) mod lease_table;
 pub(crate) mod leases;
 pub(crate) mod mailbox;
 mod pages;

@@ -4,7 +4,8 @@
 use crate::engine::Refusal;
 use crate::engine::buffer_pool::PoolOptions;
 use crate::engine::handle::Handle;
-use crate::engine::leases::{Piece, Shared};
+use crate::engine::lease_table::Piece;
+use crate::engine::leases::Shared;
 use crate::ffi::submit::{aio_submit_options, submit};
 use crate::ffi::{
     aio_buffer_pool, aio_callback, aio_ctx, aio_op_id, aio_post_fn, arguments, guard,
@@ -314,7 +315,7 @@ pub unsafe extern "C" fn aio_buffer_pool_find(
         // SAFETY: the ABI's pointers.
         unsafe {
             check_lease(out)?;
-            write_lease(out, lease, shared(pool)?.find(lease)?);
+            write_lease(out, lease, shared(pool)?.leases.find(lease)?);
         }
         Ok(())
     };
@@ -336,7 +337,7 @@ pub unsafe extern "C" fn aio_buffer_pool_release(pool: *mut aio_buffer_pool, lea
         if handle.is_forked() {
             return Err(Refusal::Forked);
         }
-        let index = pool.end(lease)?;
+        let index = pool.leases.end(lease)?;
         let is_back = handle.enter_open().is_some_and(|engine| engine.take_back(pool, index));
         // SAFETY: the lease that has just ended.
         unsafe { if is_back { Shared::forget(pool) } else { Shared::give_back(pool, index) } }
