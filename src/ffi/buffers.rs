@@ -402,7 +402,7 @@ pub unsafe extern "C" fn aio_submit_recv_multishot(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 let pool = own(ctx, pool, flags, MSG_WAITALL | MSG_TRUNC | MSG_PEEK)?;
                 Ok(PoolRecv::<true> { fd, group: pool.group, bundles: pool.bundles, flags })
             },
@@ -426,7 +426,7 @@ pub unsafe extern "C" fn aio_submit_recv_pooled(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 let pool = own(ctx, pool, flags, MSG_WAITALL | MSG_TRUNC)?;
                 Ok(PoolRecv::<false> { fd, group: pool.group, bundles: pool.bundles, flags })
             },
@@ -456,7 +456,7 @@ pub unsafe extern "C" fn aio_submit_recvmsg_multishot(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 let (name_len, control_len) = arguments::capacities(msg)?;
                 let pool = own(ctx, pool, flags, MSG_WAITALL | MSG_PEEK)?;
                 if pool.incremental {
