@@ -21,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) bundles: bool,
     /// Buffers are to be used up piece by piece.
     pub(crate) incremental: bool,
+    /// Buffers are filled by the caller and sent.
+    pub(crate) sends: bool,
     pub(crate) leases: LeaseTable,
     /// 1: the pool was destroyed, or its context was.
     closed: AtomicU32,
@@ -37,13 +39,16 @@ unsafe impl Send for Shared {}
 unsafe impl Sync for Shared {}
 
 impl Shared {
-    pub(crate) fn create(handle: &Handle, group: u16, bundles: bool, incremental: bool) -> Shared {
+    pub(crate) fn create(
+        handle: &Handle, group: u16, bundles: bool, incremental: bool, sends: bool,
+    ) -> Shared {
         handle.add_ref();
         Shared {
             handle: NonNull::from(handle),
             group,
             bundles,
             incremental,
+            sends,
             leases: LeaseTable::new(clock::random_bits()),
             closed: AtomicU32::new(0),
             given_up: AtomicU32::new(0),
