@@ -157,10 +157,8 @@ impl Pool {
 
     /// Offers a buffer that nobody holds.
     pub(super) fn offer(&mut self, index: usize) {
-        if let Some(outbox) = &mut self.outbox {
-            outbox.add_empty(index as u16);
-            self.free += 1;
-            return;
+        if self.outbox.is_some() {
+            return self.keep_empty(index);
         }
         let buffer = &mut self.buffers[index];
         buffer.filled = 0;
@@ -177,6 +175,16 @@ impl Pool {
             len: self.options.buffer_size,
             id: index as u16,
         });
+    }
+
+    /// The same where buffers are sent.
+    #[cold]
+    #[inline(never)]
+    fn keep_empty(&mut self, index: usize) {
+        self.free += 1;
+        if let Some(outbox) = &mut self.outbox {
+            outbox.add_empty(index as u16);
+        }
     }
 
     /// Gives up a piece of a buffer.

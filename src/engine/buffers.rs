@@ -248,6 +248,7 @@ impl Engine {
 
     /// Takes in what nearly all completions of pools are, of a usual multishot receive that goes
     /// on with a buffer of its own, as `next_plain` takes those of others.
+    #[inline(always)]
     pub(crate) fn next_pooled(&mut self) -> Option<Plain> {
         const GOES_ON: u32 = cqe_flags::BUFFER | cqe_flags::MORE;
         let cqe = self.backend.peek()?;
