@@ -46,6 +46,7 @@ errnos!(
     ENOSPC,
     EACCES,
     ENXIO,
+    EDEADLK,
 );
 
 impl Errno {
