@@ -1,8 +1,8 @@
-//! A crew: threads for work that sleeps in the kernel or elsewhere, behind one queue. It grows while
-//! work waits and no thread is free, up to a ceiling, and shrinks when threads idle; an idle thread
-//! costs no CPU. What has not begun can be taken back; what runs is waited for, or interrupted by a
-//! signal if it is of a kind that can be. A context's own calls (`pool.rs`) and the program's thread
-//! pools (`service/threads.rs`) are such work.
+//! A crew: threads for work that sleeps in the kernel or elsewhere, behind one queue. It grows
+//! while work waits and no thread is free, up to a ceiling, and shrinks when threads idle; an idle
+//! thread costs no CPU. What has not begun can be taken back; what runs is waited for, or
+//! interrupted by a signal if it is of a kind that can be. A context's own calls (`pool.rs`) and
+//! the program's thread pools (`service/threads.rs`) are such work.
 //!
 //! Work is done with its submitter's credentials (setfsuid and the like are per thread): work and
 //! threads are sorted into *classes* by who they are, as a rule one.
@@ -412,12 +412,15 @@ fn serve<'a, T: Task>(
                 let state = shared.lock();
                 state.running.iter().any(|running| running.name == name && running.cancelled)
             });
-            task.end(result, &shared.sink);
             state = shared.lock();
             state.running.retain(|running| running.name != name);
             if state.running.is_empty() && state.closing {
                 shared.calm.notify_all();
             }
+            drop(state);
+            // Last: whoever learns of the end may use the name again.
+            task.end(result, &shared.sink);
+            state = shared.lock();
             continue;
         }
         let limits = &shared.limits;

@@ -406,7 +406,7 @@ impl Engine {
         None
     }
 
-    /// A delivery as a call, or as a record for `reap`; None: it was a service's, which calls nobody.
+    /// A delivery as a call, or as a record for `reap`; None: it was a service's and calls nobody.
     fn deliver(&mut self, delivery: Delivery) -> Option<Call> {
         match delivery.callback {
             REAP => return Some(self.deliver_record(delivery)),

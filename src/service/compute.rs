@@ -69,12 +69,14 @@ impl<T: Task<Sink = ()>> Front<T> {
             state.running.push(name);
             drop(state);
             let result = task.perform(&mut Own::default(), &|| false);
-            task.end(result, &());
             state = self.lock();
             state.running.retain(|&running| running != name);
             if state.running.is_empty() && state.closing {
                 self.calm.notify_all();
             }
+            drop(state);
+            task.end(result, &());
+            state = self.lock();
         }
         state.tokens -= 1;
     }
@@ -90,7 +92,8 @@ impl<T: Task<Sink = ()>> Front<T> {
         if state.running.contains(&name) { Cancel::Running } else { Cancel::Unknown }
     }
 
-    /// Waits for what runs; gives back what had not begun.
+    /// Waits until nothing runs any more, though ends may be on their way; gives back what had not
+    /// begun.
     fn close(&self) -> VecDeque<T> {
         let mut state = self.lock();
         state.closing = true;
