@@ -9,6 +9,7 @@
 
 use crate::engine::Engine;
 use crate::engine::buffer_pool::{Arrival, Callee, Pool, PoolOptions};
+use crate::engine::bundles::Outbox;
 use crate::engine::completion::{Brings, Current, Plain, Record};
 use crate::engine::handle::Handle;
 use crate::engine::leases::{Piece, Shared};
@@ -34,6 +35,8 @@ pub(crate) struct PoolInfo {
     pub leased: u32,
     pub paused: u32,
     pub operations: u32,
+    pub queued: u32,
+    pub sends: bool,
     pub incremental: bool,
     pub bundles: bool,
     pub huge: bool,
@@ -60,7 +63,7 @@ impl Pending {
 #[derive(Default)]
 pub(crate) struct Pools {
     pools: Slab<Pool>,
-    /// Groups with paused operations.
+    /// Groups with paused or refused operations.
     hungry: Vec<u16>,
     /// Counts the moments at which no completion waited to be taken in. What is taken in now was
     /// made after the last of them, when the backend knew of every buffer offered before it.
@@ -89,12 +92,18 @@ impl Pools {
     }
 
     /// The pool, which then knows the current period.
-    fn get(&mut self, group: u16) -> Option<&mut Pool> {
+    pub(super) fn get(&mut self, group: u16) -> Option<&mut Pool> {
         let pool = self.pools.get_mut(usize::from(group))?;
         if pool.period != self.period {
             (pool.period, pool.fresh) = (self.period, 0);
         }
         Some(pool)
+    }
+
+    fn add_hungry(&mut self, group: u16) {
+        if !self.hungry.contains(&group) {
+            self.hungry.push(group);
+        }
     }
 
     /// No completion waits to be taken in.
@@ -146,20 +155,30 @@ impl Engine {
         let entries = options.count_max.next_power_of_two();
         options.bundles &= self.backend.has_bundles();
         let ring = BufferRing::create(entries)?;
-        let shared = Shared::create(handle, group, options.bundles, options.incremental);
+        let (bundles, incremental) = (options.bundles, options.incremental);
+        let shared = Shared::create(handle, group, bundles, incremental, options.sends);
         let shared = Arc::new(shared);
-        options.incremental = self.backend.register_buffers(group, &ring, options.incremental)?;
+        if !options.sends || self.backend.has_bundles() {
+            options.incremental = self.backend.register_buffers(group, &ring, incremental)?;
+        }
         let count = options.count;
         let mut pool = Pool::create(shared.clone(), options, ring);
         if let Err(errno) = pool.grow(count) {
-            self.backend.unregister_buffers(group);
+            self.unregister_pool(group, options.sends);
             return Err(errno);
         }
         self.pools.pools.insert(pool);
         Ok(shared)
     }
 
-    fn own_pool(&mut self, shared: &Shared) -> Result<&mut Pool, Errno> {
+    /// Lets the backend forget a pool, if it knows it.
+    fn unregister_pool(&mut self, group: u16, sends: bool) {
+        if !sends || self.backend.has_bundles() {
+            self.backend.unregister_buffers(group);
+        }
+    }
+
+    pub(super) fn own_pool(&mut self, shared: &Shared) -> Result<&mut Pool, Errno> {
         let pool = self.pools.get(shared.group).ok_or(Errno::EINVAL)?;
         if std::ptr::eq(Arc::as_ptr(&pool.shared), shared) { Ok(pool) } else { Err(Errno::EINVAL) }
     }
@@ -172,7 +191,8 @@ impl Engine {
         let slots = &self.slots;
         let pool = self.pools.get(shared.group).ok_or(Errno::EINVAL)?;
         pool.take_released();
-        let paused = pool.paused.iter().filter(|&&id| slots.find(id).is_some()).count();
+        let waiting = pool.paused.iter().chain(&pool.refused);
+        let paused = waiting.filter(|&&id| slots.find(id).is_some()).count();
         Ok(PoolInfo {
             count: pool.count(),
             count_max: pool.options.count_max,
@@ -181,6 +201,8 @@ impl Engine {
             leased: pool.leased,
             paused: paused as u32,
             operations: pool.users,
+            queued: pool.outbox.as_ref().map_or(0, Outbox::len),
+            sends: pool.outbox.is_some(),
             incremental: pool.options.incremental,
             bundles: pool.options.bundles,
             huge: pool.is_huge,
@@ -195,7 +217,7 @@ impl Engine {
         if pool.users != 0 || (!self.pending.is_empty() && self.pending.group == shared.group) {
             return Err(Errno::EBUSY);
         }
-        self.backend.unregister_buffers(shared.group);
+        self.unregister_pool(shared.group, shared.sends);
         self.pools.hungry.retain(|&group| group != shared.group);
         self.pools.pools.remove(usize::from(shared.group));
         Ok(())
@@ -386,19 +408,39 @@ impl Engine {
 
     // --- pauses ------------------------------------------------------------------------------
 
-    /// An operation found no buffer. False, and nothing is done: the refusal is its file's own.
-    pub(crate) fn pause_if_dry(&mut self, index: u32, group: u16) -> bool {
-        let Some(pool) = self.pools.get(group) else { return false };
-        // All that was used before is accounted for: had the ring been empty, nothing would be left
-        // but what was offered since.
-        if pool.free > pool.fresh {
-            return false;
+    /// An operation found no buffer, or its file has refused it for a reason of its own (netlink
+    /// sockets do). Which it was is seen when all completions are taken in: Linux 6.1 tells of some
+    /// refusals before it tells of the receives that took the last buffers.
+    pub(crate) fn hold_refused(&mut self, index: u32, group: u16) {
+        let id = self.slots.id(index);
+        self.slots.at_mut(index).set_phase(phase::HELD);
+        self.local += 1;
+        let Some(pool) = self.pools.get(group) else { return };
+        pool.refused.push(id);
+        self.pools.add_hungry(group);
+    }
+
+    /// Every completion is taken in: pauses what found no buffer, ends what was refused otherwise.
+    #[cold]
+    fn judge_refused(&mut self) {
+        for position in 0..self.pools.hungry.len() {
+            let group = self.pools.hungry[position];
+            let Some(pool) = self.pools.get(group) else { continue };
+            let was_dry = pool.was_dry();
+            for id in std::mem::take(&mut pool.refused) {
+                let Some(index) = self.slots.find(id) else { continue };
+                if self.slots.at(index).phase() != phase::HELD {
+                    continue; // It was cancelled.
+                }
+                if was_dry {
+                    // Also with buffers that have come back since: others may wait, and all would
+                    // be refused but a few.
+                    self.wait_for_buffer(id, group);
+                } else {
+                    self.make_ready(index, Errno::ENOBUFS.status(), 0);
+                }
+            }
         }
-        pool.take_released();
-        // Also with buffers that have come back since: others may wait, and all would be refused
-        // but a few.
-        self.pause(index, group);
-        true
     }
 
     /// Arms an operation again, as soon as there is a buffer.
@@ -415,6 +457,11 @@ impl Engine {
         let id = self.slots.id(index);
         self.slots.at_mut(index).set_phase(phase::HELD);
         self.local += 1;
+        self.pools.add_hungry(group);
+        self.wait_for_buffer(id, group);
+    }
+
+    fn wait_for_buffer(&mut self, id: u64, group: u16) {
         let slots = &self.slots;
         let Some(pool) = self.pools.get(group) else { return };
         if pool.is_crowded() {
@@ -422,9 +469,6 @@ impl Engine {
         }
         pool.pauses += 1;
         pool.paused.push_back(id);
-        if !self.pools.hungry.contains(&group) {
-            self.pools.hungry.push(group);
-        }
         self.look_for_buffers(group);
     }
 
@@ -445,6 +489,9 @@ impl Engine {
 
     /// Arms paused operations, as many as there are buffers.
     pub(crate) fn feed_pools(&mut self) {
+        if self.is_all_taken_in() {
+            self.judge_refused();
+        }
         let mut position = 0;
         while let Some(&group) = self.pools.hungry.get(position) {
             self.look_for_buffers(group);
@@ -459,12 +506,64 @@ impl Engine {
                     self.start(index);
                 }
             }
-            if self.pools.pools[usize::from(group)].paused.is_empty() {
-                self.pools.pools[usize::from(group)].shared.set_thirsty(false);
+            let pool = &self.pools.pools[usize::from(group)];
+            if pool.paused.is_empty() {
+                pool.shared.set_thirsty(false);
+            }
+            if pool.paused.is_empty() && pool.refused.is_empty() {
                 self.pools.hungry.swap_remove(position);
             } else {
                 position += 1;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Choice, ContextOptions};
+
+    #[test]
+    fn a_record_says_enomem_where_there_is_no_lease_and_the_data_goes_back() {
+        let options = ContextOptions { backend: Choice::Epoll, ..ContextOptions::default() };
+        // Of a context that is never run, nor freed.
+        let handle = Box::leak(Handle::create(&options).unwrap());
+        let engine = handle.enter().unwrap();
+        let options = PoolOptions {
+            count: 4,
+            buffer_size: 16,
+            count_max: 4,
+            low_water: 0,
+            on_low_water: None,
+            incremental: false,
+            bundles: false,
+            huge: false,
+            sends: false,
+        };
+        let shared = engine.create_pool(handle, options).unwrap();
+        let pool = engine.pools.get(shared.group).unwrap();
+        // A bundle of three buffers, and one lease left.
+        pool.options.bundles = true;
+        pool.leave_leases(1);
+        let cqe = Cqe { user_data: 1, result: 40, flags: cqe_flags::BUFFER, extra: 0 };
+        let offset = pool.note(&cqe);
+        assert_eq!((offset, pool.free), (0, 1));
+        let (user_data, id, brings) = (7, 1, Brings::Nothing);
+        let (result, flags, extra) = (cqe.result, cqe.flags, 40);
+        let arrival = Arrival { group: shared.group, first: 0, offset, len: 40, control_at: 0 };
+        engine.push_leased(Record { user_data, id, result, flags, extra, brings }, arrival);
+        let records: Vec<_> = engine.take_records(8).collect();
+        let told: Vec<_> =
+            records.iter().map(|record| (record.result, record.flags, record.extra)).collect();
+        const MORE: u32 = cqe_flags::BUFFER | cqe_flags::MORE;
+        let enomem = Errno::ENOMEM.status();
+        assert_eq!(told, [(16, MORE, 16), (enomem, cqe_flags::BUFFER, 0)]);
+        assert!(records[0].brings.lease() > 0 && records[1].brings.lease() == 0);
+        let info = engine.pool_info(&shared).unwrap();
+        assert_eq!((info.free, info.leased), (3, 1), "what was lost has gone back");
+        records[0].brings.close();
+        let info = engine.pool_info(&shared).unwrap();
+        assert_eq!((info.free, info.leased), (4, 0));
     }
 }

@@ -23,6 +23,7 @@ pub(crate) mod backend;
 mod barrier;
 pub(crate) mod buffer_pool;
 pub(crate) mod buffers;
+pub(crate) mod bundles;
 mod cancel;
 mod chain;
 mod closing;
@@ -37,6 +38,7 @@ mod files;
 pub(crate) mod handle;
 pub(crate) mod leases;
 pub(crate) mod mailbox;
+pub(crate) mod msg_ring;
 mod pages;
 mod pool;
 pub(crate) mod probe;
@@ -201,6 +203,7 @@ pub(crate) struct Engine {
     chains: Chains,
     barriers: Barriers,
     sockets: files::Sockets,
+    messages: msg_ring::Messages,
     /// What an install of the engine's own has brought.
     installed: Option<i32>,
     /// The close that waits, by descriptor number.
@@ -285,6 +288,7 @@ impl Engine {
             chains: Chains::default(),
             barriers: Barriers::default(),
             sockets: files::Sockets::default(),
+            messages: msg_ring::Messages::default(),
             installed: None,
             closes: HashMap::new(),
             closable: Vec::new(),

@@ -189,7 +189,7 @@ impl Ground {
     fn missing(&self, row: &Row) -> (Reason, Option<Errno>, String, &'static str) {
         if self.ring.is_some() {
             let why = format!("kernel: needs Linux {}.{}", row.since.0, row.since.1);
-            return (Reason::Kernel, None, why, row.without.text_on_old_kernel());
+            return (Reason::Kernel, None, why, row.on_old_ring);
         }
         let (reason, errno, why) = self.why_not();
         (reason, errno, why, row.without.text())

@@ -15,6 +15,8 @@ pub(crate) struct Row {
     /// What serves better, where no function stands for it.
     pub instead: &'static str,
     pub without: Without,
+    /// What a ring does whose kernel lacks the opcode.
+    pub on_old_ring: &'static str,
 }
 
 /// How an operation is carried out without a ring; the names are those of `Fallback`.
@@ -47,8 +49,8 @@ impl Without {
         }
     }
 
-    /// What a ring does whose kernel lacks the opcode.
-    pub(crate) fn text_on_old_kernel(self) -> &'static str {
+    /// What a ring without the opcode does, unless its row says more.
+    const fn on_old_ring(self) -> &'static str {
         match self {
             Without::Prompt | Without::Brief => "a plain call inside the submit",
             _ => "-EOPNOTSUPP",
@@ -68,16 +70,21 @@ impl Row {
     pub(crate) fn is_superseded(&self) -> bool {
         !self.instead.is_empty()
     }
+
+    /// The same with another opcode for older rings.
+    const fn or(self, on_old_ring: &'static str) -> Row {
+        Row { on_old_ring, ..self }
+    }
 }
 
 const fn row(
     name: &'static str, since: Version, without: Without, functions: &'static [&'static str],
 ) -> Row {
-    Row { name, since, functions, instead: "", without }
+    Row { name, since, functions, instead: "", without, on_old_ring: without.on_old_ring() }
 }
 
 const fn superseded(name: &'static str, since: Version, instead: &'static str) -> Row {
-    Row { name, since, functions: &[], instead, without: Without::Nothing }
+    Row { instead, ..row(name, since, Without::Nothing, &[]) }
 }
 
 // The rows read better without the enum's name.
@@ -147,7 +154,17 @@ pub(crate) const OPERATIONS: [Row; 63] = [
     row("mkdirat", (5, 15), Brief, &["aio_submit_mkdirat"]),
     row("symlinkat", (5, 15), Brief, &["aio_submit_symlinkat"]),
     row("linkat", (5, 15), Brief, &["aio_submit_linkat"]),
-    row("msg_ring", (5, 18), Nothing, &["aio_submit_msg_ring", "aio_submit_msg_ring_fd"]),
+    row(
+        "msg_ring",
+        (5, 18),
+        Engine,
+        &[
+            "aio_submit_msg_ring",
+            "aio_submit_msg_ring_fd",
+            "aio_submit_msg_receive",
+            "aio_submit_msg_receive_fd",
+        ],
+    ),
     row("fsetxattr", (5, 19), Brief, &["aio_submit_fsetxattr"]),
     row("setxattr", (5, 19), Brief, &["aio_submit_setxattr"]),
     row("fgetxattr", (5, 19), Brief, &["aio_submit_fgetxattr"]),
@@ -167,7 +184,8 @@ pub(crate) const OPERATIONS: [Row; 63] = [
     ),
     row("send_zc", (6, 0), Trying, &["aio_submit_send_zc"]),
     row("sendmsg_zc", (6, 1), Trying, &["aio_submit_sendmsg_zc"]),
-    row("read_multishot", (6, 7), Either, &["aio_submit_read_multishot"]),
+    row("read_multishot", (6, 7), Either, &["aio_submit_read_multishot"])
+        .or("a read that the engine starts again"),
     row("waitid", (6, 7), Sleeping, &["aio_submit_waitid"]),
     row("futex_wait", (6, 7), Sleeping, &["aio_submit_futex_wait"]),
     row("futex_wake", (6, 7), Prompt, &["aio_submit_futex_wake"]),
@@ -178,8 +196,8 @@ pub(crate) const OPERATIONS: [Row; 63] = [
     row("listen", (6, 11), Prompt, &["aio_submit_listen"]),
     row("recv_zc", (6, 15), Nothing, &["aio_submit_recv_zc"]),
     row("epoll_wait", (6, 15), Trying, &["aio_submit_epoll_wait"]),
-    row("readv_fixed", (6, 15), Either, &["aio_submit_readv_fixed"]),
-    row("writev_fixed", (6, 15), Either, &["aio_submit_writev_fixed"]),
+    row("readv_fixed", (6, 15), Either, &["aio_submit_readv_fixed"]).or("an ordinary readv"),
+    row("writev_fixed", (6, 15), Either, &["aio_submit_writev_fixed"]).or("an ordinary writev"),
     row("pipe", (6, 16), Prompt, &["aio_submit_pipe"]),
 ];
 

@@ -1,6 +1,7 @@
 //! Registered buffers: the calls on a ring, and what of them can be had without one: whether memory
 //! could be mapped for good, and a look at vectors that nobody has checked.
 
+use crate::sys::descriptor::kernel_version;
 use crate::sys::errno::Errno;
 use crate::sys::message::{iovec, msghdr};
 use crate::sys::ring::Ring;
@@ -88,7 +89,7 @@ impl Ring {
 }
 
 /// Whether the kernel could map the memory for good: all of it is there and writable, as a ring
-/// wants it. Known since Linux 5.14; before it, nothing is refused.
+/// wants it.
 pub(crate) fn can_be_mapped(area: Area) -> Result<(), Errno> {
     const PAGE: u64 = 4096;
     let first = area.addr & !(PAGE - 1);
@@ -97,13 +98,31 @@ pub(crate) fn can_be_mapped(area: Area) -> Result<(), Errno> {
     let advice = libc::MADV_POPULATE_WRITE;
     // SAFETY: makes pages be there, and changes nothing in them.
     let populated = unsafe { libc::madvise(first as *mut libc::c_void, len, advice) };
-    if populated == 0 || crate::sys::descriptor::kernel_version() < (5, 14) {
-        return Ok(());
-    }
     match Errno::last() {
+        _ if populated == 0 => Ok(()),
+        // The advice is of Linux 5.14.
+        _ if kernel_version() < (5, 14) && is_writable(first, end) => Ok(()),
         Errno::EAGAIN => Err(Errno::ENOMEM),
         _ => Err(Errno::EFAULT),
     }
+}
+
+/// Whether the process has all of this memory, and may write to it; true where nobody can tell.
+fn is_writable(mut from: u64, end: u64) -> bool {
+    let Ok(map) = std::fs::read("/proc/self/maps") else { return true };
+    for line in String::from_utf8_lossy(&map).lines() {
+        let mut fields = line.split([' ', '-']);
+        let mut number = || u64::from_str_radix(fields.next()?, 16).ok();
+        let (Some(first), Some(behind)) = (number(), number()) else { return true };
+        let rights = fields.next().unwrap_or_default();
+        if from < behind && from < end {
+            if from < first || !rights.starts_with("rw") {
+                return false;
+            }
+            from = behind;
+        }
+    }
+    from >= end
 }
 
 /// Copies `count` values from this process's own memory, which may not be there; where such a look
@@ -149,4 +168,48 @@ pub(crate) fn message_inside(header: u64, inside: impl Fn(u64, u64) -> bool) -> 
 pub(crate) fn vectors_are_inside(vectors: &[iovec], inside: impl Fn(u64, u64) -> bool) -> bool {
     let mut vectors = vectors.iter().map(|vector| (vector.iov_base as u64, vector.iov_len as u64));
     vectors.all(|(addr, len)| len != 0 && inside(addr, len))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: usize = 4096;
+
+    /// Whether the map says of `len` bytes from `addr` what Linux 5.14 and later say.
+    fn is_writable_as_advised(addr: usize, len: usize) -> bool {
+        let (addr, len) = (addr as u64, len as u64);
+        let writable = is_writable(addr, addr + len);
+        if kernel_version() >= (5, 14) {
+            assert_eq!(can_be_mapped(Area { addr, len }).is_ok(), writable);
+        }
+        writable
+    }
+
+    #[test]
+    fn memory_with_a_hole_or_a_lock_on_it_is_not_writable() {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        let rights = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: new memory of the test's own, which nobody else refers to.
+        let block = unsafe { libc::mmap(std::ptr::null_mut(), 6 * PAGE, rights, flags, -1, 0) };
+        assert_ne!(block, libc::MAP_FAILED);
+        let start = block as usize;
+        let page = |number: usize| (start + number * PAGE) as *mut libc::c_void;
+        // SAFETY: pages of it, which nothing is in.
+        unsafe {
+            assert_eq!(libc::munmap(page(2), PAGE), 0);
+            assert_eq!(libc::mprotect(page(4), PAGE, libc::PROT_READ), 0);
+            assert_eq!(libc::madvise(page(1), PAGE, libc::MADV_DONTFORK), 0); // a line of its own
+        }
+        assert!(is_writable_as_advised(start, 2 * PAGE));
+        assert!(is_writable_as_advised(start + 5, PAGE));
+        assert!(!is_writable_as_advised(start, 2 * PAGE + 1));
+        assert!(!is_writable_as_advised(start + 2 * PAGE, 1));
+        assert!(is_writable_as_advised(start + 3 * PAGE, PAGE));
+        assert!(!is_writable_as_advised(start + 3 * PAGE, PAGE + 1));
+        assert!(!is_writable_as_advised(start + 4 * PAGE, 1));
+        assert!(!is_writable_as_advised(PAGE, 1));
+        // SAFETY: the rest of it.
+        assert_eq!(unsafe { libc::munmap(block, 6 * PAGE) }, 0);
+    }
 }

@@ -36,12 +36,17 @@ struct env {
     int value;
     uint64_t start_ns;
     aio_buffer_pool *pool; /* destroyed at the end, when the context is gone */
+    aio_ctx *there;        /* another context, destroyed at the end */
+    struct call received;  /* what it was told */
     pid_t child;           /* ended and reaped at the end */
     bool has_helper, helper_stops;
     pthread_t helper;
     void (*undo)(struct env *e); /* called at the end, when the context is gone; NULL: nothing */
 };
 
+/* The beginning and the end of an attempt. */
+void env_open(struct env *e);
+void env_close(struct env *e);
 /* Has the descriptor closed at the end; gives it back. */
 int env_keep(struct env *e, int fd);
 void env_keep_both(struct env *e, const int fds[2]);
@@ -76,6 +81,7 @@ struct row {
     bool timer;            /* engine's own: no async, no links, no barrier */
     bool service;          /* the same, but for the barrier */
     bool pooled;           /* takes buffers of a pool: no async, no quiet, no links */
+    bool bundled;          /* sends the buffers of a pool: no async, no links */
 };
 
 struct failure {

@@ -19,7 +19,8 @@ static aio_op_id receive(aio_ctx *ctx, int fd, struct msghdr *header, struct iov
     return ID(aio_submit_recvmsg(ctx, fd, header, 0, NULL, on_call, call));
 }
 
-/* As one message of many datagrams, the last one shorter by `missing`. */
+/* As one message of many datagrams, the last one shorter by `missing`; without a context by a plain
+ * call. */
 static void send_segments(aio_ctx *ctx, int fd, struct sockaddr_in *to, size_t missing) {
     struct call call = {0};
     char out[64];
@@ -33,8 +34,11 @@ static void send_segments(aio_ctx *ctx, int fd, struct sockaddr_in *to, size_t m
                                   .msg_iovlen = 1,
                                   .msg_control = out,
                                   .msg_controllen = len};
-    CHECK_EQ(DO(ctx, call, aio_submit_sendmsg(ctx, fd, &header, 0, NULL, on_call, &call)),
-             (int64_t)(sizeof data - missing));
+    if (!ctx)
+        call.result = (int32_t)sendmsg(fd, &header, 0);
+    else
+        DO(ctx, call, aio_submit_sendmsg(ctx, fd, &header, 0, NULL, on_call, &call));
+    CHECK_EQ(call.result, (int64_t)(sizeof data - missing));
 }
 
 TEST(one_send_is_received_as_ten_datagrams) {
@@ -56,20 +60,39 @@ TEST(one_send_is_received_as_ten_datagrams) {
     end_ctx(ctx);
 }
 
+static int make_gathering_socket(struct sockaddr_in *addr) {
+    const int fd = make_udp_socket(addr), on = 1;
+    SYS(setsockopt(fd, IPPROTO_UDP, UDP_GRO, &on, sizeof on));
+    return fd;
+}
+
+/* Whether the loopback device carries them together; on Linux 5.10 it does not. */
+static bool datagrams_stay_together(void) {
+    struct sockaddr_in to, from;
+    const int in = make_gathering_socket(&to), out = make_udp_socket(&from);
+    send_segments(NULL, out, &to, 100);
+    const ssize_t len = recv(in, got, sizeof got, 0);
+    close(in);
+    close(out);
+    CHECK(len == SEGMENT || len == (ssize_t)sizeof data - 100);
+    return len != SEGMENT;
+}
+
 TEST(one_receive_brings_ten_datagrams) {
     aio_ctx *ctx = make_ctx();
     struct sockaddr_in to, from;
-    const int in = make_udp_socket(&to), out = make_udp_socket(&from), on = 1;
+    const int in = make_gathering_socket(&to), out = make_udp_socket(&from);
+    const bool together = datagrams_stay_together();
     struct msghdr header;
     struct iovec iov;
     struct call call = {0};
-    SYS(setsockopt(in, IPPROTO_UDP, UDP_GRO, &on, sizeof on));
     pattern_fill(data, sizeof data, 2);
     receive(ctx, in, &header, &iov, &call);
     send_segments(ctx, out, &to, 100);
-    CHECK_EQ(await_call(ctx, &call), (int64_t)sizeof data - 100);
-    CHECK_MEM(got, data, sizeof data - 100);
-    CHECK_EQ(aio_control_get_segment_size(header.msg_control, header.msg_controllen), SEGMENT);
+    CHECK_EQ(await_call(ctx, &call), together ? (int64_t)sizeof data - 100 : SEGMENT);
+    CHECK_MEM(got, data, (size_t)call.result);
+    CHECK_EQ(aio_control_get_segment_size(header.msg_control, header.msg_controllen),
+             together ? SEGMENT : -ENOENT);
     end_ctx(ctx);
 }
 

@@ -4,8 +4,10 @@
 #include "harness.h"
 
 #include <linux/filter.h>
+#include <linux/futex.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -18,7 +20,6 @@ enum { OP_PROVIDE_BUFFERS = 31, OP_MSG_RING = 40, OP_FTRUNCATE = 55, OP_PIPE = 6
 
 /* Operations that have no function of their own yet. */
 static const char *const untyped[] = {
-    "msg_ring",
     "recv_zc",
 };
 
@@ -139,6 +140,47 @@ TEST(superseded_operations_are_reached_through_raw_on_a_ring) {
                                     .len = sizeof buffers[0]},
                     &provide));
     CHECK_EQ(await_call(ctx, &provide), 0);
+    end_ctx(ctx);
+}
+
+/* Those with neither another opcode nor a plain call for a ring that lacks theirs. */
+TEST(operations_are_refused_where_a_ring_of_the_kernel_lacks_them_and_taken_elsewhere) {
+    enum { WAITID = 50, FUTEX_WAIT_OP = 51, FUTEX_WAITV = 53, INSTALL = 54, EPOLL_WAIT = 59 };
+    static const uint32_t opcodes[] = {WAITID, FUTEX_WAIT_OP, FUTEX_WAITV, INSTALL, EPOLL_WAIT};
+    aio_ctx *ctx = ring_or_skip();
+    uint32_t word = 0;
+    const struct futex_waitv waits = {.uaddr = (uintptr_t)&word, .flags = FUTEX_32};
+    struct epoll_event event;
+    siginfo_t info;
+    struct call calls[COUNT_OF(opcodes)] = {0};
+    const int set = SYS(epoll_create1(EPOLL_CLOEXEC));
+    const aio_files_options table = {.size = sizeof table, .count = 1};
+    CHECK_EQ(aio_files_register(ctx, &table), 0);
+    CHECK_EQ(aio_files_update(ctx, 0, &set, 1), 1);
+    const aio_op_id ids[] = {
+        aio_submit_waitid(ctx, P_PID, (uint32_t)getpid(), &info, WEXITED, NULL, on_call, &calls[0]),
+        aio_submit_futex_wait(ctx, &word, 0, UINT32_MAX, FUTEX_32, NULL, on_call, &calls[1]),
+        aio_submit_futex_waitv(ctx, &waits, 1, NULL, on_call, &calls[2]),
+        aio_submit_files_install(ctx, 0, NULL, on_call, &calls[3]),
+        aio_submit_epoll_wait(ctx, set, &event, 1, NULL, on_call, &calls[4]),
+    };
+    CHECK_GE(aio_ctx_cancel_all(ctx), 0);
+    CHECK_EQ(aio_ctx_run(ctx), 0);
+    for (int i = 0; i < COUNT_OF(opcodes); i++) {
+        const aio_probe_result result = op(ctx, opcodes[i]);
+        const bool lacks = result.status != AIO_PROBE_YES;
+        CHECK(!lacks || info_of(ctx).kernel_version < result.since);
+        CHECK_EQ(result.status, lacks ? AIO_PROBE_NO : AIO_PROBE_YES);
+        CHECK_EQ(result.reason, lacks ? AIO_REASON_KERNEL : AIO_REASON_NONE);
+        if (lacks)
+            CHECK_EQ(ids[i], -EOPNOTSUPP);
+        else
+            ID(ids[i]);
+        CHECK_EQ(calls[i].finals, !lacks);
+    }
+    if (calls[3].finals && calls[3].result >= 0)
+        close(calls[3].result);
+    close(set);
     end_ctx(ctx);
 }
 

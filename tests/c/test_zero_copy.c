@@ -533,7 +533,6 @@ TEST(the_notification_of_an_orphan_says_that_it_is_none) {
 TEST(a_registered_buffer_is_released_after_the_notification) {
     aio_ctx *ctx = make_ctx();
     needs_slow_path(ctx);
-    needs_ring_of(ctx, 6, 13);
     struct far far = slow_link();
     struct order order = {0};
     struct call call = {.order = &order, .tag = 1}, release = {.order = &order, .tag = 2};

@@ -8,6 +8,8 @@
 
 # Where 5.10, 6.1, 6.12 and the newest kernel are.
 suites=(bullseye bookworm trixie trixie-backports)
+# What makes a slow link between two network namespaces.
+modules=(veth sch_tbf)
 
 # The URI of the mirror that this machine gets its release from.
 debian_mirror() {
@@ -76,49 +78,66 @@ highest_of() {
     awk -v prefix="$prefix" 'index($0, prefix) == 1' | sort --version-sort | tail -n 1
 }
 
-# The versions that are packaged. The file with the kernel is in linux-binary-VERSION since 6.19, in
-# linux-image-VERSION before.
+# The versions that are packaged.
 packaged() {
     in_root apt-cache pkgnames | sed -nE 's/^linux-(image|binary)-([0-9].*)-cloud-amd64$/\2/p'
 }
 
-# Downloads the kernel of a version into a folder of that name.
+# The packages of a version. Kernel and modules have one each since 6.19, and share one before.
+packages_of() {
+    if in_root apt-cache show "linux-binary-$1-cloud-amd64" >/dev/null 2>&1; then
+        echo "linux-binary-$1-cloud-amd64" "linux-modules-$1-cloud-amd64"
+    else
+        echo "linux-image-$1-cloud-amd64"
+    fi
+}
+
+# Downloads the kernel of a version, and of its modules those that the tests use, into a folder of
+# that name, which is whole when it appears.
 download_kernel() {
-    local version=$1 folder=$cache/kernels/$1 name
-    rm -rf "$cache/download"
-    mkdir -p "$cache/download"
-    name=linux-binary-$version-cloud-amd64
-    in_root apt-cache show "$name" >/dev/null 2>&1 || name=linux-image-$version-cloud-amd64
-    (cd "$cache/download" && in_root apt-get -qq download "$name") || return
-    dpkg-deb --fsys-tarfile "$cache"/download/*.deb |
-        tar --extract --to-stdout --wildcards '*/vmlinuz*' >"$cache/download/vmlinuz" || return
-    mkdir -p "$folder"
-    mv "$cache/download/vmlinuz" "$folder/vmlinuz"
-    rm -rf "$cache/download"
+    local download=$cache/download packages=() file module
+    rm -rf "$download"
+    mkdir -p "$download/all" "$download/kernel/modules"
+    read -ra packages < <(packages_of "$1")
+    (cd "$download" && in_root apt-get -qq download "${packages[@]}") || return
+    for file in "$download"/*.deb; do
+        dpkg-deb --extract "$file" "$download/all" || return
+    done
+    file=$(find "$download/all" -type f -name 'vmlinuz*' -print -quit)
+    mv "$file" "$download/kernel/vmlinuz" || return
+    for module in "${modules[@]}"; do
+        file=$(find "$download/all" -type f -name "$module.ko*" -print -quit)
+        # It is as it was where it is not compressed.
+        xz --decompress --stdout --force "$file" >"$download/kernel/modules/$module.ko" || return
+    done
+    # One without modules may be left from an earlier time.
+    rm -rf "$cache/kernels/$1"
+    mv "$download/kernel" "$cache/kernels/$1" && rm -rf "$download"
 }
 
 # Makes the newest kernel of that version the newest one here.
 fetch_kernel() {
     local version
     update_lists && version=$(packaged | highest_of "$1") && [[ -n $version ]] || return
-    [[ -s $cache/kernels/$version/vmlinuz ]] && return
+    [[ -d $cache/kernels/$version/modules ]] && return
     if ! download_kernel "$version"; then
         rm -f "$cache/apt/updated" # the lists may be older than what the mirror has now
         return 1
     fi
 }
 
-# The file of the newest kernel of that version that is here; nothing if there is none.
-kernel_file() {
+# The folder of the newest kernel of that version that is here: vmlinuz, modules/NAME.ko. Nothing if
+# there is none.
+kernel_folder() {
     local version
-    version=$(find "$cache/kernels" -name vmlinuz -size +0 -printf '%P\n' |
-        sed 's,/vmlinuz$,,' | highest_of "$1")
-    [[ -n $version ]] && echo "$cache/kernels/$version/vmlinuz"
+    version=$(find "$cache/kernels" -name modules -printf '%P\n' | sed 's,/modules$,,' |
+        highest_of "$1")
+    [[ -n $version ]] && echo "$cache/kernels/$version"
 }
 
 # What has been downloaded before will do when the mirror does not answer.
 get_kernel() {
-    fetch_kernel "$1" || [[ -n $(kernel_file "$1") ]] && return
+    fetch_kernel "$1" || [[ -n $(kernel_folder "$1") ]] && return
     echo "there is no kernel $1, neither on the mirror nor here"
     return 1
 }

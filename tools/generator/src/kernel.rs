@@ -36,7 +36,7 @@ fn operations(exported: &str) -> String {
         };
         let without = row.without.text();
         // Older rings are not used.
-        let before = if row.since > OLDEST { row.without.text_on_old_kernel() } else { "" };
+        let before = if row.since > OLDEST { row.on_old_ring } else { "" };
         text += &format!(
             "| {opcode} | {} | {major}.{minor} | {functions} | {without} | {before} |\n",
             row.name
