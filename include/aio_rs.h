@@ -168,6 +168,9 @@ typedef void (*aio_callback)(void *user_data, int32_t result, uint32_t flags) AI
 /* A function given to aio_ctx_post. */
 typedef void (*aio_post_fn)(void *arg) AIO_NOEXCEPT;
 
+/* Work for a thread, or a predicate: what it returns is a result. */
+typedef int32_t (*aio_work_fn)(void *arg) AIO_NOEXCEPT;
+
 /* A message of the engine; `level` is one of AIO_LOG_*. */
 typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NOEXCEPT;
 
@@ -417,11 +420,22 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 /* A flag of aio_interface_queue: without the queue there shall be no pool either. */
 #define AIO_INTERFACE_REQUIRED 2u
 
+/*
+ * A pool's kind: for functions that sleep. A thread is started when work waits and none is free;
+ * one that idles for `idle_ns` ends.
+ */
+#define AIO_THREAD_POOL_BLOCKING 0u
+/* A pool's kind: for functions that compute. As many threads as processors, from the beginning. */
+#define AIO_THREAD_POOL_COMPUTE 1u
+
 /* A pool of buffers that receives take when data is there. */
 typedef struct aio_buffer_pool aio_buffer_pool;
 
 /* A context: one thread's ring, and the handle through which other threads reach it. */
 typedef struct aio_ctx aio_ctx;
+
+/* Threads for work that would hold a context up. */
+typedef struct aio_thread_pool aio_thread_pool;
 
 /* Options of aio_ctx_create; NULL stands for all defaults, and so does a zero in any field. */
 typedef struct aio_ctx_options {
@@ -704,6 +718,74 @@ typedef struct aio_interface_queue {
     uint32_t reserved0; /* 0 */
     uint64_t reserved[4]; /* 0 */
 } aio_interface_queue;
+
+/* Options of aio_thread_pool_create; NULL stands for all defaults. */
+typedef struct aio_thread_pool_options {
+    uint32_t size; /* sizeof(aio_thread_pool_options) */
+    uint32_t kind; /* AIO_THREAD_POOL_* */
+    /*
+     * Threads at most, 1024 at most; 0: 64, or as many as the process may use processors if the
+     * pool computes.
+     */
+    uint32_t threads_max;
+    /*
+     * So many threads do not end when they idle, once they were needed. 0 if the pool computes,
+     * whose threads all stay.
+     */
+    uint32_t threads_min;
+    /* Work that may wait while all threads are busy; 0: 1024. The pool has `threads_max` more. */
+    uint32_t queue_max;
+    uint32_t cpus_size; /* Bytes of `cpus`, at most 128 */
+    /*
+     * A thread that finds nothing to do for so long ends; 0: two seconds. 0 if the pool computes.
+     */
+    uint64_t idle_ns;
+    uint64_t stack_size; /* Bytes of a thread's stack, from 16 KiB to 1 GiB; 0: 1 MiB. */
+    const char *name; /* The threads' name, 15 bytes at most, copied; NULL: aio_rs-work. */
+    /*
+     * Where the threads run, as for sched_setaffinity(2), copied; NULL: where the thread runs that
+     * starts them. A set that the process may not use has no effect.
+     */
+    const void *cpus;
+    uint64_t reserved[4]; /* 0 */
+} aio_thread_pool_options;
+
+/* What a thread pool is doing. */
+typedef struct aio_thread_pool_status {
+    uint32_t size; /* sizeof(aio_thread_pool_status) */
+    uint32_t kind; /* AIO_THREAD_POOL_* */
+    uint32_t threads; /* Threads that there are, and how many there may be. */
+    uint32_t threads_max;
+    uint32_t queued; /* Work that waits, and that runs. */
+    uint32_t running;
+    uint32_t queue_max; /* Work that may wait while all threads are busy. */
+    uint32_t reserved0; /* 0 */
+    uint64_t submitted; /* Work that was ever accepted. */
+} aio_thread_pool_status;
+
+/* How often aio_submit_poll_until asks; NULL stands for all defaults. */
+typedef struct aio_poll_until_options {
+    uint32_t size; /* sizeof(aio_poll_until_options) */
+    uint32_t reserved0; /* 0 */
+    /*
+     * Nanoseconds after the first question; each later pause is twice as long. 0: 50,000. On the
+     * context, pauses are rounded up to timer_resolution_ns.
+     */
+    uint64_t min_interval_ns;
+    /* The longest pause; 0: 10,000,000, or `min_interval_ns` if that is longer. */
+    uint64_t max_interval_ns;
+    /*
+     * For so long after it begins, it is asked without a pause: the thread that asks is busy
+     * then. On the context, once per turn, which does not sleep. 0: never.
+     */
+    uint64_t spin_ns;
+    /*
+     * A pool of the blocking kind, one of whose threads asks and has nothing else to do until the
+     * end; NULL: the context's thread does, between its other work.
+     */
+    aio_thread_pool *pool;
+    uint64_t reserved[4]; /* 0 */
+} aio_poll_until_options;
 
 #ifdef __cplusplus
 extern "C" {
@@ -2414,6 +2496,60 @@ int32_t aio_buffer_pool_create_zero_copy(aio_ctx *ctx, const aio_interface_queue
  */
 aio_op_id aio_submit_recv_zc(aio_ctx *ctx, int fd, aio_buffer_pool *pool,
         const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/* ---- threads --------------------------------------------------------------------------------- */
+
+/*
+ * Makes a pool of threads for aio_submit_work.
+ *
+ * `options`: NULL for the defaults. `pool_out`: receives the pool; destroy it with
+ * aio_thread_pool_destroy. Its threads act for the file system as the calling thread does now, and
+ * block all signals. Any thread.
+ * Errors: -EINVAL and -E2BIG for bad options; -EAGAIN, a computing pool cannot have its threads;
+ * -ENOMEM.
+ */
+int32_t aio_thread_pool_create(const aio_thread_pool_options *options, aio_thread_pool **pool_out);
+
+/*
+ * Ends a pool: what has not begun ends with -ECANCELED and AIO_CQE_ABORTED, what runs is waited
+ * for, and the threads are joined. The operations' callbacks come on their contexts, also later.
+ *
+ * Any thread, also inside a callback; no other thread may use the pool any more. In a forked child
+ * nothing is touched, and 0 returned. NULL: nothing.
+ * Errors: -EDEADLK on a thread of the pool, which would wait for itself.
+ */
+int32_t aio_thread_pool_destroy(aio_thread_pool *pool);
+
+/* Tells what a pool is doing. Any thread. */
+int32_t aio_thread_pool_info(const aio_thread_pool *pool, aio_thread_pool_status *status_out);
+
+/*
+ * Runs a function on a thread of a pool; what it returns is the result.
+ *
+ * `arg` is the function's until the callback. A cancel removes what has not begun; a function
+ * that runs is waited for, and its result is then -ECANCELED (-ETIMEDOUT for a deadline), or with
+ * AIO_SUBMIT_KEEP_RESULT what it returned. Nothing may unwind out of it. It may post to contexts
+ * and cancel, but has no context of its own. Context thread.
+ * Errors: -EAGAIN, the pool is full, or can have no thread; -EINVAL, links; AIO_EFORKED, the
+ * pool's threads are the parent's. -ECANCELED from a function that was not asked to end has
+ * AIO_CQE_ABORTED.
+ */
+aio_op_id aio_submit_work(aio_ctx *ctx, aio_thread_pool *pool, aio_work_fn work, void *arg,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Calls a function again and again until it does not return 0: then that is the result.
+ *
+ * `ready` with `arg`: 0, not yet; it should return at once. `how`: how often and where; NULL: on
+ * the context's thread, where it may do what a callback may, from 50 microseconds to 10
+ * milliseconds apart. After a cancel it is not called any more, but for a call that runs on a
+ * pool's thread, which is waited for. Context thread.
+ * Errors: -EINVAL, intervals that make no sense, a pool that computes, links; -EAGAIN, the pool is
+ * full; AIO_EFORKED as for aio_submit_work.
+ */
+aio_op_id aio_submit_poll_until(aio_ctx *ctx, aio_work_fn ready, void *arg,
+        const aio_poll_until_options *how, const aio_submit_options *options, aio_callback callback,
+        void *user_data);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -28,6 +28,7 @@ use crate::op::{NO_DESCRIPTOR, traits};
 use crate::sys::descriptor;
 use crate::sys::entry::cqe_flags;
 use crate::sys::errno::Errno;
+use crate::sys::function::Function;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -46,6 +47,9 @@ pub(crate) trait External: 'static {
 
     /// An inner operation has completed. Not called any more when the end is settled.
     fn completed(&mut self, _scope: &mut Scope<'_>, _inner: Inner) {}
+
+    /// What a function of the program has said that the hook has asked (`Scope::ask`).
+    fn answered(&mut self, _scope: &mut Scope<'_>, _answer: i32) {}
 
     /// Where it is, for dumps.
     fn place(&self) -> &'static str {
@@ -167,6 +171,8 @@ pub(crate) struct Externals {
     inner: u32,
     /// What the result has brought whose callback is running.
     payload: Option<Box<dyn Payload>>,
+    /// What a hook wants to know of the program, and whose it is.
+    question: Option<(Function, u64)>,
 }
 
 impl Externals {
@@ -406,8 +412,10 @@ impl Engine {
         let (result, flags) = if overruled {
             (end.extra, end.payload) = (0, None);
             ended(slot.state)
-        } else {
+        } else if end.result == Errno::ECANCELED.status() {
             self.spell(index, end.result)
+        } else {
+            (end.result, 0)
         };
         self.local -= 1;
         let delivery = self.end(index, result, flags, end.extra)?;

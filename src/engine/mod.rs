@@ -29,6 +29,7 @@ mod chain;
 mod closing;
 mod cold;
 mod completion;
+pub(crate) mod crew;
 mod descriptors;
 mod destroy;
 mod dump;

@@ -11,18 +11,9 @@ use crate::engine::handle::Handle;
 use crate::engine::turn::Call;
 use crate::engine::{Engine, Refusal};
 use crate::sys::clock;
+use crate::sys::function::NoUnwind;
 use crate::sys::ring::Wait;
 use std::ffi::c_void;
-
-/// Aborts if a user function unwinds: an exception must not cross frames that do not know it.
-struct NoUnwind;
-
-impl Drop for NoUnwind {
-    fn drop(&mut self) {
-        eprintln!("aio_rs: an exception or panic left a callback; aborting");
-        std::process::abort();
-    }
-}
 
 /// The engine for a moment. Every function below, and those of `destroy.rs`, run on the thread that
 /// may use it (`Handle::run_with`, `Handle::destroy`), and drop the borrow before a user function
@@ -115,6 +106,10 @@ fn perform_any(handle: &Handle, call: Call) {
             std::mem::forget(guard);
         }
         Call::Record => handle.stats.callbacks.add(1),
+        Call::Ask(function, id) => {
+            let answer = function.call();
+            borrow(handle).answer(id, answer);
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::engine::mailbox::{Mailbox, Message};
 use crate::engine::stats::Stats;
 use crate::engine::{Engine, Refusal};
 use crate::sys::clock::{self, Clock};
+use crate::sys::function::Function;
 use crate::sys::ring::Wait;
 use std::ffi::c_void;
 
@@ -37,6 +38,8 @@ pub(super) enum Call {
     Post(unsafe extern "C-unwind" fn(*mut c_void), *mut c_void),
     /// A record was written; nothing to call.
     Record,
+    /// A function whose answer an external operation wants.
+    Ask(Function, u64),
 }
 
 impl Engine {
@@ -410,13 +413,15 @@ impl Engine {
         None
     }
 
-    /// A delivery as a call, or as a record for `reap`; None: it was a service's.
+    /// A delivery as a call, or as a record for `reap`; None: it was a service's and calls nobody.
     fn deliver(&mut self, delivery: Delivery) -> Option<Call> {
         match delivery.callback {
             REAP => return Some(self.deliver_record(delivery)),
             INNER => {
                 self.deliver_inner(delivery);
-                return None;
+                let (function, id) = self.question()?;
+                self.current = Current::NONE;
+                return Some(Call::Ask(function, id));
             }
             _ => {}
         }

@@ -6,6 +6,7 @@ use crate::ffi::submit::aio_submit_options;
 use crate::op::net::Address;
 use crate::sys::entry::{Sqe, WideSqe};
 use crate::sys::errno::Errno;
+use crate::sys::facility::{self, Cpus};
 use crate::sys::message::{Message, Outputs, iovec, msghdr, sockaddr};
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr::NonNull;
@@ -201,6 +202,28 @@ pub(super) unsafe fn bytes<'a>(pointer: *const c_void, len: usize) -> Result<&'a
     }
     // SAFETY: the caller's promise.
     Ok(unsafe { std::slice::from_raw_parts(pointer.cast(), len) })
+}
+
+/// A set of processors, as for sched_setaffinity(2).
+///
+/// # Safety
+/// `from` is NULL or points to `size` bytes that stay as they are during the call.
+pub(super) unsafe fn cpus(from: *const c_void, size: u32) -> Result<Option<Cpus>, Errno> {
+    let size = size as usize;
+    if from.is_null() {
+        return if size == 0 { Ok(None) } else { Err(Errno::EINVAL) };
+    }
+    if size == 0 || size > size_of::<Cpus>() {
+        return Err(Errno::EINVAL);
+    }
+    let mut cpus = Cpus::default();
+    // SAFETY: the caller's bytes.
+    let bytes = unsafe { bytes(from, size) }?;
+    for (at, &byte) in bytes.iter().enumerate() {
+        cpus[at / 8] |= u64::from(byte) << (at % 8 * 8);
+    }
+    let is_empty = cpus == Cpus::default();
+    if is_empty || !facility::exist(&cpus) { Err(Errno::EINVAL) } else { Ok(Some(cpus)) }
 }
 
 /// A negative C count is an error.

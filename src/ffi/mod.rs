@@ -34,6 +34,7 @@ pub mod files;
 pub mod buffers;
 pub mod bundles;
 pub mod interface_queue;
+pub mod threads;
 
 use crate::engine::Refusal;
 use crate::engine::handle::Handle;
@@ -49,6 +50,11 @@ pub struct aio_buffer_pool {
     _private: (),
 }
 
+/// Threads for work that would hold a context up.
+pub struct aio_thread_pool {
+    _private: (),
+}
+
 /// Names an operation: positive. Negative: a status, and nothing was submitted.
 pub type aio_op_id = i64;
 
@@ -57,6 +63,9 @@ pub type aio_callback = Option<unsafe extern "C-unwind" fn(*mut c_void, i32, u32
 
 /// A function posted to a context.
 pub type aio_post_fn = Option<unsafe extern "C-unwind" fn(*mut c_void)>;
+
+/// A function whose return is a result; see aio_submit_work and aio_submit_poll_until.
+pub type aio_work_fn = Option<unsafe extern "C-unwind" fn(*mut c_void) -> i32>;
 
 /// Receives the engine's few messages.
 pub type aio_log_fn =
@@ -88,6 +97,15 @@ pub(crate) use guard;
 fn shielded<T>(handle: &Handle, body: impl FnOnce() -> T) -> Result<T, i32> {
     let body = std::panic::AssertUnwindSafe(body);
     std::panic::catch_unwind(body).map_err(|_| poisoned(handle))
+}
+
+/// Runs the body of a function that concerns no context.
+fn alone(body: impl FnOnce() -> Result<i32, Refusal>) -> i32 {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)) {
+        Ok(Ok(value)) => value,
+        Ok(Err(refusal)) => status::of(refusal),
+        Err(_) => status::AIO_EPANIC,
+    }
 }
 
 /// What becomes of a context whose engine has panicked.

@@ -12,7 +12,7 @@ use crate::ffi::ctx::{
 };
 use crate::sys::clock::Clock;
 use crate::sys::errno::Errno;
-use crate::sys::facility::{self, Cpus, Opcodes};
+use crate::sys::facility::Opcodes;
 
 /// Bytes of the structure's first version.
 const FIRST_SIZE: usize = 128;
@@ -75,8 +75,10 @@ pub(super) unsafe fn context_options(
 unsafe fn tuning(options: &aio_ctx_options) -> Result<Tuning, Errno> {
     let has = |flag: u32| options.flags & flag != 0;
     // SAFETY: passed on.
-    let (sqpoll, worker_cpus, allowed) =
-        unsafe { (sqpoll(options)?, worker_cpus(options)?, allowed(options)?) };
+    let (sqpoll, worker_cpus, allowed) = unsafe {
+        let cpus = arguments::cpus(options.worker_cpus, options.worker_cpus_size)?;
+        (sqpoll(options)?, cpus, allowed(options)?)
+    };
     let clock = match options.clock_id {
         0 => None,
         id if id == Clock::Monotonic.id() => None,
@@ -142,26 +144,6 @@ unsafe fn sqpoll(options: &aio_ctx_options) -> Result<Option<Sqpoll>, Errno> {
         ms => ms,
     };
     Ok(Some(Sqpoll { cpu: options.sqpoll_cpu.checked_sub(1), idle_ms, shared_fd }))
-}
-
-/// # Safety
-/// `worker_cpus` is NULL or as long as it is said to be.
-unsafe fn worker_cpus(options: &aio_ctx_options) -> Result<Option<Cpus>, Errno> {
-    let (from, size) = (options.worker_cpus, options.worker_cpus_size as usize);
-    if from.is_null() {
-        return if size == 0 { Ok(None) } else { Err(Errno::EINVAL) };
-    }
-    if size == 0 || size > size_of::<Cpus>() {
-        return Err(Errno::EINVAL);
-    }
-    let mut cpus = Cpus::default();
-    // SAFETY: the caller's bytes.
-    let bytes = unsafe { arguments::bytes(from, size) }?;
-    for (at, &byte) in bytes.iter().enumerate() {
-        cpus[at / 8] |= u64::from(byte) << (at % 8 * 8);
-    }
-    let is_empty = cpus == Cpus::default();
-    if is_empty || !facility::exist(&cpus) { Err(Errno::EINVAL) } else { Ok(Some(cpus)) }
 }
 
 /// # Safety

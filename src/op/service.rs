@@ -6,9 +6,12 @@ pub(crate) const INTERVAL: u8 = 255;
 pub(crate) const TIMER: u8 = 254;
 pub(crate) const RECEIVE: u8 = 253;
 pub(crate) const RECEIVE_FD: u8 = 252;
+pub(crate) const WORK: u8 = 251;
+pub(crate) const POLL_UNTIL: u8 = 250;
 
 /// By number, from 255 down.
-const NAMES: [&str; 4] = ["interval", "timer", "msg_receive", "msg_receive_fd"];
+const NAMES: [&str; 6] =
+    ["interval", "timer", "msg_receive", "msg_receive_fd", "work", "poll_until"];
 
 /// The name in dumps; None for what the kernel knows.
 pub(crate) fn name(opcode: u8) -> Option<&'static str> {

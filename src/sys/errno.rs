@@ -49,6 +49,7 @@ errnos!(
     ENODEV,
     EMSGSIZE,
     EPROTONOSUPPORT,
+    EDEADLK,
 );
 
 impl Errno {

@@ -5,6 +5,7 @@
 use crate::sys::atomic::Ordering;
 use crate::sys::atomic::fixed::AtomicUsize;
 use crate::sys::errno::Errno;
+use crate::sys::facility::Cpus;
 use std::ptr::NonNull;
 
 /// A number that no two live threads share; a later thread can have an earlier one's.
@@ -175,6 +176,13 @@ impl Credentials {
             }
         }
     }
+}
+
+/// Lets the calling thread run on these processors alone. Those that do not exist, or that its
+/// cpuset lacks, are left out by the kernel; where none is left it stays where it was.
+pub(crate) fn run_on(cpus: &Cpus) {
+    // SAFETY: as many bytes as are said.
+    unsafe { libc::sched_setaffinity(0, size_of::<Cpus>(), std::ptr::from_ref(cpus).cast()) };
 }
 
 /// Sends SIGPIPE to the calling thread, as a write to a closed pipe does.

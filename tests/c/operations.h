@@ -41,6 +41,7 @@ struct env {
     pid_t child;           /* ended and reaped at the end */
     bool has_helper, helper_stops;
     pthread_t helper;
+    void (*undo)(struct env *e); /* called at the end, when the context is gone; NULL: nothing */
 };
 
 /* Whether a test of this row is running. */
@@ -79,7 +80,8 @@ struct row {
     bool notifies;         /* a result, and then a notification */
     bool makes_descriptor; /* a result of 0 or more is one, to be closed */
     bool makes_pair;       /* a result of 0 or more says that the env's pair is two of them */
-    bool timer;            /* engine's own: no async, no links */
+    bool timer;            /* engine's own: no async, no links, no barrier */
+    bool service;          /* the same, but for the barrier */
     bool pooled;           /* takes buffers of a pool: no async, no quiet, no links */
     bool bundled;          /* sends the buffers of a pool: no async, no links */
 };

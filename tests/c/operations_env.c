@@ -34,6 +34,8 @@ void env_close(struct env *e) {
             close(e->fds[i]);
     if (e->pool)
         CHECK_EQ(aio_buffer_pool_destroy(e->pool), 0);
+    if (e->undo)
+        e->undo(e);
 }
 
 void env_start_helper(struct env *e, void *(*body)(void *env)) {

@@ -6,7 +6,8 @@
 #include <inttypes.h>
 
 static bool takes_async(const struct row *row) {
-    return !row->timer && !row->multishot && !row->pooled && !row->bundled;
+    const bool never = row->timer || row->service || row->multishot || row->pooled || row->bundled;
+    return !never;
 }
 
 static uint32_t async_flag(const struct row *row, bool wanted) {
@@ -235,7 +236,7 @@ void operation_meets_its_deadline(const void *arg) {
     const struct row *row = arg;
     struct attempt a;
     if (row->block) {
-        for (int async = 0; async <= !row->timer; async++) {
+        for (int async = 0; async <= !(row->timer || row->service); async++) {
             const uint32_t flags = async_flag(row, async);
             attempt_open(&a, row->block);
             const uint64_t start = now_ns();
@@ -370,6 +371,10 @@ void operation_refuses_bad_arguments(const void *arg) {
     if (row->timer)
         for (uint32_t flag = AIO_SUBMIT_LINK; flag <= AIO_SUBMIT_ASYNC; flag <<= 1)
             CHECK_EQ(row->submit(e, WITH(.flags = flag), on_call_never, NULL), -EINVAL);
+    const uint32_t unserved[] = {AIO_SUBMIT_LINK,   AIO_SUBMIT_HARDLINK, AIO_SUBMIT_ASYNC,
+                                 AIO_SUBMIT_DIRECT, AIO_SUBMIT_INHERIT,  AIO_SUBMIT_SIGPIPE};
+    for (int i = 0; row->service && i < COUNT_OF(unserved); i++)
+        CHECK_EQ(row->submit(e, WITH(.flags = unserved[i]), on_call_never, NULL), -EINVAL);
     const uint32_t unpooled[] = {AIO_SUBMIT_LINK, AIO_SUBMIT_HARDLINK, AIO_SUBMIT_ASYNC,
                                  AIO_SUBMIT_QUIET, AIO_SUBMIT_SIGPIPE};
     for (int i = 0; row->pooled && i < COUNT_OF(unpooled); i++)
@@ -403,6 +408,8 @@ static const char *const slotless[] = {
 };
 
 static bool has_slot(const struct row *row) {
+    if (row->service)
+        return false;
     for (int i = 0; i < COUNT_OF(slotless); i++)
         if (!strcmp(row->name, slotless[i]))
             return false;

@@ -5,6 +5,7 @@
 pub type aio_op_id = i64;
 pub type aio_callback = Option<extern "C" fn(*mut c_void, i32, u32)>;
 pub type aio_post_fn = Option<extern "C" fn(*mut c_void)>;
+pub type aio_work_fn = Option<extern "C" fn(*mut c_void) -> i32>;
 pub type aio_log_fn = Option<extern "C" fn(*mut c_void, i32, *const c_char)>;
 pub const AIO_BUFFER_POOL_INCREMENTAL: u32 = 1;
 pub const AIO_BUFFER_POOL_BUNDLES: u32 = 2;
@@ -97,6 +98,8 @@ pub const AIO_CQE_NOTIFY: u32 = 8;
 pub const AIO_CQE_BUFFER_MORE: u32 = 16;
 pub const AIO_CQE_DEADLINE: u32 = 65536;
 pub const AIO_CQE_ABORTED: u32 = 131072;
+pub const AIO_THREAD_POOL_BLOCKING: u32 = 0;
+pub const AIO_THREAD_POOL_COMPUTE: u32 = 1;
 pub const AIO_SEND_ZC_REPORT_USAGE: u32 = 8;
 #[repr(C)]
 pub struct aio_buffer_pool_options {
@@ -206,6 +209,7 @@ pub struct aio_interface_queue {
 }
 pub enum aio_ctx {}
 pub enum aio_buffer_pool {}
+pub enum aio_thread_pool {}
 #[repr(C)]
 pub struct aio_probe_info {
     pub size: u32,
@@ -285,6 +289,42 @@ pub struct aio_submit_options {
     pub reserved0: u32,
     pub correlation: u64,
     pub reserved: [u64; 2],
+}
+#[repr(C)]
+pub struct aio_thread_pool_options {
+    pub size: u32,
+    pub kind: u32,
+    pub threads_max: u32,
+    pub threads_min: u32,
+    pub queue_max: u32,
+    pub cpus_size: u32,
+    pub idle_ns: u64,
+    pub stack_size: u64,
+    pub name: *const c_char,
+    pub cpus: *const c_void,
+    pub reserved: [u64; 4],
+}
+#[repr(C)]
+pub struct aio_thread_pool_status {
+    pub size: u32,
+    pub kind: u32,
+    pub threads: u32,
+    pub threads_max: u32,
+    pub queued: u32,
+    pub running: u32,
+    pub queue_max: u32,
+    pub reserved0: u32,
+    pub submitted: u64,
+}
+#[repr(C)]
+pub struct aio_poll_until_options {
+    pub size: u32,
+    pub reserved0: u32,
+    pub min_interval_ns: u64,
+    pub max_interval_ns: u64,
+    pub spin_ns: u64,
+    pub pool: *mut aio_thread_pool,
+    pub reserved: [u64; 4],
 }
 extern "C" {
     pub fn aio_buffer_pool_create(a0: *mut aio_ctx, a1: *const aio_buffer_pool_options, a2: *mut *mut aio_buffer_pool) -> i32;
@@ -421,6 +461,11 @@ extern "C" {
     pub fn aio_version_string() -> *const c_char;
     pub fn aio_strerror(a0: i32) -> *const c_char;
     pub fn aio_error_name(a0: i32) -> *const c_char;
+    pub fn aio_thread_pool_create(a0: *const aio_thread_pool_options, a1: *mut *mut aio_thread_pool) -> i32;
+    pub fn aio_thread_pool_destroy(a0: *mut aio_thread_pool) -> i32;
+    pub fn aio_thread_pool_info(a0: *const aio_thread_pool, a1: *mut aio_thread_pool_status) -> i32;
+    pub fn aio_submit_work(a0: *mut aio_ctx, a1: *mut aio_thread_pool, a2: Option<extern "C" fn(*mut c_void) -> i32>, a3: *mut c_void, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_poll_until(a0: *mut aio_ctx, a1: Option<extern "C" fn(*mut c_void) -> i32>, a2: *mut c_void, a3: *const aio_poll_until_options, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
     pub fn aio_submit_timer(a0: *mut aio_ctx, a1: u64, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
     pub fn aio_submit_timer_at(a0: *mut aio_ctx, a1: u64, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
     pub fn aio_submit_interval(a0: *mut aio_ctx, a1: u64, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;

@@ -456,7 +456,7 @@ impl Epoll {
             Place::Lost => {}
             Place::Pool => match self.pool.cancel(id) {
                 Cancel::Removed => {}
-                Cancel::Interrupted => return Errno::EALREADY.status(),
+                Cancel::Running => return Errno::EALREADY.status(),
                 Cancel::Unknown => return Errno::ENOENT.status(),
             },
         }

@@ -13,6 +13,7 @@ use crate::engine::{Engine, Fires};
 use crate::op::{Operation, traits};
 use crate::sys::entry::Cqe;
 use crate::sys::errno::Errno;
+use crate::sys::function::Function;
 
 /// A completion of an inner operation. A descriptor that it brings is the hook's.
 pub(crate) struct Inner {
@@ -60,6 +61,13 @@ impl Scope<'_> {
     pub(crate) fn begin<H: External>(&mut self, hook: H) -> Result<u64, Errno> {
         let options = SubmitOptions::default();
         self.add(|engine, handle, done| engine.begin_external(handle, hook, &options, done))
+    }
+
+    /// Has a function of the program called, as a callback is, with nothing of the engine borrowed;
+    /// `answered` gets what it says. Only in `completed`; not while the program waits in
+    /// aio_ctx_cancel_wait.
+    pub(crate) fn ask(&mut self, function: Function) {
+        self.engine.externals.question = Some((function, self.completer.id));
     }
 
     /// Asks an inner operation to end; its completion comes.
@@ -135,6 +143,21 @@ impl Engine {
         let Delivery { id, result, flags, moved, .. } = delivery;
         let inner = Inner { id, result, flags, extra: moved.unwrap_or_default(), payload };
         self.with_hook(index, |hook, scope| hook.completed(scope, inner));
+    }
+
+    /// What the hook that was just told wants to know; nobody is asked after a panic.
+    pub(crate) fn question(&mut self) -> Option<(Function, u64)> {
+        self.externals.question.take().filter(|_| !self.mute)
+    }
+
+    /// Brings an operation, if it is still there, the answer to its question.
+    pub(crate) fn answer(&mut self, id: u64, answer: i32) {
+        if let Some(index) = self.slots.find(id).filter(|&index| {
+            self.slots.at(index).phase() == phase::EXTERNAL
+                && self.hooked(index).is_some_and(|hooked| hooked.listens())
+        }) {
+            self.with_hook(index, |hook, scope| hook.answered(scope, answer));
+        }
     }
 
     /// The same for a completion that was just taken from the backend.
