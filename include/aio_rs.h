@@ -2198,6 +2198,44 @@ aio_op_id aio_submit_read_multishot(aio_ctx *ctx, int fd, aio_buffer_pool *pool,
 int32_t aio_message_parse(const aio_buffer_lease *lease, const struct msghdr *msg,
         aio_message_view *out);
 
+/* ---- signals --------------------------------------------------------------------------------- */
+
+/*
+ * Waits for a signal, again and again: a callback with AIO_CQE_MORE for each delivery, until
+ * cancelled. The result is the number of deliveries since the last callback: 1, or more when the
+ * context was so late that only the newest 32 were kept one by one.
+ *
+ * `signo`: a signal that is sent from outside, to the process or to any thread of it. Several
+ * operations, of one context or of several, may wait for the same one: each is told.
+ * The signal's action is the library's from the first such operation to the last one's end: the
+ * default action is not taken. A handler that the program has installed before is called as well,
+ * on the thread and with the mask as if alone; afterwards its action is there again. A delivery
+ * that came before a cancel is told before the end.
+ * `extra` of a record: si_pid, with si_code in the upper half.
+ * Context thread.
+ * Errors: -EINVAL, not a signal, or one that cannot be waited for: SIGKILL, SIGSTOP, those of a
+ * thread's own fault (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS), the C library's, and
+ * interrupt_signal of aio_info; -EBUSY, a handler that the program has put over the library's
+ * during an earlier wait is still there; -EMFILE, -ENFILE. Not for AIO_SUBMIT_QUIET.
+ * Surprise: a signal that every thread blocks waits until one does not. A handler that is
+ * installed during the wait takes the signal away, unless it calls what sigaction(2) said was
+ * there. In a forked child the earlier action is there again when the first signal comes; what it
+ * executes before gets the default action, also for a signal that was ignored.
+ */
+aio_op_id aio_submit_signal(aio_ctx *ctx, int signo, const aio_submit_options *options,
+        aio_callback callback, void *user_data);
+
+/*
+ * Tells of the delivery that the running callback of aio_submit_signal is about; of several, the
+ * newest.
+ *
+ * `info`: a siginfo_t, as a handler with SA_SIGINFO gets it.
+ * Context thread, inside a callback.
+ * Errors: -EINVAL, `info` is NULL; -ENOENT, the callback is about nothing of the kind, or no more
+ * than the number is known.
+ */
+int32_t aio_ctx_current_signal(aio_ctx *ctx, void *info);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus

@@ -31,6 +31,7 @@ pub mod zero_copy;
 pub mod registered;
 pub mod files;
 pub mod buffers;
+pub mod signals;
 
 use crate::engine::Refusal;
 use crate::engine::handle::Handle;

@@ -4,9 +4,10 @@
 
 pub(crate) const INTERVAL: u8 = 255;
 pub(crate) const TIMER: u8 = 254;
+pub(crate) const SIGNAL: u8 = 253;
 
 /// By number, from 255 down.
-const NAMES: [&str; 2] = ["interval", "timer"];
+const NAMES: [&str; 3] = ["interval", "timer", "signal"];
 
 /// The name in dumps; None for what the kernel knows.
 pub(crate) fn name(opcode: u8) -> Option<&'static str> {

@@ -20,5 +20,6 @@ pub(crate) mod probe;
 pub(crate) mod queues;
 pub(crate) mod registered;
 pub(crate) mod ring;
+pub(crate) mod sigaction;
 pub(crate) mod signal;
 pub(crate) mod thread;

@@ -379,6 +379,8 @@ extern "C" {
     pub fn aio_submit_write_fixed(a0: *mut aio_ctx, a1: c_int, a2: *const c_void, a3: usize, a4: u64, a5: u32, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
     pub fn aio_submit_readv_fixed(a0: *mut aio_ctx, a1: c_int, a2: *const iovec, a3: c_int, a4: u64, a5: c_int, a6: u32, a7: *const aio_submit_options, a8: Option<extern "C" fn(*mut c_void, i32, u32)>, a9: *mut c_void) -> aio_op_id;
     pub fn aio_submit_writev_fixed(a0: *mut aio_ctx, a1: c_int, a2: *const iovec, a3: c_int, a4: u64, a5: c_int, a6: u32, a7: *const aio_submit_options, a8: Option<extern "C" fn(*mut c_void, i32, u32)>, a9: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_signal(a0: *mut aio_ctx, a1: c_int, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
+    pub fn aio_ctx_current_signal(a0: *mut aio_ctx, a1: *mut c_void) -> i32;
     pub fn aio_submit_ftruncate(a0: *mut aio_ctx, a1: c_int, a2: u64, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
     pub fn aio_submit_fallocate(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: u64, a4: u64, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_sync_file_range(a0: *mut aio_ctx, a1: c_int, a2: u64, a3: u64, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;

@@ -176,6 +176,7 @@ impl Engine {
     pub(crate) fn keep_for_kernel(&mut self, index: u32) {
         let slot = self.slots.at(index);
         if slot.phase() == phase::BACKEND
+            && slot.has(traits::CALLER_MEMORY)
             && let Some(owner) = self.slots.find(slot.user_data as u64)
             && let Some(hooked) = self.hooked(owner)
         {
