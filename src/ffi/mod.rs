@@ -32,6 +32,7 @@ pub mod registered;
 pub mod files;
 pub mod buffers;
 pub mod signals;
+pub mod processes;
 
 use crate::engine::Refusal;
 use crate::engine::handle::Handle;

@@ -5,9 +5,10 @@
 pub(crate) const INTERVAL: u8 = 255;
 pub(crate) const TIMER: u8 = 254;
 pub(crate) const SIGNAL: u8 = 253;
+pub(crate) const SPAWN: u8 = 252;
 
 /// By number, from 255 down.
-const NAMES: [&str; 3] = ["interval", "timer", "signal"];
+const NAMES: [&str; 4] = ["interval", "timer", "signal", "spawn"];
 
 /// The name in dumps; None for what the kernel knows.
 pub(crate) fn name(opcode: u8) -> Option<&'static str> {

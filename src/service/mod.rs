@@ -2,4 +2,5 @@
 //! operations (`engine::external`) and, below them, ordinary ones. A file per noun, with the same
 //! name in `ffi`.
 
+pub(crate) mod processes;
 pub(crate) mod signals;

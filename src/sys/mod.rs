@@ -17,6 +17,7 @@ pub(crate) mod message;
 pub(crate) mod plain;
 pub(crate) mod poller;
 pub(crate) mod probe;
+pub(crate) mod process;
 pub(crate) mod queues;
 pub(crate) mod registered;
 pub(crate) mod ring;

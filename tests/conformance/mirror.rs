@@ -65,6 +65,17 @@ pub const AIO_FACILITY_WORKER_AFFINITY: u32 = 20;
 pub const AIO_FACILITY_RESTRICTIONS: u32 = 21;
 pub const AIO_FACILITY_NO_IOWAIT: u32 = 22;
 pub const AIO_FACILITY_CLOCK: u32 = 23;
+pub const AIO_SPAWN_INHERIT: u32 = 0;
+pub const AIO_SPAWN_NULL: u32 = 1;
+pub const AIO_SPAWN_FD: u32 = 2;
+pub const AIO_SPAWN_PIPE: u32 = 3;
+pub const AIO_SPAWN_STDOUT: u32 = 4;
+pub const AIO_SPAWN_NEW_SESSION: u32 = 1;
+pub const AIO_SPAWN_NEW_GROUP: u32 = 2;
+pub const AIO_SPAWN_KEEP_FDS: u32 = 4;
+pub const AIO_SPAWN_KEEP_SIGNALS: u32 = 8;
+pub const AIO_SPAWN_PIDFD: u32 = 16;
+pub const AIO_SPAWN_SIGNALED: i32 = 256;
 pub const AIO_EWRONGTHREAD: i32 = - 5001;
 pub const AIO_EREENTRANT: i32 = - 5002;
 pub const AIO_EPENDING: i32 = - 5003;
@@ -212,6 +223,52 @@ pub struct aio_probe_result {
     pub name: [c_char; 32],
     pub functions: [c_char; 192],
     pub text: [c_char; 208],
+}
+#[repr(C)]
+pub struct aio_spawn_fd {
+    pub fd: i32,
+    pub number: i32,
+}
+#[repr(C)]
+pub struct aio_spawn_options {
+    pub size: u32,
+    pub flags: u32,
+    pub program: *const c_char,
+    pub argv: *const *const c_char,
+    pub envp: *const *const c_char,
+    pub cwd: *const c_char,
+    pub fds: *const aio_spawn_fd,
+    pub fd_count: u32,
+    pub stdin_mode: u32,
+    pub stdout_mode: u32,
+    pub stderr_mode: u32,
+    pub stdin_fd: i32,
+    pub stdout_fd: i32,
+    pub stderr_fd: i32,
+    pub cancel_signal: i32,
+    pub kill_after_ns: u64,
+    pub reserved: [u64; 4],
+}
+#[repr(C)]
+pub struct aio_process {
+    pub size: u32,
+    pub pid: i32,
+    pub stdin_fd: i32,
+    pub stdout_fd: i32,
+    pub stderr_fd: i32,
+    pub pidfd: i32,
+}
+#[repr(C)]
+pub struct aio_process_exit {
+    pub size: u32,
+    pub pid: i32,
+    pub code: i32,
+    pub status: i32,
+    pub user_ns: u64,
+    pub system_ns: u64,
+    pub max_rss_kib: u64,
+    pub minor_faults: u64,
+    pub major_faults: u64,
 }
 #[repr(C)]
 pub struct aio_buffers_options {
@@ -371,6 +428,8 @@ extern "C" {
     pub fn aio_probe(a0: *const aio_ctx, a1: *mut aio_probe_info) -> i32;
     pub fn aio_probe_op(a0: *const aio_ctx, a1: u32, a2: *mut aio_probe_result) -> i32;
     pub fn aio_probe_facility(a0: *const aio_ctx, a1: u32, a2: *mut aio_probe_result) -> i32;
+    pub fn aio_submit_spawn(a0: *mut aio_ctx, a1: *const aio_spawn_options, a2: *mut aio_process, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
+    pub fn aio_ctx_current_exit(a0: *mut aio_ctx, a1: *mut aio_process_exit) -> i32;
     pub fn aio_buffers_register(a0: *mut aio_ctx, a1: *const aio_buffers_options) -> i32;
     pub fn aio_buffers_update(a0: *mut aio_ctx, a1: u32, a2: *const iovec, a3: *const u64, a4: u32) -> i32;
     pub fn aio_buffers_unregister(a0: *mut aio_ctx) -> i32;
