@@ -740,6 +740,19 @@ typedef struct aio_process_exit {
     uint64_t major_faults;
 } aio_process_exit;
 
+/* What has happened to a watched file or directory. */
+typedef struct aio_watch_event {
+    uint32_t size;
+    uint32_t mask; /* IN_* of inotify(7). */
+    uint32_t cookie; /* The same for the two halves of a renaming; otherwise 0. */
+    uint32_t name_len; /* Of `name`, without its terminator. */
+    /*
+     * The entry of a watched directory that it happened to, or empty. Valid until the callback
+     * returns.
+     */
+    const char *name;
+} aio_watch_event;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -2358,6 +2371,40 @@ aio_op_id aio_submit_spawn(aio_ctx *ctx, const aio_spawn_options *spawn, aio_pro
  * child's end, or about one that was cancelled.
  */
 int32_t aio_ctx_current_exit(aio_ctx *ctx, aio_process_exit *out);
+
+/* ---- watches --------------------------------------------------------------------------------- */
+
+/*
+ * Watches a file or a directory, not what is below that: a callback with AIO_CQE_MORE for each
+ * event, until cancelled. The result is the event's mask, IN_* of inotify(7);
+ * aio_ctx_current_event tells which entry it is about.
+ *
+ * `path`: copied; relative to the process's directory.
+ * `mask`: IN_ACCESS and the like, with IN_ONLYDIR, IN_DONT_FOLLOW and IN_EXCL_UNLINK; the last
+ * counts for all watches of this context on the same file.
+ * Unasked for come IN_Q_OVERFLOW (events were lost; all watches of the context are told, and must
+ * look for themselves) and IN_UNMOUNT. When what is watched is deleted or unmounted the operation
+ * ends with the result IN_IGNORED.
+ * `extra` of a record: the event's cookie. Names are told in callbacks alone.
+ * Context thread.
+ * Errors: -EINVAL, `path` is NULL, no event or an unknown bit in `mask`; -ENAMETOOLONG; -ENOENT,
+ * -EACCES, -ENOTDIR and others of a path; -ENOSPC, the user's limit of watches
+ * (fs.inotify.max_user_watches); -EMFILE, of instances (a context needs one) or of descriptors.
+ * Not for AIO_SUBMIT_QUIET.
+ * Surprise: the path is looked up inside the call, or when the barrier opens. A file that is
+ * replaced by rename(2), as editors do, is another file: watch its directory.
+ */
+aio_op_id aio_submit_watch(aio_ctx *ctx, const char *path, uint32_t mask,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Tells of the event that the running callback of aio_submit_watch is about.
+ *
+ * `out`: set its `size`.
+ * Context thread, inside a callback.
+ * Errors: -EINVAL, `out` is NULL or its `size` too small; -ENOENT, the callback is about no event.
+ */
+int32_t aio_ctx_current_event(aio_ctx *ctx, aio_watch_event *out);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -33,6 +33,7 @@ pub mod files;
 pub mod buffers;
 pub mod signals;
 pub mod processes;
+pub mod watches;
 
 use crate::engine::Refusal;
 use crate::engine::handle::Handle;

@@ -6,9 +6,10 @@ pub(crate) const INTERVAL: u8 = 255;
 pub(crate) const TIMER: u8 = 254;
 pub(crate) const SIGNAL: u8 = 253;
 pub(crate) const SPAWN: u8 = 252;
+pub(crate) const WATCH: u8 = 251;
 
 /// By number, from 255 down.
-const NAMES: [&str; 4] = ["interval", "timer", "signal", "spawn"];
+const NAMES: [&str; 5] = ["interval", "timer", "signal", "spawn", "watch"];
 
 /// The name in dumps; None for what the kernel knows.
 pub(crate) fn name(opcode: u8) -> Option<&'static str> {

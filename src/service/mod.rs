@@ -4,3 +4,4 @@
 
 pub(crate) mod processes;
 pub(crate) mod signals;
+pub(crate) mod watches;

@@ -326,6 +326,14 @@ pub struct aio_submit_options {
     pub correlation: u64,
     pub reserved: [u64; 2],
 }
+#[repr(C)]
+pub struct aio_watch_event {
+    pub size: u32,
+    pub mask: u32,
+    pub cookie: u32,
+    pub name_len: u32,
+    pub name: *const c_char,
+}
 extern "C" {
     pub fn aio_buffer_pool_create(a0: *mut aio_ctx, a1: *const aio_buffer_pool_options, a2: *mut *mut aio_buffer_pool) -> i32;
     pub fn aio_buffer_pool_destroy(a0: *mut aio_buffer_pool) -> i32;
@@ -458,6 +466,8 @@ extern "C" {
     pub fn aio_submit_timer(a0: *mut aio_ctx, a1: u64, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
     pub fn aio_submit_timer_at(a0: *mut aio_ctx, a1: u64, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
     pub fn aio_submit_interval(a0: *mut aio_ctx, a1: u64, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_watch(a0: *mut aio_ctx, a1: *const c_char, a2: u32, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
+    pub fn aio_ctx_current_event(a0: *mut aio_ctx, a1: *mut aio_watch_event) -> i32;
     pub fn aio_submit_send_zc(a0: *mut aio_ctx, a1: c_int, a2: *const c_void, a3: usize, a4: c_int, a5: u32, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
     pub fn aio_submit_sendmsg_zc(a0: *mut aio_ctx, a1: c_int, a2: *const msghdr, a3: c_int, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
 }

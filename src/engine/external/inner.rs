@@ -62,6 +62,14 @@ impl Scope<'_> {
         self.add(|engine, handle, done| engine.begin_external(handle, hook, &options, done))
     }
 
+    /// Begins an operation that is nobody's, as `external::host` does.
+    pub(crate) fn host<H: External>(&mut self, hook: H) -> Result<u64, Errno> {
+        if self.engine.destroying {
+            return Err(Errno::ECANCELED);
+        }
+        self.engine.begin_host(&self.completer.handle, hook)
+    }
+
     /// Asks an inner operation to end; its completion comes.
     pub(crate) fn cancel(&mut self, inner: u64) {
         if let (true, Some(index)) = (self.inners.contains(&inner), self.engine.slots.find(inner)) {
