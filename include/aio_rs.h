@@ -113,7 +113,8 @@
  * descriptors passed with it are closed. A lease is yours to read and write until
  * aio_buffer_pool_release, which any thread may call, and which fails with -ENOENT for what is no
  * lease, or not any more. Leases outlive their context and their pool. With AIO_CALLBACK_REAP each
- * buffer is a record with its lease. While a pool is empty its receives wait, and go on by
+ * buffer is a record with its lease. A pool with AIO_BUFFER_POOL_SEND goes the other way: you take
+ * empty buffers, fill and queue them, and aio_submit_send_bundle sends what is queued. While a pool is empty its receives wait, and go on by
  * themselves when a buffer comes back or the pool grows; the program sees -ENOBUFS only if the file
  * itself says so.
  *
@@ -396,6 +397,17 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
  * kernel has them and the pool is as large.
  */
 #define AIO_BUFFER_POOL_HUGE 4u
+/*
+ * A pool's option: its buffers are not received into, but filled by you and sent: see
+ * aio_buffer_pool_take, aio_buffer_pool_queue and aio_submit_send_bundle. Not with the two options
+ * above it, nor with `low_water`.
+ */
+#define AIO_BUFFER_POOL_SEND 8u
+/*
+ * What aio_buffer_pool_info alone says: a network card fills the pool, see
+ * aio_buffer_pool_create_zero_copy.
+ */
+#define AIO_BUFFER_POOL_ZERO_COPY 16u
 
 /* A standard stream of a child: this process's own. */
 #define AIO_SPAWN_INHERIT 0u
@@ -419,6 +431,14 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 #define AIO_SPAWN_PIDFD 16u
 /* Added to the signal's number in the result of a child that a signal has ended. */
 #define AIO_SPAWN_SIGNALED 256
+
+/*
+ * A flag of aio_interface_queue: there is no interface, and the kernel copies what comes for any
+ * socket. To try programs on machines without such a card; Linux 7.1.
+ */
+#define AIO_INTERFACE_NONE 1u
+/* A flag of aio_interface_queue: without the queue there shall be no pool either. */
+#define AIO_INTERFACE_REQUIRED 2u
 
 /* A pool of buffers that receives take when data is there. */
 typedef struct aio_buffer_pool aio_buffer_pool;
@@ -650,13 +670,22 @@ typedef struct aio_pool_info {
     uint32_t count; /* Buffers, and how many there may be. */
     uint32_t count_max;
     uint32_t buffer_size; /* Bytes of each. */
-    uint32_t free; /* Ready for a receive. */
+    uint32_t free; /* Ready for a receive, or empty. */
     uint32_t leased; /* Leases that were not released. */
     uint32_t operations; /* Operations in flight that take buffers here. */
     uint32_t paused; /* Those of them that wait for a buffer now. */
-    uint32_t reserved0; /* 0 */
+    uint32_t queued; /* With AIO_BUFFER_POOL_SEND: buffers that wait to be sent. */
     uint64_t pauses; /* How often an operation had to wait for a buffer. */
     uint64_t low_waters; /* How often the pool ran low. */
+    /*
+     * Why a pool of aio_buffer_pool_create_zero_copy has no interface queue: AIO_REASON_*.
+     * _KERNEL; _PERMISSION, it takes CAP_NET_ADMIN; _MEMLOCK, _LIMIT; _HARDWARE, with -EOPNOTSUPP:
+     * the card or its driver cannot; with -EINVAL: it does not split headers from data; with
+     * -EEXIST or -EBUSY: the queue is taken. Or why the context has no ring. Other pools:
+     * AIO_REASON_NONE.
+     */
+    uint32_t zero_copy_reason;
+    int32_t zero_copy_error; /* What the kernel said to it; 0: nothing. */
 } aio_pool_info;
 
 /* A buffer, or a piece of one, that is the caller's until it is released. */
@@ -752,6 +781,22 @@ typedef struct aio_watch_event {
      */
     const char *name;
 } aio_watch_event;
+
+/* A receive queue of a network card. */
+typedef struct aio_interface_queue {
+    uint32_t size; /* sizeof(aio_interface_queue) */
+    uint32_t flags; /* AIO_INTERFACE_* */
+    const char *name; /* The interface, such as "eth0"; NULL: `index` says. */
+    uint32_t index; /* The interface's number, as if_nametoindex(3) has it; 0: `name` says. */
+    uint32_t queue; /* The number of the receive queue plus one, as ethtool(8) counts. */
+    /*
+     * How many pieces may be on their way back to the kernel, at most 32,768; 0: two per page of
+     * the pool. Others wait.
+     */
+    uint32_t refill_entries;
+    uint32_t reserved0; /* 0 */
+    uint64_t reserved[4]; /* 0 */
+} aio_interface_queue;
 
 #ifdef __cplusplus
 extern "C" {
@@ -1009,6 +1054,7 @@ aio_op_id aio_ctx_current_op(const aio_ctx *ctx);
 
 /*
  * How many bytes the operation whose callback is running has transferred; 0 outside of callbacks.
+ * Of a message of another context: its `data`.
  *
  * Context thread.
  */
@@ -1170,6 +1216,72 @@ aio_op_id aio_submit_waitid(aio_ctx *ctx, int idtype, uint32_t id, void *info, i
  */
 aio_op_id aio_submit_uring_cmd(aio_ctx *ctx, int fd, uint32_t cmd_op, const void *cmd,
         size_t cmd_len, const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/* ---- msg_ring -------------------------------------------------------------------------------- */
+
+/*
+ * Sends two numbers to another context, or to this one; completes with 0 when the target has them.
+ *
+ * `target`: any context, also of another thread, whose handle is valid (alive, or kept by
+ * aio_ctx_ref) during the call. `result`, 0 or more, and `data`, any value, are what its
+ * aio_submit_msg_receive is told. Messages of one context to another arrive in order, but for
+ * those that chains and barriers hold back.
+ * Context thread of `ctx`.
+ * Errors: -EINVAL, `target` is NULL or `result` negative; AIO_ECLOSED, AIO_EORPHANED, AIO_EPANIC,
+ * of the target; in the callback: AIO_ECLOSED, the target was destroyed meanwhile; -ENOMEM.
+ * Kernel: 6.3, by MSG_RING, when both are rings and the target was adopted; else through the
+ * target's mailbox.
+ * Surprise: 0 does not say that anybody has received it: what comes while nobody receives waits,
+ * and is dropped when the target is destroyed. As any operation it is on its way when the context
+ * runs or flushes, not before; aio_ctx_post wakes the target at once.
+ */
+aio_op_id aio_submit_msg_ring(aio_ctx *ctx, aio_ctx *target, int32_t result, uint64_t data,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Puts the file of a slot into the table of another context; completes with the slot that it has
+ * there. The slot of this context keeps its own: to hand a connection over, close it afterwards.
+ *
+ * `target`: as of aio_submit_msg_ring, but not `ctx`. `slot`: of this context's table.
+ * `target_slot`: of the target's, plus one, whatever is in it; 0: a free one. The target's
+ * aio_submit_msg_receive_fd is told of it.
+ * Context thread of `ctx`.
+ * Errors: as of aio_submit_msg_ring; -EINVAL, the target is `ctx`, or has no such slot; -EBADF,
+ * the slot is empty, or not in the table; of the target: -ENFILE, no slot is free, or there is no
+ * table; -ENXIO, the same for a `target_slot`; -EBUSY, a close of that slot waits; -EMFILE,
+ * without io_uring.
+ * Kernel: 6.0 when both are rings; else a ring that sends needs 6.8 (before: -EOPNOTSUPP).
+ * Surprise: no order between files and numbers: wait for the callback of one before sending the
+ * other. Cancelling takes back what the target has not got yet.
+ */
+aio_op_id aio_submit_msg_ring_fd(aio_ctx *ctx, aio_ctx *target, uint32_t slot, uint32_t target_slot,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Receives what other contexts send with aio_submit_msg_ring: for each message a callback with
+ * AIO_CQE_MORE and its `result`; aio_ctx_current_bytes (`extra` of a record) is its `data`.
+ *
+ * What comes while nobody receives waits, in order, for the next receive. While one is in flight
+ * aio_ctx_run goes on.
+ * Context thread.
+ * Errors: -EBUSY, there is one; -EINVAL, inside a chain, and flags other than
+ * AIO_SUBMIT_TIMEOUT_IDLE.
+ */
+aio_op_id aio_submit_msg_receive(aio_ctx *ctx, const aio_submit_options *options,
+        aio_callback callback, void *user_data);
+
+/*
+ * Receives what other contexts send with aio_submit_msg_ring_fd: for each file a callback with
+ * AIO_CQE_MORE and the slot of this context's table that it was put into, which is yours to close.
+ *
+ * Otherwise as aio_submit_msg_receive.
+ * Context thread.
+ * Errors: also -ENXIO, there is no table.
+ * Surprise: a file that was sent has another descriptor as long as the sender's slot is open: the
+ * peer of a socket sees the end when both are closed.
+ */
+aio_op_id aio_submit_msg_receive_fd(aio_ctx *ctx, const aio_submit_options *options,
+        aio_callback callback, void *user_data);
 
 /* ---- futex ----------------------------------------------------------------------------------- */
 
@@ -2405,6 +2517,111 @@ aio_op_id aio_submit_watch(aio_ctx *ctx, const char *path, uint32_t mask,
  * Errors: -EINVAL, `out` is NULL or its `size` too small; -ENOENT, the callback is about no event.
  */
 int32_t aio_ctx_current_event(aio_ctx *ctx, aio_watch_event *out);
+
+/* ---- bundles --------------------------------------------------------------------------------- */
+
+/*
+ * Takes an empty buffer of a pool with AIO_BUFFER_POOL_SEND, to be filled: a lease, which
+ * aio_buffer_pool_queue ends, or aio_buffer_pool_release when nothing is to be sent.
+ *
+ * `out`: set its `size`.
+ * Context thread.
+ * Errors: -EINVAL, a pointer is NULL, `size` too small, or the pool is for receives; -ENOBUFS, no
+ * buffer is empty: one will be when a bundle has ended; -ENOMEM; AIO_ECLOSED.
+ */
+int32_t aio_buffer_pool_take(aio_buffer_pool *pool, aio_buffer_lease *out);
+
+/*
+ * Queues the first `len` bytes of a leased buffer to be sent, behind what is queued; the lease
+ * ends, and the buffer is the engine's until it was sent.
+ *
+ * `len`: at least 1.
+ * Context thread.
+ * Errors: -EINVAL, `len` is 0 or more than the buffer has, or the pool is for receives; -ENOENT,
+ * it is no lease of this pool's; AIO_ECLOSED.
+ */
+int32_t aio_buffer_pool_queue(aio_buffer_pool *pool, int64_t lease, size_t len);
+
+/*
+ * Gives what is queued back unsent, for instance when its connection has failed; returns how many
+ * buffers.
+ *
+ * Context thread.
+ * Errors: -EINVAL, `pool` is NULL or for receives; -EBUSY, a bundle is in flight; AIO_ECLOSED.
+ */
+int32_t aio_buffer_pool_discard(aio_buffer_pool *pool);
+
+/*
+ * Sends what is queued in a pool, in order, and what is queued while it goes on: completes with 0
+ * when all of it was sent, else with an error. aio_ctx_current_bytes has the count in both cases.
+ *
+ * `pool`: one of this context's with AIO_BUFFER_POOL_SEND. Buffers become empty as they are sent;
+ * what was not sent, also of a buffer that was sent in part, stays queued, for the next bundle or
+ * aio_buffer_pool_discard: no byte is lost or sent twice.
+ * Context thread.
+ * Errors: -EINVAL, no such pool, and AIO_SUBMIT_ASYNC, _LINK or _HARDLINK; -EBUSY, a bundle of
+ * this pool is in flight: the order of two would be nobody's; -ENOBUFS, nothing is queued; those
+ * of send(2).
+ * Kernel: 6.10, by bundles; before, and on epoll, as messages of up to 64 buffers.
+ * Surprise: for streams. Elsewhere buffers that are sent together are one message.
+ */
+aio_op_id aio_submit_send_bundle(aio_ctx *ctx, int fd, aio_buffer_pool *pool, int flags,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/* ---- interface_queue ------------------------------------------------------------------------- */
+
+/*
+ * Makes a pool for aio_submit_recv_zc alone, whose memory a receive queue of a network card fills:
+ * what comes for its sockets is not copied. The card must split headers from data, and send to
+ * this queue the connections that are received from here, and no others:
+ *
+ *   ethtool -G eth0 tcp-data-split on
+ *   ethtool -X eth0 equal 3                            all else goes to queues 0 to 2
+ *   ethtool -N eth0 flow-type tcp4 dst-port 9000 action 3
+ *
+ * What comes another way is copied into the pool. Where the queue cannot be had, the pool is an
+ * ordinary one, and aio_buffer_pool_info says why: `zero_copy_reason` and `zero_copy_error`.
+ *
+ * `queue`: the card's. `options`: NULL for the defaults; `count` times `buffer_size` is the memory
+ * in bytes, below 4 GiB, rounded up to pages; the kernel divides it as it likes, and a buffer may
+ * carry several receives. Take more than the card keeps at hand (ethtool -g). `count_max` is 0 or
+ * `count`: such a pool does not grow; AIO_BUFFER_POOL_INCREMENTAL and _BUNDLES are not for it.
+ * `pool_out`: as for aio_buffer_pool_create.
+ * The memory is locked. The kernel gives a queue up, and unlocks it, when the context has been
+ * destroyed, the pool too, and its last lease was released.
+ * Context thread.
+ * Errors: -EMSGSIZE, the context was made without AIO_CTX_CQE32: a completion has no room to say
+ * where the data is; -EOPNOTSUPP, it was made with AIO_CTX_SQPOLL or AIO_CTX_IOPOLL; -ENODEV, no
+ * such interface; -ERANGE, it has no such queue; else as aio_buffer_pool_create. With
+ * AIO_INTERFACE_REQUIRED also what the kernel refuses the queue with (see aio_pool_info), and
+ * -EOPNOTSUPP where it has none or there is no ring.
+ * Kernel: 6.15; before 6.19 what is copied comes back only as the card asks for more. Without it,
+ * and on epoll, an ordinary pool.
+ * Surprise: not shown on the machines that this is tested on is the card, for they have none;
+ * all else is, on Linux 7.1 with AIO_INTERFACE_NONE.
+ */
+int32_t aio_buffer_pool_create_zero_copy(aio_ctx *ctx, const aio_interface_queue *queue,
+        const aio_buffer_pool_options *options, aio_buffer_pool **pool_out);
+
+/*
+ * Receives whenever data comes, each time a piece of the pool's memory, with AIO_CQE_MORE and
+ * AIO_CQE_BUFFER; take it with aio_ctx_take_buffer. The last result is 0 at the end of the stream,
+ * or an error.
+ *
+ * `pool`: one of aio_buffer_pool_create_zero_copy. Where that has no interface queue, this is
+ * aio_submit_recv_multishot (and needs the opcode `recv` in a context with allowed_ops). While the
+ * pool is empty the operation waits, and goes on by itself; its deadline runs on.
+ * Context thread.
+ * Errors: -EINVAL, no such pool, and AIO_SUBMIT_ASYNC, _QUIET, _LINK or _HARDLINK, as for
+ * aio_submit_recv_multishot; -EPROTONOSUPPORT, not a TCP socket: at once, or through the callback;
+ * -ENOMEM through the callback, the pool is empty although nobody holds a piece of it: the card
+ * has all of it; those of recv(2).
+ * Kernel: 6.15.
+ * Surprise: the socket may be used for sending, but not be received from in another way, once its
+ * packets come to the queue: the kernel answers that with -EFAULT.
+ */
+aio_op_id aio_submit_recv_zc(aio_ctx *ctx, int fd, aio_buffer_pool *pool,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
 
 #ifdef __cplusplus
 }  // extern "C"

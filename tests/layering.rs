@@ -17,10 +17,11 @@ const LAYERS: [(&str, &[&str]); 5] = [
 const UNSAFE_ENGINE_FILES: [&str; 7] =
     ["slots.rs", "mailbox.rs", "handle.rs", "run.rs", "dump.rs", "buffer_pool.rs", "leases.rs"];
 /// Files that may name an atomic type.
-const ATOMIC_FILES: [&str; 9] = [
+const ATOMIC_FILES: [&str; 10] = [
     "atomic.rs",
     "queues.rs",
     "buffer_ring.rs",
+    "interface_queue.rs",
     "thread.rs",
     "calls.rs",
     "mailbox.rs",

@@ -23,6 +23,7 @@ pub(crate) mod backend;
 mod barrier;
 pub(crate) mod buffer_pool;
 pub(crate) mod buffers;
+pub(crate) mod bundles;
 mod cancel;
 mod chain;
 mod closing;
@@ -34,9 +35,12 @@ mod dump;
 pub(crate) mod external;
 mod files;
 pub(crate) mod handle;
+mod interface_queue;
 pub(crate) mod leases;
 pub(crate) mod mailbox;
+pub(crate) mod msg_ring;
 mod pages;
+mod pauses;
 mod pool;
 pub(crate) mod probe;
 pub(crate) mod registered;
@@ -200,6 +204,7 @@ pub(crate) struct Engine {
     chains: Chains,
     barriers: Barriers,
     sockets: files::Sockets,
+    messages: msg_ring::Messages,
     /// What an install of the engine's own has brought.
     installed: Option<i32>,
     /// The close that waits, by descriptor number.
@@ -284,6 +289,7 @@ impl Engine {
             chains: Chains::default(),
             barriers: Barriers::default(),
             sockets: files::Sockets::default(),
+            messages: msg_ring::Messages::default(),
             installed: None,
             closes: HashMap::new(),
             closable: Vec::new(),

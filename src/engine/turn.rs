@@ -209,9 +209,15 @@ impl Engine {
     /// Tells the pools if every completion was taken in.
     #[inline(always)]
     fn note_period(&mut self) {
-        if self.backend.ready() == 0 && !self.backend.overflown() {
+        if self.is_all_taken_in() {
             self.pools.begin_period();
         }
+    }
+
+    /// Whether no completion waits to be taken in.
+    #[inline(always)]
+    pub(super) fn is_all_taken_in(&mut self) -> bool {
+        self.stash.is_empty() && self.backend.ready() == 0 && !self.backend.overflown()
     }
 
     /// Announces that the context goes to sleep; false if something speaks against it. With nothing
@@ -241,9 +247,7 @@ impl Engine {
         }
         let in_backend = self.total() != self.local || self.backend.must_look();
         let has_staged = self.backend.has_staged();
-        if self.stash.is_empty() {
-            self.note_period();
-        }
+        self.note_period();
         let entered = if wait != Wait::Poll || in_backend || has_staged {
             self.enter_backend(wait)
         } else {
@@ -372,7 +376,8 @@ impl Engine {
         }
         while self.budget.posts != 0 {
             self.budget.posts -= 1;
-            match self.inbox.next()? {
+            let message = self.inbox.next()?;
+            match message {
                 Message::Run(function, arg) if !self.mute => {
                     self.tally.posts();
                     self.current = Current::NONE;
@@ -390,6 +395,13 @@ impl Engine {
                     }
                 }
                 Message::Refill(group) => self.refill(group),
+                Message::Letter(_) | Message::Parcel(_) | Message::Answer(_) | Message::Kept(_) => {
+                    if let Some(delivery) = self.take_message(message)
+                        && let Some(call) = self.deliver(delivery)
+                    {
+                        return Some(call);
+                    }
+                }
                 Message::LowWater(group) => {
                     if let Some((function, arg)) = self.low_water(group)
                         && !self.mute

@@ -4,7 +4,8 @@
 use crate::engine::Refusal;
 use crate::engine::buffer_pool::PoolOptions;
 use crate::engine::handle::Handle;
-use crate::engine::leases::{Piece, Shared};
+use crate::engine::leases::{Interface, Piece, Shared};
+use crate::ffi::probe::{AIO_REASON_NONE, reason_number};
 use crate::ffi::submit::{aio_submit_options, submit};
 use crate::ffi::{
     aio_buffer_pool, aio_callback, aio_ctx, aio_op_id, aio_post_fn, arguments, guard,
@@ -28,6 +29,14 @@ pub const AIO_BUFFER_POOL_BUNDLES: u32 = 2;
 /// A pool's option: asks for huge pages, which are committed in pieces of 2 MiB. Granted if the
 /// kernel has them and the pool is as large.
 pub const AIO_BUFFER_POOL_HUGE: u32 = 4;
+
+/// A pool's option: its buffers are not received into, but filled by you and sent: see
+/// aio_buffer_pool_take, aio_buffer_pool_queue and aio_submit_send_bundle. Not with the two options
+/// above it, nor with `low_water`.
+pub const AIO_BUFFER_POOL_SEND: u32 = 8;
+/// What aio_buffer_pool_info alone says: a network card fills the pool, see
+/// aio_buffer_pool_create_zero_copy.
+pub const AIO_BUFFER_POOL_ZERO_COPY: u32 = 16;
 
 /// Options of aio_buffer_pool_create; NULL stands for all defaults.
 #[repr(C)]
@@ -68,7 +77,7 @@ pub struct aio_pool_info {
     pub count_max: u32,
     /// Bytes of each.
     pub buffer_size: u32,
-    /// Ready for a receive.
+    /// Ready for a receive, or empty.
     pub free: u32,
     /// Leases that were not released.
     pub leased: u32,
@@ -76,12 +85,20 @@ pub struct aio_pool_info {
     pub operations: u32,
     /// Those of them that wait for a buffer now.
     pub paused: u32,
-    /// 0
-    pub reserved0: u32,
+    /// With AIO_BUFFER_POOL_SEND: buffers that wait to be sent.
+    pub queued: u32,
     /// How often an operation had to wait for a buffer.
     pub pauses: u64,
     /// How often the pool ran low.
     pub low_waters: u64,
+    /// Why a pool of aio_buffer_pool_create_zero_copy has no interface queue: AIO_REASON_*.
+    /// _KERNEL; _PERMISSION, it takes CAP_NET_ADMIN; _MEMLOCK, _LIMIT; _HARDWARE, with -EOPNOTSUPP:
+    /// the card or its driver cannot; with -EINVAL: it does not split headers from data; with
+    /// -EEXIST or -EBUSY: the queue is taken. Or why the context has no ring. Other pools:
+    /// AIO_REASON_NONE.
+    pub zero_copy_reason: u32,
+    /// What the kernel said to it; 0: nothing.
+    pub zero_copy_error: i32,
 }
 
 /// A buffer, or a piece of one, that is the caller's until it is released.
@@ -127,7 +144,9 @@ const COUNT_MAX: u32 = 32_768;
 
 /// # Safety
 /// As `arguments::sized`, or NULL.
-unsafe fn pool_options(options: *const aio_buffer_pool_options) -> Result<PoolOptions, Errno> {
+pub(super) unsafe fn pool_options(
+    options: *const aio_buffer_pool_options,
+) -> Result<PoolOptions, Errno> {
     let defaults = aio_buffer_pool_options {
         size: 0,
         count: 0,
@@ -141,8 +160,11 @@ unsafe fn pool_options(options: *const aio_buffer_pool_options) -> Result<PoolOp
     };
     // SAFETY: passed on.
     let options = if options.is_null() { defaults } else { unsafe { arguments::sized(options) }? };
-    const KNOWN: u32 = AIO_BUFFER_POOL_INCREMENTAL | AIO_BUFFER_POOL_BUNDLES | AIO_BUFFER_POOL_HUGE;
-    if options.flags & !KNOWN != 0 || options.reserved != [0; 4] {
+    const OF_RECEIVES: u32 = AIO_BUFFER_POOL_INCREMENTAL | AIO_BUFFER_POOL_BUNDLES;
+    const KNOWN: u32 = OF_RECEIVES | AIO_BUFFER_POOL_HUGE | AIO_BUFFER_POOL_SEND;
+    let sends = options.flags & AIO_BUFFER_POOL_SEND != 0;
+    let is_odd = sends && (options.flags & OF_RECEIVES != 0 || options.low_water != 0);
+    if options.flags & !KNOWN != 0 || options.reserved != [0; 4] || is_odd {
         return Err(Errno::EINVAL);
     }
     let or = |value: u32, default: u32| if value == 0 { default } else { value };
@@ -156,12 +178,13 @@ unsafe fn pool_options(options: *const aio_buffer_pool_options) -> Result<PoolOp
         incremental: options.flags & AIO_BUFFER_POOL_INCREMENTAL != 0,
         bundles: options.flags & AIO_BUFFER_POOL_BUNDLES != 0,
         huge: options.flags & AIO_BUFFER_POOL_HUGE != 0,
+        sends,
     })
 }
 
 /// # Safety
 /// `pool` is NULL or a pool that was not destroyed, or of which there are leases.
-unsafe fn shared<'a>(pool: *const aio_buffer_pool) -> Result<&'a Shared, Errno> {
+pub(super) unsafe fn shared<'a>(pool: *const aio_buffer_pool) -> Result<&'a Shared, Errno> {
     // SAFETY: the caller's promise.
     unsafe { pool.cast::<Shared>().as_ref() }.ok_or(Errno::EINVAL)
 }
@@ -170,7 +193,7 @@ unsafe fn shared<'a>(pool: *const aio_buffer_pool) -> Result<&'a Shared, Errno> 
 ///
 /// # Safety
 /// As for `shared`.
-unsafe fn context(pool: *const aio_buffer_pool) -> *const Handle {
+pub(super) unsafe fn context(pool: *const aio_buffer_pool) -> *const Handle {
     // SAFETY: passed on.
     unsafe { shared(pool) }.map_or(std::ptr::null(), |pool| std::ptr::from_ref(pool.handle()))
 }
@@ -262,7 +285,9 @@ pub unsafe extern "C" fn aio_buffer_pool_info(
             size: 0,
             flags: granted(info.incremental, AIO_BUFFER_POOL_INCREMENTAL)
                 | granted(info.bundles, AIO_BUFFER_POOL_BUNDLES)
-                | granted(info.huge, AIO_BUFFER_POOL_HUGE),
+                | granted(info.huge, AIO_BUFFER_POOL_HUGE)
+                | granted(info.sends, AIO_BUFFER_POOL_SEND)
+                | granted(info.zero_copy, AIO_BUFFER_POOL_ZERO_COPY),
             count: info.count,
             count_max: info.count_max,
             buffer_size: info.buffer_size,
@@ -270,9 +295,11 @@ pub unsafe extern "C" fn aio_buffer_pool_info(
             leased: info.leased,
             operations: info.operations,
             paused: info.paused,
-            reserved0: 0,
+            queued: info.queued,
             pauses: info.pauses,
             low_waters: info.low_waters,
+            zero_copy_reason: info.unserved.map_or(AIO_REASON_NONE, |it| reason_number(it.reason)),
+            zero_copy_error: info.unserved.and_then(|it| it.errno).map_or(0, Errno::status),
         };
         // SAFETY: the caller's sized structure, or NULL.
         unsafe { arguments::write_sized(out, value) }?;
@@ -346,7 +373,7 @@ pub unsafe extern "C" fn aio_buffer_pool_release(pool: *mut aio_buffer_pool, lea
 
 /// # Safety
 /// `out` is NULL or begins with its size.
-unsafe fn check_lease(out: *const aio_buffer_lease) -> Result<(), Errno> {
+pub(super) unsafe fn check_lease(out: *const aio_buffer_lease) -> Result<(), Errno> {
     // SAFETY: the caller's promise.
     let size = unsafe { out.cast::<u32>().as_ref() }.copied().ok_or(Errno::EINVAL)?;
     if (size as usize) < size_of::<aio_buffer_lease>() { Err(Errno::EINVAL) } else { Ok(()) }
@@ -354,16 +381,16 @@ unsafe fn check_lease(out: *const aio_buffer_lease) -> Result<(), Errno> {
 
 /// # Safety
 /// `out` has passed `check_lease`.
-unsafe fn write_lease(out: *mut aio_buffer_lease, id: i64, piece: Piece) {
+pub(super) unsafe fn write_lease(out: *mut aio_buffer_lease, id: i64, piece: Piece) {
     let size = size_of::<aio_buffer_lease>() as u32;
     let data = piece.data.as_ptr().cast();
     // SAFETY: the caller's promise.
     unsafe { out.write_unaligned(aio_buffer_lease { size, len: piece.len, data, id }) };
 }
 
-/// A pool of this context's, for a receive with `flags`, of which those are refused by which an
-/// operation would hold a buffer while it waits, be told of more than is in it, or never come to
-/// an end.
+/// An ordinary pool of this context's, for a receive with `flags`, of which those are refused by
+/// which an operation would hold a buffer while it waits, be told of more than is in it, or never
+/// come to an end.
 ///
 /// # Safety
 /// As for `shared`; `ctx` is NULL or a context.
@@ -371,9 +398,22 @@ unsafe fn own<'a>(
     ctx: *mut aio_ctx, pool: *mut aio_buffer_pool, flags: c_int, refused: c_int,
 ) -> Result<&'a Shared, Errno> {
     // SAFETY: passed on.
+    let pool = unsafe { own_any(ctx, pool, flags, refused) }?;
+    if pool.interface == Interface::Unasked { Ok(pool) } else { Err(Errno::EINVAL) }
+}
+
+/// The same, also of aio_buffer_pool_create_zero_copy.
+///
+/// # Safety
+/// As for `own`.
+pub(super) unsafe fn own_any<'a>(
+    ctx: *mut aio_ctx, pool: *mut aio_buffer_pool, flags: c_int, refused: c_int,
+) -> Result<&'a Shared, Errno> {
+    // SAFETY: passed on.
     let (handle, pool) = unsafe { (ctx.cast::<Handle>().as_ref(), shared(pool)?) };
     let handle = handle.ok_or(Errno::EINVAL)?;
-    if !std::ptr::eq(handle, pool.handle()) || pool.is_closed() || flags & refused != 0 {
+    let is_other = !std::ptr::eq(handle, pool.handle());
+    if is_other || pool.is_closed() || pool.sends || flags & refused != 0 {
         return Err(Errno::EINVAL);
     }
     Ok(pool)

@@ -18,6 +18,7 @@ pub mod cancel;
 pub mod stats;
 pub mod probe;
 pub mod misc;
+pub mod msg_ring;
 pub mod futex;
 pub mod time;
 pub mod poll;
@@ -34,6 +35,8 @@ pub mod buffers;
 pub mod signals;
 pub mod processes;
 pub mod watches;
+pub mod bundles;
+pub mod interface_queue;
 
 use crate::engine::Refusal;
 use crate::engine::handle::Handle;

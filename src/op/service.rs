@@ -4,14 +4,22 @@
 
 pub(crate) const INTERVAL: u8 = 255;
 pub(crate) const TIMER: u8 = 254;
-pub(crate) const SIGNAL: u8 = 253;
-pub(crate) const SPAWN: u8 = 252;
-pub(crate) const WATCH: u8 = 251;
+pub(crate) const RECEIVE: u8 = 253;
+pub(crate) const RECEIVE_FD: u8 = 252;
+pub(crate) const SIGNAL: u8 = 251;
+pub(crate) const SPAWN: u8 = 250;
+pub(crate) const WATCH: u8 = 249;
 
 /// By number, from 255 down.
-const NAMES: [&str; 5] = ["interval", "timer", "signal", "spawn", "watch"];
+const NAMES: [&str; 7] =
+    ["interval", "timer", "msg_receive", "msg_receive_fd", "signal", "spawn", "watch"];
 
 /// The name in dumps; None for what the kernel knows.
 pub(crate) fn name(opcode: u8) -> Option<&'static str> {
     NAMES.get(usize::from(u8::MAX - opcode)).copied()
+}
+
+/// Whether an operation waits for messages of other contexts.
+pub(crate) fn is_receive(opcode: u8) -> bool {
+    opcode == RECEIVE || opcode == RECEIVE_FD
 }

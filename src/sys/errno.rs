@@ -47,6 +47,9 @@ errnos!(
     EACCES,
     ENXIO,
     ECHILD,
+    ENODEV,
+    EMSGSIZE,
+    EPROTONOSUPPORT,
 );
 
 impl Errno {

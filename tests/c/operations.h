@@ -36,11 +36,15 @@ struct env {
     int value;
     uint64_t start_ns;
     aio_buffer_pool *pool; /* destroyed at the end, when the context is gone */
+    aio_ctx *there;        /* another context, destroyed at the end */
+    struct call received;  /* what it was told */
     pid_t child;           /* ended and reaped at the end */
     bool has_helper, helper_stops;
     pthread_t helper;
 };
 
+/* Whether a test of this row is running. */
+bool is_test_of(const char *op);
 /* The beginning and the end of an attempt. */
 void env_open(struct env *e);
 void env_close(struct env *e);
@@ -79,6 +83,7 @@ struct row {
     bool pooled;           /* takes buffers of a pool: no async, no quiet, no links */
     bool service;          /* something else than the kernel ends it: no async, no links */
     bool brings;           /* a success brings what must be told of: no quiet */
+    bool bundled;          /* sends the buffers of a pool: no async, no links */
 };
 
 struct failure {
