@@ -123,9 +123,17 @@ impl Drop for Gate {
 /// that it has not got may hold the locks of its parent's.
 pub(crate) struct PerProcess<T: 'static> {
     page: OnceLock<Result<WipedPointer<T>, Errno>>,
+    /// The last one made, here or in a process that this one was forked from.
+    newest: AtomicPtr<Made<T>>,
 }
 
-struct WipedPointer<T: 'static>(NonNull<AtomicPtr<T>>);
+struct Made<T> {
+    value: T,
+    /// Of an earlier process: nobody's any more, and known so that it is no leak.
+    _earlier: *mut Made<T>,
+}
+
+struct WipedPointer<T: 'static>(NonNull<AtomicPtr<Made<T>>>);
 
 // SAFETY: the page is never unmapped and only reached through an atomic, and what that leads to may
 // be shared.
@@ -135,7 +143,7 @@ unsafe impl<T: Send + Sync> Sync for WipedPointer<T> {}
 
 impl<T: Send + Sync> PerProcess<T> {
     pub(crate) const fn new() -> PerProcess<T> {
-        PerProcess { page: OnceLock::new() }
+        PerProcess { page: OnceLock::new(), newest: AtomicPtr::new(std::ptr::null_mut()) }
     }
 
     /// This process's. Of two threads that make the first one at once, one makes it in vain.
@@ -147,10 +155,14 @@ impl<T: Send + Sync> PerProcess<T> {
         // Acquire pairs with the release below: who sees the pointer sees what it leads to.
         let mut known = pointer.load(Ordering::Acquire);
         if known.is_null() {
-            let made = Box::into_raw(Box::new(make()));
+            let _earlier = self.newest.load(Ordering::Relaxed);
+            let made = Box::into_raw(Box::new(Made { value: make(), _earlier }));
             let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
             known = match pointer.compare_exchange(known, made, success, failure) {
-                Ok(_) => made,
+                Ok(_) => {
+                    self.newest.store(made, Ordering::Relaxed);
+                    made
+                }
                 Err(first) => {
                     // SAFETY: never published.
                     drop(unsafe { Box::from_raw(made) });
@@ -159,7 +171,7 @@ impl<T: Send + Sync> PerProcess<T> {
             };
         }
         // SAFETY: from `Box::into_raw`, and never freed.
-        Ok(unsafe { &*known })
+        Ok(unsafe { &(*known).value })
     }
 }
 

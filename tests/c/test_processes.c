@@ -10,6 +10,8 @@
 #define SPAWN(...) (&(aio_spawn_options){.size = sizeof(aio_spawn_options), __VA_ARGS__})
 #define NEW_PROCESS {.size = sizeof(aio_process)}
 
+static void needs_pidfds(void) { beyond_valgrind("does not know pidfd_open"); }
+
 static int threads(void) {
     DIR *dir = opendir("/proc/self/task");
     int count = -2; /* . and .. */
@@ -58,6 +60,7 @@ static void await_line(int fd, const char *line) {
 
 static aio_process start(aio_ctx *ctx, aio_spawn_options *spawn, struct call *call) {
     aio_process process = NEW_PROCESS;
+    needs_pidfds();
     ID(aio_submit_spawn(ctx, spawn, &process, NULL, on_call, call));
     CHECK_GT(process.pid, 0);
     CHECK_EQ(process.size, sizeof process);
@@ -116,6 +119,7 @@ TEST(the_result_tells_a_signal) {
 }
 
 TEST(a_record_has_the_time_that_was_used) {
+    needs_pidfds();
     aio_ctx *ctx = make_ctx();
     aio_completion record = {0};
     const aio_op_id id = ID(aio_submit_spawn(ctx,
@@ -294,7 +298,7 @@ static int32_t refusal(aio_ctx *ctx, aio_spawn_options *spawn) {
 }
 
 TEST(what_cannot_be_executed_says_why_and_leaves_nothing) {
-    beyond_valgrind("makes the child a copy, which cannot tell why it executes nothing");
+    needs_pidfds();
     aio_ctx *ctx = make_ctx();
     CHECK_GE(aio_ctx_flush(ctx), 0);
     SYS(close(temp_file("text", "no program", 10)));
@@ -362,6 +366,7 @@ static aio_process start_ready(aio_ctx *ctx, aio_spawn_options *spawn, uint32_t 
                                struct call *call, aio_op_id *id) {
     aio_process process = NEW_PROCESS;
     spawn->stdout_mode = AIO_SPAWN_PIPE;
+    needs_pidfds();
     *id = ID(aio_submit_spawn(ctx, spawn, &process, WITH(.flags = flags), on_call, call));
     await_line(process.stdout_fd, "ready\n");
     return process;
@@ -429,6 +434,7 @@ static void await_no_child(pid_t pid) {
 }
 
 TEST(without_a_signal_it_goes_on_and_leaves_no_zombie) {
+    needs_pidfds();
     const int tasks = threads();
     for (int way = 0; way < 4; way++) {
         aio_ctx *ctx = make_ctx();
@@ -490,6 +496,7 @@ static void *spawn_and_leave(void *arg) {
 }
 
 TEST(an_orphans_child_is_killed_where_it_is_destroyed) {
+    needs_pidfds();
     aio_ctx *ctx;
     pthread_t thread;
     void *call;
@@ -564,7 +571,8 @@ static void on_one(void *user_data, int32_t result, uint32_t flags) {
 }
 
 TEST(a_thousand_children_fifty_at_a_time_leave_nothing) {
-    struct crowd crowd = {.ctx = make_ctx(), .total = under_valgrind() ? 60 : scaled(1000)};
+    needs_pidfds();
+    struct crowd crowd = {.ctx = make_ctx(), .total = scaled(1000)};
     CHECK_GE(aio_ctx_flush(crowd.ctx), 0);
     const int descriptors = open_descriptors(), tasks = threads();
     start_more(&crowd);
@@ -588,6 +596,7 @@ static void *spawn_on_a_thread(void *arg) {
 }
 
 TEST(contexts_on_several_threads_have_children) {
+    needs_pidfds();
     const int descriptors = open_descriptors(), tasks = threads();
     pthread_t ids[4];
     for (int i = 0; i < 4; i++)

@@ -284,6 +284,14 @@ static struct {
     volatile sig_atomic_t calls, value, masks_are_right;
 } own;
 
+/* A signal to the process may come a moment later, where there are other threads. */
+static void await_handled(int calls) {
+    const uint64_t limit_ns = patience_end_ns();
+    while (own.calls < calls && now_ns() < limit_ns)
+        sleep_ms(1);
+    CHECK_EQ(own.calls, calls);
+}
+
 static bool is_blocked(int signo) {
     sigset_t set;
     sigprocmask(SIG_SETMASK, NULL, &set);
@@ -311,7 +319,7 @@ TEST(a_handler_of_the_programs_is_called_and_comes_back) {
     const aio_op_id id = wait_for(ctx, QUEUED, &call);
     CHECK(action_of(QUEUED).sa_sigaction != own_handler);
     queue_value(77);
-    CHECK_EQ(own.calls, 1); /* at once */
+    await_handled(1); /* without a turn */
     CHECK_EQ(own.value, 77);
     CHECK_EQ(own.masks_are_right, 1);
     CHECK(!is_blocked(QUEUED) && !is_blocked(SIGUSR2) && is_blocked(SIGHUP));
@@ -322,7 +330,7 @@ TEST(a_handler_of_the_programs_is_called_and_comes_back) {
     CHECK_EQ(after.sa_flags & ~0x04000000, SA_SIGINFO | SA_RESTART); /* SA_RESTORER */
     CHECK(sigismember(&after.sa_mask, SIGUSR2) && !sigismember(&after.sa_mask, SIGTERM));
     queue_value(78);
-    CHECK_EQ(own.calls, 2);
+    await_handled(2);
     end_ctx(ctx);
 }
 
@@ -469,11 +477,11 @@ TEST(a_forked_child_has_the_default_action_again) {
 static void signal_oneself_twice(void *arg) {
     (void)arg;
     queue_value(5);
-    CHECK_EQ(own.calls, 1);
+    await_handled(1);
     CHECK_EQ(own.value, 5);
     CHECK(action_of(QUEUED).sa_sigaction == own_handler);
     queue_value(6);
-    CHECK_EQ(own.calls, 2);
+    await_handled(2);
     _exit(3);
 }
 
@@ -504,6 +512,8 @@ static void wait_in_the_child(void *arg) {
 TEST(a_forked_child_waits_for_its_own) {
     aio_ctx *ctx = make_ctx();
     struct call calls[2] = {0};
+    if (has_ring(ctx))
+        beyond_valgrind("stumbles over new mappings where fork left old ones out");
     for (int i = 0; i < 2; i++)
         wait_for(ctx, i ? SIGUSR2 : SIGUSR1, &calls[i]);
     CHECK_EQ(end_child(start_child(wait_in_the_child, ctx)), 5);
@@ -540,7 +550,8 @@ TEST(a_storm_meets_contexts_that_come_and_go) {
     for (int i = 0; i < 3; i++)
         CHECK_EQ(pthread_create(&threads[i], NULL, storm, &sent[i]), 0);
     const int before = open_descriptors();
-    for (int i = 0; i < scaled(200); i++) {
+    const uint64_t limit_ns = patience_end_ns();
+    for (int i = 0; i < scaled(200) || (seen == 0 && now_ns() < limit_ns); i++) {
         struct call call = {0};
         aio_ctx *ctx = make_ctx();
         const aio_op_id id = wait_for(ctx, SIGUSR1, &call);

@@ -126,8 +126,8 @@ TEST(a_deleted_directory_ends_its_watch_unasked) {
 TEST(an_unmounted_file_system_ends_its_watches) {
     char folder[512];
     make_folder(folder, "mount");
-    if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-        mount("none", folder, "tmpfs", 0, NULL) < 0)
+    if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "", MS_REC | MS_PRIVATE, "") < 0 ||
+        mount("none", folder, "tmpfs", 0, "") < 0)
         SKIP("nothing can be mounted here: %s", strerror(errno));
     aio_ctx *ctx = make_ctx();
     struct call call = {.then = note_change};
