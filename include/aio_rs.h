@@ -412,6 +412,29 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
  */
 #define AIO_BUFFER_POOL_ZERO_COPY 16u
 
+/* A standard stream of a child: this process's own. */
+#define AIO_SPAWN_INHERIT 0u
+/* /dev/null. */
+#define AIO_SPAWN_NULL 1u
+/* A descriptor of the caller's: `stdin_fd` and so on. */
+#define AIO_SPAWN_FD 2u
+/* A new pipe; aio_process tells the other end. */
+#define AIO_SPAWN_PIPE 3u
+/* For stderr_mode: what the child's standard output is. */
+#define AIO_SPAWN_STDOUT 4u
+/* The child begins a session, without a terminal; signals of a cancel go to all of its group. */
+#define AIO_SPAWN_NEW_SESSION 1u
+/* The child begins a process group; signals of a cancel go to all of it. */
+#define AIO_SPAWN_NEW_GROUP 2u
+/* The child gets all descriptors that are not close-on-exec. */
+#define AIO_SPAWN_KEEP_FDS 4u
+/* The child gets the caller's signal mask, and ignores what this process ignores. */
+#define AIO_SPAWN_KEEP_SIGNALS 8u
+/* aio_process tells a descriptor of the child, which never names another process. */
+#define AIO_SPAWN_PIDFD 16u
+/* Added to the signal's number in the result of a child that a signal has ended. */
+#define AIO_SPAWN_SIGNALED 256
+
 /*
  * A flag of aio_interface_queue: there is no interface, and the kernel copies what comes for any
  * socket. To try programs on machines without such a card; Linux 7.1.
@@ -702,6 +725,76 @@ typedef struct aio_message_view {
     void *control;
     size_t controllen;
 } aio_message_view;
+
+/* A descriptor of the caller's, and its number in the child: below 1024, a different one each. */
+typedef struct aio_spawn_fd {
+    int32_t fd;
+    int32_t number;
+} aio_spawn_fd;
+
+/* What aio_submit_spawn starts. */
+typedef struct aio_spawn_options {
+    uint32_t size;
+    uint32_t flags; /* AIO_SPAWN_NEW_SESSION and the like. */
+    /* A path; without a slash it is looked for in this process's PATH. NULL: argv[0]. */
+    const char *program;
+    const char *const *argv; /* Ends with NULL; at least one string. */
+    const char *const *envp; /* Ends with NULL. NULL: this process's environment. */
+    /* The child's directory, from which a relative `program` counts. NULL: this process's. */
+    const char *cwd;
+    const aio_spawn_fd *fds; /* Further descriptors. */
+    uint32_t fd_count;
+    uint32_t stdin_mode; /* AIO_SPAWN_INHERIT and the like. */
+    uint32_t stdout_mode;
+    uint32_t stderr_mode;
+    int32_t stdin_fd;
+    int32_t stdout_fd;
+    int32_t stderr_fd;
+    /* What a cancel, the deadline and destroy send to the child. 0: nothing. */
+    int32_t cancel_signal;
+    /* How long after it SIGKILL is sent. 0: 5 seconds; UINT64_MAX: never. */
+    uint64_t kill_after_ns;
+    uint64_t reserved[4];
+} aio_spawn_options;
+
+/*
+ * A child that runs. Descriptors are the caller's to close, close-on-exec, and -1 where there is
+ * none.
+ */
+typedef struct aio_process {
+    uint32_t size;
+    int32_t pid;
+    int32_t stdin_fd; /* Writes to what the child reads. */
+    int32_t stdout_fd; /* Read what the child writes. */
+    int32_t stderr_fd;
+    int32_t pidfd;
+} aio_process;
+
+/* How a child has ended, and what it has used. */
+typedef struct aio_process_exit {
+    uint32_t size;
+    int32_t pid;
+    int32_t code; /* CLD_EXITED, CLD_KILLED or CLD_DUMPED. */
+    int32_t status; /* Its exit status, or the signal. */
+    uint64_t user_ns;
+    uint64_t system_ns;
+    uint64_t max_rss_kib;
+    uint64_t minor_faults;
+    uint64_t major_faults;
+} aio_process_exit;
+
+/* What has happened to a watched file or directory. */
+typedef struct aio_watch_event {
+    uint32_t size;
+    uint32_t mask; /* IN_* of inotify(7). */
+    uint32_t cookie; /* The same for the two halves of a renaming; otherwise 0. */
+    uint32_t name_len; /* Of `name`, without its terminator. */
+    /*
+     * The entry of a watched directory that it happened to, or empty. Valid until the callback
+     * returns.
+     */
+    const char *name;
+} aio_watch_event;
 
 /* A receive queue of a network card. */
 typedef struct aio_interface_queue {
@@ -2391,6 +2484,121 @@ aio_op_id aio_submit_read_multishot(aio_ctx *ctx, int fd, aio_buffer_pool *pool,
  */
 int32_t aio_message_parse(const aio_buffer_lease *lease, const struct msghdr *msg,
         aio_message_view *out);
+
+/* ---- signals --------------------------------------------------------------------------------- */
+
+/*
+ * Waits for a signal, again and again: a callback with AIO_CQE_MORE for each delivery, until
+ * cancelled. The result is the number of deliveries since the last callback: 1, or more when the
+ * context was so late that only the newest 32 were kept one by one.
+ *
+ * `signo`: a signal that is sent from outside, to the process or to any thread of it. Several
+ * operations, of one context or of several, may wait for the same one: each is told.
+ * The signal's action is the library's from the first such operation to the last one's end: the
+ * default action is not taken. A handler that the program has installed before is called as well,
+ * on the thread and with the mask as if alone; afterwards its action is there again. A delivery
+ * that came before a cancel is told before the end.
+ * `extra` of a record: si_pid, with si_code in the upper half.
+ * Context thread.
+ * Errors: -EINVAL, not a signal, or one that cannot be waited for: SIGKILL, SIGSTOP, those of a
+ * thread's own fault (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS), the C library's, and
+ * interrupt_signal of aio_info; -EBUSY, a handler that the program has put over the library's
+ * during an earlier wait is still there; -EMFILE, -ENFILE. Not for AIO_SUBMIT_QUIET.
+ * Surprise: a signal that every thread blocks waits until one does not. A handler that is
+ * installed during the wait takes the signal away, unless it calls what sigaction(2) said was
+ * there. In a forked child the earlier action is there again when the first signal comes; what it
+ * executes before gets the default action, also for a signal that was ignored.
+ */
+aio_op_id aio_submit_signal(aio_ctx *ctx, int signo, const aio_submit_options *options,
+        aio_callback callback, void *user_data);
+
+/*
+ * Tells of the delivery that the running callback of aio_submit_signal is about; of several, the
+ * newest.
+ *
+ * `info`: a siginfo_t, as a handler with SA_SIGINFO gets it.
+ * Context thread, inside a callback.
+ * Errors: -EINVAL, `info` is NULL; -ENOENT, the callback is about nothing of the kind, or no more
+ * than the number is known.
+ */
+int32_t aio_ctx_current_signal(aio_ctx *ctx, void *info);
+
+/* ---- processes ------------------------------------------------------------------------------- */
+
+/*
+ * Starts a program in a child process, and completes when it has ended. The result is its exit
+ * status, 0 to 255, or AIO_SPAWN_SIGNALED plus the signal that has ended it;
+ * aio_ctx_current_exit tells more.
+ *
+ * `spawn`: copied, with all that it points to. `process`: an output, written before the call
+ * returns; NULL if nothing is asked for in it.
+ * The call returns when the program runs, so that an id says that it does, and what execve(2)
+ * would have said is what the call says. The child has the three standard streams, `fds`, and no
+ * other descriptor (AIO_SPAWN_KEEP_FDS: those that are not close-on-exec); no signal is blocked in
+ * it or ignored (AIO_SPAWN_KEEP_SIGNALS).
+ * A cancel, the deadline and destroy: with `cancel_signal` the child gets that signal, and SIGKILL
+ * when kill_after_ns have passed; the callback comes when it has ended, and destroy waits for
+ * that. Without it the operation ends at once, the child goes on, and is reaped when it ends. A
+ * child that may not be signalled goes on as well. There is never a zombie.
+ * With AIO_SUBMIT_KEEP_RESULT the result is the child's also after a cancel.
+ * `extra` of a record: processor time that was used, in nanoseconds.
+ * Context thread.
+ * Errors, at once: -ENOENT, -EACCES, -ENOEXEC and others of execve(2) and, for `cwd`, chdir(2);
+ * -EBADF, a descriptor is not open; -EINVAL, no argv[0], an unknown flag or mode, a number of
+ * `fds` that is out of range or taken, a signal that is none, AIO_SUBMIT_BARRIER, no `process`
+ * although pipes or AIO_SPAWN_PIDFD are asked for; -ECHILD, the program ignores SIGCHLD or has
+ * SA_NOCLDWAIT set for it, so that nobody can learn how a child ends; -EMFILE, -ENFILE; -EAGAIN,
+ * -ENOMEM. In the callback -ECHILD: the program has waited for the child itself.
+ * Kernel: 5.4; before it -ENOSYS.
+ * Surprise: the thread sleeps until the program is loaded, which takes 0.5 ms from the page cache.
+ * A signal to a group reaches those alone that have not left it.
+ */
+aio_op_id aio_submit_spawn(aio_ctx *ctx, const aio_spawn_options *spawn, aio_process *process,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Tells how the child ended that the running callback of aio_submit_spawn is about.
+ *
+ * `out`: set its `size`.
+ * Context thread, inside a callback.
+ * Errors: -EINVAL, `out` is NULL or its `size` too small; -ENOENT, the callback is about no
+ * child's end, or about one that was cancelled.
+ */
+int32_t aio_ctx_current_exit(aio_ctx *ctx, aio_process_exit *out);
+
+/* ---- watches --------------------------------------------------------------------------------- */
+
+/*
+ * Watches a file or a directory, not what is below that: a callback with AIO_CQE_MORE for each
+ * event, until cancelled. The result is the event's mask, IN_* of inotify(7);
+ * aio_ctx_current_event tells which entry it is about.
+ *
+ * `path`: copied; relative to the process's directory.
+ * `mask`: IN_ACCESS and the like, with IN_ONLYDIR, IN_DONT_FOLLOW and IN_EXCL_UNLINK; the last
+ * counts for all watches of this context on the same file.
+ * Unasked for come IN_Q_OVERFLOW (events were lost; all watches of the context are told, and must
+ * look for themselves) and IN_UNMOUNT. When what is watched is deleted or unmounted the operation
+ * ends with the result IN_IGNORED.
+ * `extra` of a record: the event's cookie. Names are told in callbacks alone.
+ * Context thread.
+ * Errors: -EINVAL, `path` is NULL, no event or an unknown bit in `mask`; -ENAMETOOLONG; -ENOENT,
+ * -EACCES, -ENOTDIR and others of a path; -ENOSPC, the user's limit of watches
+ * (fs.inotify.max_user_watches); -EMFILE, of instances (a context needs one) or of descriptors.
+ * Not for AIO_SUBMIT_QUIET.
+ * Surprise: the path is looked up inside the call, or when the barrier opens. A file that is
+ * replaced by rename(2), as editors do, is another file: watch its directory.
+ */
+aio_op_id aio_submit_watch(aio_ctx *ctx, const char *path, uint32_t mask,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Tells of the event that the running callback of aio_submit_watch is about.
+ *
+ * `out`: set its `size`.
+ * Context thread, inside a callback.
+ * Errors: -EINVAL, `out` is NULL or its `size` too small; -ENOENT, the callback is about no event.
+ */
+int32_t aio_ctx_current_event(aio_ctx *ctx, aio_watch_event *out);
 
 /* ---- bundles --------------------------------------------------------------------------------- */
 

@@ -31,6 +31,7 @@ use crate::sys::errno::Errno;
 use crate::sys::function::Function;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
 
 /// What a service keeps of one operation. All calls come on the context's thread (an orphan's from
 /// its destroyer's), and must not wait. It is dropped when the operation has ended, also in a
@@ -173,6 +174,8 @@ pub(crate) struct Externals {
     payload: Option<Box<dyn Payload>>,
     /// What a hook wants to know of the program, and whose it is.
     question: Option<(Function, u64)>,
+    /// What services keep for the context, one of a type.
+    kept: Vec<Rc<dyn Any>>,
 }
 
 impl Externals {
@@ -199,13 +202,7 @@ pub(crate) fn begin<H: External>(
 /// Begins an operation that is nobody's and not in flight to the program, for what a service has
 /// for as long as the context lives, or until it ends it.
 pub(crate) fn host<H: External>(handle: &Handle, hook: H) -> Result<u64, Refusal> {
-    let engine = handle.enter()?;
-    let aside = engine.put_chain_aside();
-    let done = Done { callback: INNER, user_data: 0 };
-    let outcome = engine.begin_external(handle, hook, &SubmitOptions::default(), done);
-    engine.take_chain_up(aside);
-    engine.count_inner(outcome?);
-    Ok(outcome?)
+    Ok(handle.enter()?.begin_host(handle, hook)?)
 }
 
 /// What an external operation cannot be combined with: it is not in the kernel's order of things.
@@ -235,6 +232,15 @@ fn check(kind: &Kind, options: &SubmitOptions) -> Result<(), Errno> {
 }
 
 impl Engine {
+    fn begin_host<H: External>(&mut self, handle: &Handle, hook: H) -> Result<u64, Errno> {
+        let aside = self.put_chain_aside();
+        let done = Done { callback: INNER, user_data: 0 };
+        let outcome = self.begin_external(handle, hook, &SubmitOptions::default(), done);
+        self.take_chain_up(aside);
+        self.count_inner(outcome?);
+        outcome
+    }
+
     fn begin_external<H: External>(
         &mut self, handle: &Handle, hook: H, options: &SubmitOptions, done: Done,
     ) -> Result<u64, Errno> {
@@ -429,6 +435,17 @@ impl Engine {
             payload.deliver();
         }
         Delivery { moved: Some(end.extra), ..delivery }
+    }
+
+    /// What a service keeps for this context, made when it is first asked for.
+    pub(crate) fn kept<T: Default + 'static>(&mut self) -> Rc<T> {
+        let mut kept = self.externals.kept.iter();
+        if let Some(found) = kept.find_map(|any| any.clone().downcast().ok()) {
+            return found;
+        }
+        let made = Rc::new(T::default());
+        self.externals.kept.push(made.clone());
+        made
     }
 
     /// What the result has brought whose callback is running, if it is of this type.

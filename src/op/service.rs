@@ -8,10 +8,22 @@ pub(crate) const RECEIVE: u8 = 253;
 pub(crate) const RECEIVE_FD: u8 = 252;
 pub(crate) const WORK: u8 = 251;
 pub(crate) const POLL_UNTIL: u8 = 250;
+pub(crate) const SIGNAL: u8 = 249;
+pub(crate) const SPAWN: u8 = 248;
+pub(crate) const WATCH: u8 = 247;
 
 /// By number, from 255 down.
-const NAMES: [&str; 6] =
-    ["interval", "timer", "msg_receive", "msg_receive_fd", "work", "poll_until"];
+const NAMES: [&str; 9] = [
+    "interval",
+    "timer",
+    "msg_receive",
+    "msg_receive_fd",
+    "work",
+    "poll_until",
+    "signal",
+    "spawn",
+    "watch",
+];
 
 /// The name in dumps; None for what the kernel knows.
 pub(crate) fn name(opcode: u8) -> Option<&'static str> {

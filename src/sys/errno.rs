@@ -46,6 +46,7 @@ errnos!(
     ENOSPC,
     EACCES,
     ENXIO,
+    ECHILD,
     ENODEV,
     EMSGSIZE,
     EPROTONOSUPPORT,

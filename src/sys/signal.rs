@@ -16,6 +16,12 @@ pub(crate) fn interrupt_number() -> Option<i32> {
     *CHOSEN.get_or_init(|| choose(libc::SIG_DFL).or_else(|| choose(libc::SIG_IGN)))
 }
 
+/// Whether that is the signal; false while none is settled, which then will not be this one if
+/// somebody handles it.
+pub(crate) fn is_interrupt(number: i32) -> bool {
+    CHOSEN.get() == Some(&Some(number))
+}
+
 /// Takes the highest signal with the action `free`.
 fn choose(free: libc::sighandler_t) -> Option<i32> {
     let mut numbers = (libc::SIGRTMIN()..=libc::SIGRTMAX() - LEFT_ALONE).rev();

@@ -3,10 +3,11 @@
 //! this thread from another, from a child's copy, and from a context that takes no calls just now.
 
 use crate::sys::atomic::Ordering;
-use crate::sys::atomic::fixed::AtomicUsize;
+use crate::sys::atomic::fixed::{AtomicPtr, AtomicUsize};
 use crate::sys::errno::Errno;
 use crate::sys::facility::Cpus;
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 
 /// A number that no two live threads share; a later thread can have an earlier one's.
 #[inline(always)]
@@ -51,6 +52,26 @@ struct Page {
 
 const PAGE_SIZE: usize = 4096;
 
+/// A page of zeroes, which is one of zeroes again in a forked child.
+fn wiped_page() -> Result<NonNull<u8>, Errno> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a fresh anonymous mapping, checked here.
+    unsafe {
+        let page = libc::mmap(std::ptr::null_mut(), PAGE_SIZE, protection, flags, -1, 0);
+        if page == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        // Linux 4.14. Without it a child could not be told from its parent.
+        if libc::madvise(page, PAGE_SIZE, libc::MADV_WIPEONFORK) != 0 {
+            let errno = Errno::last();
+            libc::munmap(page, PAGE_SIZE);
+            return Err(errno);
+        }
+        Ok(NonNull::new_unchecked(page.cast()))
+    }
+}
+
 // SAFETY: the page is only reached through atomics.
 unsafe impl Send for Gate {}
 // SAFETY: as above.
@@ -58,22 +79,7 @@ unsafe impl Sync for Gate {}
 
 impl Gate {
     pub(crate) fn create() -> Result<Gate, Errno> {
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        // SAFETY: a fresh anonymous mapping, checked below.
-        let page = unsafe {
-            let page = libc::mmap(std::ptr::null_mut(), PAGE_SIZE, protection, flags, -1, 0);
-            if page == libc::MAP_FAILED {
-                return Err(Errno::last());
-            }
-            // Linux 4.14. Without it a child could not be told from its parent.
-            if libc::madvise(page, PAGE_SIZE, libc::MADV_WIPEONFORK) != 0 {
-                let errno = Errno::last();
-                libc::munmap(page, PAGE_SIZE);
-                return Err(errno);
-            }
-            NonNull::new_unchecked(page.cast::<Page>())
-        };
+        let page = wiped_page()?.cast::<Page>();
         let gate = Gate(page);
         gate.page().alive.store(1, Ordering::Relaxed);
         Ok(gate)
@@ -112,6 +118,62 @@ impl Drop for Gate {
     fn drop(&mut self) {
         // SAFETY: the mapping made in `create`, not used after this.
         unsafe { libc::munmap(self.0.as_ptr().cast(), PAGE_SIZE) };
+    }
+}
+
+/// What a process has one of, made when it is first asked for. A forked child begins anew: threads
+/// that it has not got may hold the locks of its parent's.
+pub(crate) struct PerProcess<T: 'static> {
+    page: OnceLock<Result<WipedPointer<T>, Errno>>,
+    /// The last one made, here or in a process that this one was forked from.
+    newest: AtomicPtr<Made<T>>,
+}
+
+struct Made<T> {
+    value: T,
+    /// Of an earlier process: nobody's any more, and known so that it is no leak.
+    _earlier: *mut Made<T>,
+}
+
+struct WipedPointer<T: 'static>(NonNull<AtomicPtr<Made<T>>>);
+
+// SAFETY: the page is never unmapped and only reached through an atomic, and what that leads to may
+// be shared.
+unsafe impl<T: Send + Sync> Send for WipedPointer<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send + Sync> Sync for WipedPointer<T> {}
+
+impl<T: Send + Sync> PerProcess<T> {
+    pub(crate) const fn new() -> PerProcess<T> {
+        PerProcess { page: OnceLock::new(), newest: AtomicPtr::new(std::ptr::null_mut()) }
+    }
+
+    /// This process's. Of two threads that make the first one at once, one makes it in vain.
+    pub(crate) fn get(&self, make: impl FnOnce() -> T) -> Result<&'static T, Errno> {
+        let page = self.page.get_or_init(|| Ok(WipedPointer(wiped_page()?.cast())));
+        let page = page.as_ref().map_err(|&errno| errno)?;
+        // SAFETY: mapped for good; zeroes are a null pointer.
+        let pointer = unsafe { page.0.as_ref() };
+        // Acquire pairs with the release below: who sees the pointer sees what it leads to.
+        let mut known = pointer.load(Ordering::Acquire);
+        if known.is_null() {
+            let _earlier = self.newest.load(Ordering::Relaxed);
+            let made = Box::into_raw(Box::new(Made { value: make(), _earlier }));
+            let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+            known = match pointer.compare_exchange(known, made, success, failure) {
+                Ok(_) => {
+                    self.newest.store(made, Ordering::Relaxed);
+                    made
+                }
+                Err(first) => {
+                    // SAFETY: never published.
+                    drop(unsafe { Box::from_raw(made) });
+                    first
+                }
+            };
+        }
+        // SAFETY: from `Box::into_raw`, and never freed.
+        Ok(unsafe { &(*known).value })
     }
 }
 

@@ -81,8 +81,9 @@ struct row {
     bool makes_descriptor; /* a result of 0 or more is one, to be closed */
     bool makes_pair;       /* a result of 0 or more says that the env's pair is two of them */
     bool timer;            /* engine's own: no async, no links, no barrier */
-    bool service;          /* the same, but for the barrier */
     bool pooled;           /* takes buffers of a pool: no async, no quiet, no links */
+    bool service;          /* something else than the kernel ends it: no async, no links */
+    bool brings;           /* a success brings what must be told of: no quiet */
     bool bundled;          /* sends the buffers of a pool: no async, no links */
 };
 

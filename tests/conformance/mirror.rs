@@ -70,6 +70,17 @@ pub const AIO_FACILITY_WORKER_AFFINITY: u32 = 20;
 pub const AIO_FACILITY_RESTRICTIONS: u32 = 21;
 pub const AIO_FACILITY_NO_IOWAIT: u32 = 22;
 pub const AIO_FACILITY_CLOCK: u32 = 23;
+pub const AIO_SPAWN_INHERIT: u32 = 0;
+pub const AIO_SPAWN_NULL: u32 = 1;
+pub const AIO_SPAWN_FD: u32 = 2;
+pub const AIO_SPAWN_PIPE: u32 = 3;
+pub const AIO_SPAWN_STDOUT: u32 = 4;
+pub const AIO_SPAWN_NEW_SESSION: u32 = 1;
+pub const AIO_SPAWN_NEW_GROUP: u32 = 2;
+pub const AIO_SPAWN_KEEP_FDS: u32 = 4;
+pub const AIO_SPAWN_KEEP_SIGNALS: u32 = 8;
+pub const AIO_SPAWN_PIDFD: u32 = 16;
+pub const AIO_SPAWN_SIGNALED: i32 = 256;
 pub const AIO_EWRONGTHREAD: i32 = - 5001;
 pub const AIO_EREENTRANT: i32 = - 5002;
 pub const AIO_EPENDING: i32 = - 5003;
@@ -235,6 +246,52 @@ pub struct aio_probe_result {
     pub text: [c_char; 208],
 }
 #[repr(C)]
+pub struct aio_spawn_fd {
+    pub fd: i32,
+    pub number: i32,
+}
+#[repr(C)]
+pub struct aio_spawn_options {
+    pub size: u32,
+    pub flags: u32,
+    pub program: *const c_char,
+    pub argv: *const *const c_char,
+    pub envp: *const *const c_char,
+    pub cwd: *const c_char,
+    pub fds: *const aio_spawn_fd,
+    pub fd_count: u32,
+    pub stdin_mode: u32,
+    pub stdout_mode: u32,
+    pub stderr_mode: u32,
+    pub stdin_fd: i32,
+    pub stdout_fd: i32,
+    pub stderr_fd: i32,
+    pub cancel_signal: i32,
+    pub kill_after_ns: u64,
+    pub reserved: [u64; 4],
+}
+#[repr(C)]
+pub struct aio_process {
+    pub size: u32,
+    pub pid: i32,
+    pub stdin_fd: i32,
+    pub stdout_fd: i32,
+    pub stderr_fd: i32,
+    pub pidfd: i32,
+}
+#[repr(C)]
+pub struct aio_process_exit {
+    pub size: u32,
+    pub pid: i32,
+    pub code: i32,
+    pub status: i32,
+    pub user_ns: u64,
+    pub system_ns: u64,
+    pub max_rss_kib: u64,
+    pub minor_faults: u64,
+    pub major_faults: u64,
+}
+#[repr(C)]
 pub struct aio_buffers_options {
     pub size: u32,
     pub count: u32,
@@ -325,6 +382,14 @@ pub struct aio_poll_until_options {
     pub spin_ns: u64,
     pub pool: *mut aio_thread_pool,
     pub reserved: [u64; 4],
+}
+#[repr(C)]
+pub struct aio_watch_event {
+    pub size: u32,
+    pub mask: u32,
+    pub cookie: u32,
+    pub name_len: u32,
+    pub name: *const c_char,
 }
 extern "C" {
     pub fn aio_buffer_pool_create(a0: *mut aio_ctx, a1: *const aio_buffer_pool_options, a2: *mut *mut aio_buffer_pool) -> i32;
@@ -438,6 +503,8 @@ extern "C" {
     pub fn aio_probe(a0: *const aio_ctx, a1: *mut aio_probe_info) -> i32;
     pub fn aio_probe_op(a0: *const aio_ctx, a1: u32, a2: *mut aio_probe_result) -> i32;
     pub fn aio_probe_facility(a0: *const aio_ctx, a1: u32, a2: *mut aio_probe_result) -> i32;
+    pub fn aio_submit_spawn(a0: *mut aio_ctx, a1: *const aio_spawn_options, a2: *mut aio_process, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
+    pub fn aio_ctx_current_exit(a0: *mut aio_ctx, a1: *mut aio_process_exit) -> i32;
     pub fn aio_buffers_register(a0: *mut aio_ctx, a1: *const aio_buffers_options) -> i32;
     pub fn aio_buffers_update(a0: *mut aio_ctx, a1: u32, a2: *const iovec, a3: *const u64, a4: u32) -> i32;
     pub fn aio_buffers_unregister(a0: *mut aio_ctx) -> i32;
@@ -446,6 +513,8 @@ extern "C" {
     pub fn aio_submit_write_fixed(a0: *mut aio_ctx, a1: c_int, a2: *const c_void, a3: usize, a4: u64, a5: u32, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
     pub fn aio_submit_readv_fixed(a0: *mut aio_ctx, a1: c_int, a2: *const iovec, a3: c_int, a4: u64, a5: c_int, a6: u32, a7: *const aio_submit_options, a8: Option<extern "C" fn(*mut c_void, i32, u32)>, a9: *mut c_void) -> aio_op_id;
     pub fn aio_submit_writev_fixed(a0: *mut aio_ctx, a1: c_int, a2: *const iovec, a3: c_int, a4: u64, a5: c_int, a6: u32, a7: *const aio_submit_options, a8: Option<extern "C" fn(*mut c_void, i32, u32)>, a9: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_signal(a0: *mut aio_ctx, a1: c_int, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
+    pub fn aio_ctx_current_signal(a0: *mut aio_ctx, a1: *mut c_void) -> i32;
     pub fn aio_submit_ftruncate(a0: *mut aio_ctx, a1: c_int, a2: u64, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
     pub fn aio_submit_fallocate(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: u64, a4: u64, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_sync_file_range(a0: *mut aio_ctx, a1: c_int, a2: u64, a3: u64, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
@@ -469,6 +538,8 @@ extern "C" {
     pub fn aio_submit_timer(a0: *mut aio_ctx, a1: u64, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
     pub fn aio_submit_timer_at(a0: *mut aio_ctx, a1: u64, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
     pub fn aio_submit_interval(a0: *mut aio_ctx, a1: u64, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_watch(a0: *mut aio_ctx, a1: *const c_char, a2: u32, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
+    pub fn aio_ctx_current_event(a0: *mut aio_ctx, a1: *mut aio_watch_event) -> i32;
     pub fn aio_submit_send_zc(a0: *mut aio_ctx, a1: c_int, a2: *const c_void, a3: usize, a4: c_int, a5: u32, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
     pub fn aio_submit_sendmsg_zc(a0: *mut aio_ctx, a1: c_int, a2: *const msghdr, a3: c_int, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
 }

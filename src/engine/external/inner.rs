@@ -70,6 +70,14 @@ impl Scope<'_> {
         self.engine.externals.question = Some((function, self.completer.id));
     }
 
+    /// Begins an operation that is nobody's, as `external::host` does.
+    pub(crate) fn host<H: External>(&mut self, hook: H) -> Result<u64, Errno> {
+        if self.engine.destroying {
+            return Err(Errno::ECANCELED);
+        }
+        self.engine.begin_host(&self.completer.handle, hook)
+    }
+
     /// Asks an inner operation to end; its completion comes.
     pub(crate) fn cancel(&mut self, inner: u64) {
         if let (true, Some(index)) = (self.inners.contains(&inner), self.engine.slots.find(inner)) {
@@ -199,6 +207,7 @@ impl Engine {
     pub(crate) fn keep_for_kernel(&mut self, index: u32) {
         let slot = self.slots.at(index);
         if slot.phase() == phase::BACKEND
+            && slot.has(traits::CALLER_MEMORY)
             && let Some(owner) = self.slots.find(slot.user_data as u64)
             && let Some(hooked) = self.hooked(owner)
         {
