@@ -31,6 +31,8 @@ pub mod zero_copy;
 pub mod registered;
 pub mod files;
 pub mod buffers;
+pub mod names;
+pub mod resolver;
 
 use crate::engine::Refusal;
 use crate::engine::handle::Handle;

@@ -4,9 +4,12 @@
 
 pub(crate) const INTERVAL: u8 = 255;
 pub(crate) const TIMER: u8 = 254;
+pub(crate) const GETADDRINFO: u8 = 253;
+pub(crate) const GETNAMEINFO: u8 = 252;
+pub(crate) const RESOLVE: u8 = 251;
 
 /// By number, from 255 down.
-const NAMES: [&str; 2] = ["interval", "timer"];
+const NAMES: [&str; 5] = ["interval", "timer", "getaddrinfo", "getnameinfo", "resolve"];
 
 /// The name in dumps; None for what the kernel knows.
 pub(crate) fn name(opcode: u8) -> Option<&'static str> {

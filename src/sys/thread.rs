@@ -2,9 +2,11 @@
 //! that the kernel wipes in a forked child. One comparison with the gate's owner therefore tells
 //! this thread from another, from a child's copy, and from a context that takes no calls just now.
 
-use crate::sys::atomic::{AtomicUsize, Ordering};
+use crate::sys::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use crate::sys::errno::Errno;
+use std::os::unix::fs::MetadataExt;
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 
 /// A number that no two live threads share; a later thread can have an earlier one's.
 #[inline(always)]
@@ -49,6 +51,26 @@ struct Page {
 
 const PAGE_SIZE: usize = 4096;
 
+/// A page of zeroes, which is one of zeroes again in a forked child.
+fn wiped_page() -> Result<NonNull<u8>, Errno> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a fresh anonymous mapping, checked here.
+    unsafe {
+        let page = libc::mmap(std::ptr::null_mut(), PAGE_SIZE, protection, flags, -1, 0);
+        if page == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        // Linux 4.14. Without it a child could not be told from its parent.
+        if libc::madvise(page, PAGE_SIZE, libc::MADV_WIPEONFORK) != 0 {
+            let errno = Errno::last();
+            libc::munmap(page, PAGE_SIZE);
+            return Err(errno);
+        }
+        Ok(NonNull::new_unchecked(page.cast()))
+    }
+}
+
 // SAFETY: the page is only reached through atomics.
 unsafe impl Send for Gate {}
 // SAFETY: as above.
@@ -56,22 +78,7 @@ unsafe impl Sync for Gate {}
 
 impl Gate {
     pub(crate) fn create() -> Result<Gate, Errno> {
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        // SAFETY: a fresh anonymous mapping, checked below.
-        let page = unsafe {
-            let page = libc::mmap(std::ptr::null_mut(), PAGE_SIZE, protection, flags, -1, 0);
-            if page == libc::MAP_FAILED {
-                return Err(Errno::last());
-            }
-            // Linux 4.14. Without it a child could not be told from its parent.
-            if libc::madvise(page, PAGE_SIZE, libc::MADV_WIPEONFORK) != 0 {
-                let errno = Errno::last();
-                libc::munmap(page, PAGE_SIZE);
-                return Err(errno);
-            }
-            NonNull::new_unchecked(page.cast::<Page>())
-        };
+        let page = wiped_page()?.cast::<Page>();
         let gate = Gate(page);
         gate.page().alive.store(1, Ordering::Relaxed);
         Ok(gate)
@@ -110,6 +117,65 @@ impl Drop for Gate {
     fn drop(&mut self) {
         // SAFETY: the mapping made in `create`, not used after this.
         unsafe { libc::munmap(self.0.as_ptr().cast(), PAGE_SIZE) };
+    }
+}
+
+/// What a process has one of, made when it is first asked for. A forked child begins anew: threads
+/// that it has not got may hold the locks of its parent's.
+pub(crate) struct PerProcess<T: 'static> {
+    page: OnceLock<Result<WipedPointer<T>, Errno>>,
+}
+
+struct WipedPointer<T: 'static>(NonNull<AtomicPtr<T>>);
+
+// SAFETY: the page is never unmapped and only reached through an atomic, and what that leads to may
+// be shared.
+unsafe impl<T: Send + Sync> Send for WipedPointer<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send + Sync> Sync for WipedPointer<T> {}
+
+impl<T: Send + Sync> PerProcess<T> {
+    pub(crate) const fn new() -> PerProcess<T> {
+        PerProcess { page: OnceLock::new() }
+    }
+
+    /// This process's. Of two threads that make the first one at once, one makes it in vain.
+    pub(crate) fn get(&self, make: impl FnOnce() -> T) -> Result<&'static T, Errno> {
+        let page = self.page.get_or_init(|| Ok(WipedPointer(wiped_page()?.cast())));
+        let page = page.as_ref().map_err(|&errno| errno)?;
+        // SAFETY: mapped for good; zeroes are a null pointer.
+        let pointer = unsafe { page.0.as_ref() };
+        // Acquire pairs with the release below: who sees the pointer sees what it leads to.
+        let mut known = pointer.load(Ordering::Acquire);
+        if known.is_null() {
+            let made = Box::into_raw(Box::new(make()));
+            let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+            known = match pointer.compare_exchange(known, made, success, failure) {
+                Ok(_) => made,
+                Err(first) => {
+                    // SAFETY: never published.
+                    drop(unsafe { Box::from_raw(made) });
+                    first
+                }
+            };
+        }
+        // SAFETY: from `Box::into_raw`, and never freed.
+        Ok(unsafe { &*known })
+    }
+}
+
+/// The namespaces of the calling thread that decide what names mean: of networks and of mounts. A
+/// thread that it starts inherits them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Namespaces([u64; 2]);
+
+impl Namespaces {
+    /// Where /proc does not tell they all seem to be one.
+    pub(crate) fn of_caller() -> Namespaces {
+        Namespaces(
+            ["/proc/thread-self/ns/net", "/proc/thread-self/ns/mnt"]
+                .map(|path| std::fs::metadata(path).map_or(0, |about| about.ino())),
+        )
     }
 }
 

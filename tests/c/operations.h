@@ -35,8 +35,12 @@ struct env {
     int pair[2];
     int value;
     uint64_t start_ns;
-    aio_buffer_pool *pool; /* destroyed at the end, when the context is gone */
-    pid_t child;           /* ended and reaped at the end */
+    aio_buffer_pool *pool;      /* destroyed at the end, when the context is gone */
+    pid_t child;                /* ended and reaped at the end */
+    struct name_server *server; /* stopped at the end */
+    aio_resolver *resolver;     /* destroyed at the end */
+    struct addrinfo *list;
+    aio_answer *answer;
     bool has_helper, helper_stops;
     pthread_t helper;
 };
@@ -74,6 +78,8 @@ struct row {
     bool makes_pair;       /* a result of 0 or more says that the env's pair is two of them */
     bool timer;            /* engine's own: no async, no links */
     bool pooled;           /* takes buffers of a pool: no async, no quiet, no links */
+    bool service;          /* something else than the kernel ends it: no async, no links */
+    bool brings;           /* a success brings what must be told of: no quiet */
 };
 
 struct failure {

@@ -1,6 +1,7 @@
 /* Every operation of this version: success, each documented error, deadline, destroy in flight,
  * cancel, the bad arguments that all submit functions share, and success through a slot of the
  * table of direct descriptors. See operations.h for the table of operations. */
+#include "name_server.h"
 #include "operations.h"
 
 #include <inttypes.h>
@@ -28,10 +29,22 @@ static void env_close(struct env *e) {
             close(e->fds[i]);
     if (e->pool)
         CHECK_EQ(aio_buffer_pool_destroy(e->pool), 0);
+    if (e->server)
+        name_server_stop(e->server);
+    aio_resolver_destroy(e->resolver);
+}
+
+/* A thread that has ended an operation lets go of the context a moment later, and a call about
+ * names that nobody waits for any more keeps its socket until it ends. */
+static void check_descriptors(int expected) {
+    const uint64_t limit_ns = patience_end_ns();
+    while (open_descriptors() != expected && now_ns() < limit_ns)
+        sleep_ms(1);
+    CHECK_EQ(open_descriptors(), expected);
 }
 
 static bool takes_async(const struct row *row) {
-    return !row->timer && !row->multishot && !row->pooled;
+    return !row->timer && !row->multishot && !row->pooled && !row->service;
 }
 
 static uint32_t async_flag(const struct row *row, bool wanted) {
@@ -107,6 +120,8 @@ static void attempt_open(struct attempt *a, env_fn setup) {
     env_open(&a->env);
     if (is_test_of("openat2") || is_test_of("futex_waitv"))
         needs_known_calls(a->env.ctx);
+    if (is_test_of("getaddrinfo") || is_test_of("getnameinfo"))
+        needs_threads_beside_a_ring(a->env.ctx);
     if (setup)
         setup(&a->env);
 }
@@ -115,7 +130,7 @@ static void attempt_close(struct attempt *a) {
     check_nothing_in_flight(a->env.ctx);
     end_ctx(a->env.ctx);
     env_close(&a->env);
-    CHECK_EQ(open_descriptors(), a->descriptors_before);
+    check_descriptors(a->descriptors_before);
 }
 
 /* A notification follows a result with MORE, and only such a one. */
@@ -196,8 +211,8 @@ static void attempt_quiet(const struct row *row) {
     struct attempt a;
     attempt_open(&a, row->setup);
     const aio_op_id id = row->submit(&a.env, WITH(.flags = AIO_SUBMIT_QUIET), on_call_never, NULL);
-    if (row->notifies)
-        CHECK_EQ(id, -EINVAL); /* nobody would learn when the memory is free */
+    if (row->notifies || row->brings)
+        CHECK_EQ(id, -EINVAL); /* nobody would learn when the memory is free, or of what came */
     else
         CHECK_GT(id, 0);
     CHECK_EQ(aio_ctx_run(a.env.ctx), 0);
@@ -297,7 +312,7 @@ void operation_meets_its_deadline(const void *arg) {
     const struct row *row = arg;
     struct attempt a;
     if (row->block) {
-        for (int async = 0; async <= !row->timer; async++) {
+        for (int async = 0; async <= takes_async(row); async++) {
             const uint32_t flags = async_flag(row, async);
             attempt_open(&a, row->block);
             const uint64_t start = now_ns();
@@ -338,7 +353,7 @@ static void destroyed(struct attempt *a, const struct row *row) {
         take_success(a, row, result_of(&a->call, row));
     }
     env_close(&a->env);
-    CHECK_EQ(open_descriptors(), a->descriptors_before);
+    check_descriptors(a->descriptors_before);
 }
 
 void operation_in_flight_at_destroy(const void *arg) {
@@ -432,6 +447,10 @@ void operation_refuses_bad_arguments(const void *arg) {
     if (row->timer)
         for (uint32_t flag = AIO_SUBMIT_LINK; flag <= AIO_SUBMIT_ASYNC; flag <<= 1)
             CHECK_EQ(row->submit(e, WITH(.flags = flag), on_call_never, NULL), -EINVAL);
+    const uint32_t unserved[] = {AIO_SUBMIT_LINK,    AIO_SUBMIT_HARDLINK, AIO_SUBMIT_ASYNC,
+                                 AIO_SUBMIT_INHERIT, AIO_SUBMIT_SIGPIPE,  AIO_SUBMIT_DIRECT};
+    for (int i = 0; row->service && i < COUNT_OF(unserved); i++)
+        CHECK_EQ(row->submit(e, WITH(.flags = unserved[i]), on_call_never, NULL), -EINVAL);
     const uint32_t unpooled[] = {AIO_SUBMIT_LINK, AIO_SUBMIT_HARDLINK, AIO_SUBMIT_ASYNC,
                                  AIO_SUBMIT_QUIET, AIO_SUBMIT_SIGPIPE};
     for (int i = 0; row->pooled && i < COUNT_OF(unpooled); i++)
@@ -462,6 +481,8 @@ static const char *const slotless[] = {
 };
 
 static bool has_slot(const struct row *row) {
+    if (row->service)
+        return false;
     for (int i = 0; i < COUNT_OF(slotless); i++)
         if (!strcmp(row->name, slotless[i]))
             return false;
@@ -561,7 +582,7 @@ static void attempt_ends_of_slot(const struct row *row) {
         if (way != 1)
             end_ctx(a.env.ctx);
         env_close(&a.env);
-        CHECK_EQ(open_descriptors(), a.descriptors_before);
+        check_descriptors(a.descriptors_before);
     }
 }
 
