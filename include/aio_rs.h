@@ -149,6 +149,7 @@
 #define AIO_NOEXCEPT
 #endif
 
+struct addrinfo;
 struct epoll_event;
 struct futex_waitv;
 struct io_uring_sqe;
@@ -201,6 +202,14 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 #define AIO_ECLOSED (-5009)
 /* A file or stream ended before the whole was transferred. */
 #define AIO_EEOF (-5010)
+/* There is no such name. */
+#define AIO_ENONAME (-5020)
+/* The name servers cannot be asked or have failed: another time they may tell. */
+#define AIO_ENAMEAGAIN (-5021)
+/* The name servers refuse, or have failed for good. */
+#define AIO_ENAMEFAIL (-5022)
+/* There is no such service. */
+#define AIO_ENOSERVICE (-5023)
 
 /*
  * io_uring where it is allowed, else epoll; `AIO_RS_BACKEND` in the environment (uring, epoll)
@@ -451,11 +460,33 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 /* A pool's kind: for functions that compute. As many threads as processors, from the beginning. */
 #define AIO_THREAD_POOL_COMPUTE 1u
 
+/* A kind of records: IPv4 addresses. */
+#define AIO_DNS_A 1u
+/* A kind of records: texts. */
+#define AIO_DNS_TXT 16u
+/* A kind of records: IPv6 addresses. */
+#define AIO_DNS_AAAA 28u
+/* A kind of records: the places of a service. */
+#define AIO_DNS_SRV 33u
+/* For aio_submit_resolve: A and AAAA, asked for at once; records of either are enough. */
+#define AIO_DNS_ADDRESS 65536u
+
+#define AIO_RESOLVE_FRESH 1u /* For aio_submit_resolve: asks although the cache knows an answer. */
+
+#define AIO_RESOLVER_TCP 1u /* A resolver's option: asks over TCP from the start. */
+#define AIO_RESOLVER_ROTATE 2u /* A resolver's option: each lookup begins with the next server. */
+
+/* What a lookup has found. */
+typedef struct aio_answer aio_answer;
+
 /* A pool of buffers that receives take when data is there. */
 typedef struct aio_buffer_pool aio_buffer_pool;
 
 /* A context: one thread's ring, and the handle through which other threads reach it. */
 typedef struct aio_ctx aio_ctx;
+
+/* A DNS client: servers, patience, cache. */
+typedef struct aio_resolver aio_resolver;
 
 /* Threads for work that would hold a context up. */
 typedef struct aio_thread_pool aio_thread_pool;
@@ -879,6 +910,68 @@ typedef struct aio_poll_until_options {
     aio_thread_pool *pool;
     uint64_t reserved[4]; /* 0 */
 } aio_poll_until_options;
+
+/* The cache of aio_submit_getaddrinfo, for aio_names_set_cache. */
+typedef struct aio_names_cache_options {
+    uint32_t size; /* sizeof(aio_names_cache_options) */
+    uint32_t entries; /* Answers that are kept at most; 0: none. */
+    uint64_t ttl_ns; /* For how long, in nanoseconds; 0: a minute. */
+    /* The same for names that are not there, or have no address; 0: ten seconds. */
+    uint64_t negative_ttl_ns;
+    uint64_t reserved[4]; /* 0 */
+} aio_names_cache_options;
+
+/* Options of aio_resolver_create; NULL stands for all defaults. */
+typedef struct aio_resolver_options {
+    uint32_t size; /* sizeof(aio_resolver_options) */
+    uint32_t flags; /* AIO_RESOLVER_* */
+    /*
+     * In the form of resolv.conf(5); NULL: /etc/resolv.conf, "": none. Its nameserver, search,
+     * domain, and of its options ndots, timeout, attempts, rotate, use-vc and no-aaaa count.
+     */
+    const char *conf_path;
+    const char *hosts_path; /* In the form of hosts(5); NULL: /etc/hosts, "": none. */
+    /*
+     * At most 16 addresses with or without a port, between spaces ("192.0.2.1 [2001:db8::1]:54"),
+     * in the place of the file's; NULL: the file's.
+     */
+    const char *servers;
+    /* How long a server may take in the first round, doubled in each other; 0: as the file says. */
+    uint64_t timeout_ns;
+    uint32_t attempts; /* Rounds over all servers, at most 16; 0: as the file says. */
+    /*
+     * Bytes of a datagram that servers may send, at most 4096; 0: 1232. Answers that do not fit
+     * are asked for over TCP. 512: servers are not told of EDNS.
+     */
+    uint32_t datagram_max;
+    /* Lookups that have sockets at a time, one or two each; others wait. 0: 128. */
+    uint32_t lookups_max;
+    uint32_t cache_entries; /* Answers in the cache at most; 0: no cache. */
+    /* Seconds for which an answer is kept at most, however long it is good for; 0: a day. */
+    uint32_t cache_ttl_max;
+    /*
+     * The same for what is not there, which is kept for as long as its zone says; 0: five minutes.
+     */
+    uint32_t cache_negative_ttl_max;
+    uint64_t reserved[4]; /* 0 */
+} aio_resolver_options;
+
+/* A record of an answer; what its kind does not have is 0 or NULL. Pointers are into the answer. */
+typedef struct aio_dns_record {
+    uint32_t size; /* sizeof(aio_dns_record) */
+    uint32_t kind; /* AIO_DNS_* */
+    uint32_t ttl; /* Seconds for which it is good; 0 also where no server was asked. */
+    uint16_t priority; /* SRV: lower ones are to be tried first. */
+    uint16_t weight; /* SRV: how often it is to be chosen among those of its priority. */
+    uint16_t port; /* SRV: the port, in the host's order of bytes. */
+    uint16_t reserved0; /* 0 */
+    uint32_t strings; /* TXT: how many strings it has. */
+    const char *target; /* SRV: the host's name. */
+    /* A, AAAA: 4 or 16 bytes, as in struct in_addr and in6_addr. TXT: all strings in one. */
+    const void *data;
+    uint32_t data_len; /* Bytes at `data`. */
+    uint32_t reserved1; /* 0 */
+} aio_dns_record;
 
 #ifdef __cplusplus
 extern "C" {
@@ -2758,6 +2851,174 @@ aio_op_id aio_submit_work(aio_ctx *ctx, aio_thread_pool *pool, aio_work_fn work,
 aio_op_id aio_submit_poll_until(aio_ctx *ctx, aio_work_fn ready, void *arg,
         const aio_poll_until_options *how, const aio_submit_options *options, aio_callback callback,
         void *user_data);
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+/*
+ * Finds addresses for a name and a service, as getaddrinfo(3) does: by /etc/hosts, name servers
+ * and whatever else the machine's nsswitch.conf says. Completes with 0.
+ *
+ * `node`, `service`: copied; one of them may be NULL. `hints`: its first four fields are copied;
+ * NULL: any.
+ * `res`: an output, the engine's until the last callback; written on success alone. The list is
+ * yours then: aio_addrinfo_free.
+ * Context thread.
+ * Errors: at once -EINVAL, `res` is NULL, or `node` and `service` are; -ENAMETOOLONG; -EAGAIN, no
+ * thread can be had. In the callback AIO_ENONAME, -ENODATA (the name has no address of the
+ * family), AIO_ENAMEAGAIN, AIO_ENAMEFAIL, AIO_ENOSERVICE, -EAFNOSUPPORT, -ESOCKTNOSUPPORT,
+ * -EINVAL (ai_flags), -ENOMEM.
+ * Surprise: nothing interrupts the C library while a name server is slow. When an operation is
+ * cancelled or late, its callback comes at once, and its call ends unheard. Calls are made by
+ * threads of the process, 32 at most for all contexts (more where threads of the program are in
+ * namespaces of their own: a call is made in its submitter's); others wait for their turn, and
+ * their deadlines count meanwhile. aio_ctx_destroy does not wait for them. Not with
+ * AIO_SUBMIT_QUIET.
+ */
+aio_op_id aio_submit_getaddrinfo(aio_ctx *ctx, const char *node, const char *service,
+        const struct addrinfo *hints, struct addrinfo **res, const aio_submit_options *options,
+        aio_callback callback, void *user_data);
+
+/*
+ * Frees a list of aio_submit_getaddrinfo; not with freeaddrinfo(3).
+ *
+ * `res`: NULL is nothing. Entries of it cannot be freed alone.
+ * Any thread.
+ */
+void aio_addrinfo_free(struct addrinfo *res);
+
+/*
+ * Finds the name of an address and of its port, as getnameinfo(3) does. Completes with 0.
+ *
+ * `addr`: copied, at most 128 bytes.
+ * `host`, `serv`: outputs with room for `hostlen` and `servlen` bytes (NI_MAXHOST and NI_MAXSERV
+ * will do), the engine's until the last callback; written on success alone. Either may be NULL
+ * with length 0.
+ * `flags`: NI_*.
+ * Context thread.
+ * Errors: at once -EINVAL, `addr` is NULL or its length is 0 or too large, or both outputs are
+ * missing; -EAGAIN. In the callback AIO_ENONAME, -EOVERFLOW (too little room), AIO_ENAMEAGAIN,
+ * AIO_ENAMEFAIL, -EAFNOSUPPORT, -EINVAL (`flags`), -ENOMEM.
+ * Surprise: as for aio_submit_getaddrinfo.
+ */
+aio_op_id aio_submit_getnameinfo(aio_ctx *ctx, const struct sockaddr *addr, socklen_t addrlen,
+        char *host, socklen_t hostlen, char *serv, socklen_t servlen, int flags,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Sets the cache of aio_submit_getaddrinfo up, for the whole process, and empties it. There is
+ * none unless a program asks for one: the C library does not tell for how long an answer is good.
+ *
+ * `options`: NULL: no cache.
+ * Any thread.
+ */
+int32_t aio_names_set_cache(const aio_names_cache_options *options);
+
+/* ---- resolver -------------------------------------------------------------------------------- */
+
+/*
+ * Makes a DNS client. It belongs to no context: lookups of any context may use it at once, and
+ * share its cache. Its two files are read now, and again when they have changed, which is looked
+ * at once a second at most, at a submit.
+ *
+ * `options`: NULL: what /etc/resolv.conf and /etc/hosts say, and no cache.
+ * `resolver_out`: yours until aio_resolver_destroy.
+ * Any thread. Not for a forked child, which makes its own.
+ * Errors: -EINVAL, a wrong option; -EOPNOTSUPP, the library was built without its feature
+ * `resolver`.
+ */
+int32_t aio_resolver_create(const aio_resolver_options *options, aio_resolver **resolver_out);
+
+/*
+ * Gives a resolver back. Lookups that are in flight go on, and keep what they need.
+ *
+ * `resolver`: NULL is nothing.
+ * Any thread.
+ */
+void aio_resolver_destroy(aio_resolver *resolver);
+
+/*
+ * Forgets the answers in a resolver's cache.
+ *
+ * Any thread.
+ * Errors: -EINVAL, `resolver` is NULL.
+ */
+int32_t aio_resolver_forget(aio_resolver *resolver);
+
+/*
+ * Looks a name up: in the hosts file, in the cache, by asking servers. Completes with 0.
+ *
+ * `name`: copied; at most 253 characters of ASCII. With a dot at its end it is taken as it is;
+ * else the search domains are tried as resolv.conf(5) says. A numeric address is its own answer.
+ * `kind`: AIO_DNS_*. `flags`: AIO_RESOLVE_*.
+ * `answer_out`: an output, the engine's until the last callback; written on success alone. The
+ * answer is yours then: aio_answer_free.
+ * Context thread. The resolver may be destroyed while lookups are in flight.
+ * Errors: at once -EINVAL, no such kind, flag or name. In the callback AIO_ENONAME, there is no
+ * such name; -ENODATA, it has no record of this kind; -ETIMEDOUT (without AIO_CQE_DEADLINE), no
+ * server has answered; AIO_ENAMEAGAIN, servers have failed or answered nonsense; AIO_ENAMEFAIL,
+ * they refuse; -ECONNREFUSED, -ENETUNREACH and the like, none could be reached; -EMFILE.
+ * Surprise: without timeout_ns a lookup takes up to 10 seconds and more for each server that is
+ * silent, as resolv.conf says. Records of A come before those of AAAA. Not with AIO_SUBMIT_QUIET.
+ */
+aio_op_id aio_submit_resolve(aio_ctx *ctx, aio_resolver *resolver, const char *name, uint32_t kind,
+        uint32_t flags, aio_answer **answer_out, const aio_submit_options *options,
+        aio_callback callback, void *user_data);
+
+/*
+ * The name behind all aliases, without a dot at its end; valid as long as the answer. A character
+ * that cannot be printed is written as a backslash and three digits. NULL: `answer` is.
+ *
+ * Any thread.
+ */
+const char *aio_answer_name(const aio_answer *answer);
+
+/*
+ * How many records an answer has: one at least. 0: `answer` is NULL.
+ *
+ * Any thread.
+ */
+uint32_t aio_answer_count(const aio_answer *answer);
+
+/*
+ * Tells of a record.
+ *
+ * `index`: below aio_answer_count, in the order of the server.
+ * `out`: its size set; pointers in it are valid as long as the answer.
+ * Any thread.
+ * Errors: -EINVAL, NULL; -ERANGE, there is no such record.
+ */
+int32_t aio_answer_record(const aio_answer *answer, uint32_t index, aio_dns_record *out);
+
+/*
+ * One of the strings of a TXT record.
+ *
+ * `nth`: below the record's `strings`.
+ * `data_out`, `len_out`: bytes without a terminator, valid as long as the answer.
+ * Any thread.
+ * Errors: -EINVAL, NULL; -ERANGE, there is no such record or string.
+ */
+int32_t aio_answer_string(const aio_answer *answer, uint32_t index, uint32_t nth,
+        const void **data_out, uint32_t *len_out);
+
+/*
+ * The address of an A or AAAA record, to connect to.
+ *
+ * `port`: in the host's order of bytes.
+ * `addr`: written to, as far as there is room. `addrlen`: its room, at most sizeof(struct
+ * sockaddr_storage) of it is used; set to the address's length.
+ * Any thread.
+ * Errors: -EINVAL, NULL, or the record is no address; -ERANGE, there is no such record.
+ */
+int32_t aio_answer_sockaddr(const aio_answer *answer, uint32_t index, uint16_t port,
+        struct sockaddr *addr, socklen_t *addrlen);
+
+/*
+ * Frees an answer; what points into it is gone with it.
+ *
+ * `answer`: NULL is nothing.
+ * Any thread.
+ */
+void aio_answer_free(aio_answer *answer);
 
 #ifdef __cplusplus
 }  // extern "C"

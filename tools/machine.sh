@@ -62,6 +62,12 @@ configure() {
     cmake -S "$source" -B "$build" "${generator[@]}" "$@"
 }
 
+# DNS answers with bytes changed at random, for so many seconds. changed_answers SECONDS
+changed_answers() {
+    AIO_TEST_SECONDS=$1 cargo test --locked --package aio_rs --lib -- --nocapture \
+        changed_answers_never_do_harm
+}
+
 # The first line that a server prints says where it listens: waits for it, 10 seconds at most.
 # port_of LOG
 port_of() {

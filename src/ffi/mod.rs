@@ -38,6 +38,8 @@ pub mod watches;
 pub mod bundles;
 pub mod interface_queue;
 pub mod threads;
+pub mod names;
+pub mod resolver;
 
 use crate::engine::Refusal;
 use crate::engine::handle::Handle;

@@ -3,7 +3,7 @@
 use crate::engine::Refusal;
 use crate::engine::msg_ring::GONE;
 use crate::op::steps::END_OF_FILE;
-use crate::sys::errno;
+use crate::sys::{errno, names};
 use std::ffi::{CStr, c_char};
 
 /// Not the context's thread.
@@ -26,11 +26,21 @@ pub const AIO_EFORKED: i32 = -5008;
 pub const AIO_ECLOSED: i32 = -5009;
 /// A file or stream ended before the whole was transferred.
 pub const AIO_EEOF: i32 = -5010;
+/// There is no such name.
+pub const AIO_ENONAME: i32 = -5020;
+/// The name servers cannot be asked or have failed: another time they may tell.
+pub const AIO_ENAMEAGAIN: i32 = -5021;
+/// The name servers refuse, or have failed for good.
+pub const AIO_ENAMEFAIL: i32 = -5022;
+/// There is no such service.
+pub const AIO_ENOSERVICE: i32 = -5023;
 
 const _: () = assert!(AIO_EEOF == END_OF_FILE && AIO_ECLOSED == GONE);
+const _: () = assert!(AIO_ENONAME == names::NO_NAME && AIO_ENAMEAGAIN == names::NAME_AGAIN);
+const _: () = assert!(AIO_ENAMEFAIL == names::NAME_FAILED && AIO_ENOSERVICE == names::NO_SERVICE);
 
 /// Value, name, text.
-const OWN: [(i32, &CStr, &CStr); 10] = [
+const OWN: [(i32, &CStr, &CStr); 14] = [
     (AIO_EWRONGTHREAD, c"AIO_EWRONGTHREAD", c"the context belongs to another thread"),
     (AIO_EREENTRANT, c"AIO_EREENTRANT", c"the context is running already"),
     (AIO_EPENDING, c"AIO_EPENDING", c"the context is destroyed when the callback has returned"),
@@ -41,6 +51,10 @@ const OWN: [(i32, &CStr, &CStr); 10] = [
     (AIO_EFORKED, c"AIO_EFORKED", c"the context is a forked copy"),
     (AIO_ECLOSED, c"AIO_ECLOSED", c"the context is closed"),
     (AIO_EEOF, c"AIO_EEOF", c"the end came before the whole was transferred"),
+    (AIO_ENONAME, c"AIO_ENONAME", c"there is no such name"),
+    (AIO_ENAMEAGAIN, c"AIO_ENAMEAGAIN", c"the name servers cannot tell now"),
+    (AIO_ENAMEFAIL, c"AIO_ENAMEFAIL", c"the name servers refuse or have failed"),
+    (AIO_ENOSERVICE, c"AIO_ENOSERVICE", c"there is no such service"),
 ];
 
 pub(super) fn of(refusal: Refusal) -> i32 {

@@ -15,6 +15,7 @@ pub(crate) mod options;
 pub(crate) mod path;
 pub(crate) mod poll;
 pub(crate) mod registered;
+#[cfg_attr(not(feature = "resolver"), allow(dead_code))]
 pub(crate) mod service;
 pub(crate) mod space;
 pub(crate) mod steps;
@@ -476,7 +477,7 @@ mod tests {
 
     /// Submit functions that no opcode stands behind: the engine does what they ask for, or the
     /// caller says which opcode.
-    const WITHOUT_OPCODE: [&str; 11] = [
+    const WITHOUT_OPCODE: [&str; 12] = [
         "aio_submit_raw",
         "aio_submit_timer",
         "aio_submit_timer_at",
@@ -485,6 +486,7 @@ mod tests {
         "aio_submit_poll_until",
         "aio_submit_getaddrinfo",
         "aio_submit_getnameinfo",
+        "aio_submit_resolve",
         "aio_submit_signal",
         "aio_submit_spawn",
         "aio_submit_watch",

@@ -11,9 +11,12 @@ pub(crate) const POLL_UNTIL: u8 = 250;
 pub(crate) const SIGNAL: u8 = 249;
 pub(crate) const SPAWN: u8 = 248;
 pub(crate) const WATCH: u8 = 247;
+pub(crate) const GETADDRINFO: u8 = 246;
+pub(crate) const GETNAMEINFO: u8 = 245;
+pub(crate) const RESOLVE: u8 = 244;
 
 /// By number, from 255 down.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 12] = [
     "interval",
     "timer",
     "msg_receive",
@@ -23,6 +26,9 @@ const NAMES: [&str; 9] = [
     "signal",
     "spawn",
     "watch",
+    "getaddrinfo",
+    "getnameinfo",
+    "resolve",
 ];
 
 /// The name in dumps; None for what the kernel knows.

@@ -3,8 +3,11 @@
 //! noun, as in every layer; how one is added is in docs/abi.md.
 
 mod compute;
+mod expiring;
+pub(crate) mod names;
 pub(crate) mod poll_until;
 pub(crate) mod processes;
+pub(crate) mod resolver;
 pub(crate) mod signals;
 pub(crate) mod threads;
 pub(crate) mod watches;

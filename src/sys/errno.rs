@@ -73,6 +73,11 @@ impl Errno {
         if value < 0 { Err(Errno(-value)) } else { Ok(value) }
     }
 
+    /// Splits the C library's: -1, and the number is the thread's `errno`.
+    pub(crate) fn checked(value: i32) -> Result<i32, Errno> {
+        if value < 0 { Err(Errno::last()) } else { Ok(value) }
+    }
+
     /// The calling thread's `errno`, for the C library's calls.
     pub(crate) fn last() -> Errno {
         Errno(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))

@@ -3,6 +3,8 @@
 //! The only layer that says `libc::`. Everything above sees safe types; the `unsafe` of system
 //! calls and of shared memory ends here.
 
+#[cfg_attr(not(feature = "resolver"), allow(dead_code))]
+pub(crate) mod address;
 pub(crate) mod atomic;
 pub(crate) mod buffer_ring;
 pub(crate) mod calls;
@@ -17,6 +19,8 @@ pub(crate) mod inotify;
 pub(crate) mod interface_queue;
 pub(crate) mod memory;
 pub(crate) mod message;
+#[cfg_attr(not(feature = "resolver"), allow(dead_code))]
+pub(crate) mod names;
 pub(crate) mod plain;
 pub(crate) mod poller;
 pub(crate) mod probe;

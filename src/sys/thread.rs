@@ -6,6 +6,7 @@ use crate::sys::atomic::Ordering;
 use crate::sys::atomic::fixed::{AtomicPtr, AtomicUsize};
 use crate::sys::errno::Errno;
 use crate::sys::facility::Cpus;
+use std::os::unix::fs::MetadataExt;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 
@@ -174,6 +175,21 @@ impl<T: Send + Sync> PerProcess<T> {
         }
         // SAFETY: from `Box::into_raw`, and never freed.
         Ok(unsafe { &(*known).value })
+    }
+}
+
+/// The namespaces of the calling thread that decide what names mean: of networks and of mounts. A
+/// thread that it starts inherits them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Namespaces([u64; 2]);
+
+impl Namespaces {
+    /// Where /proc does not tell they all seem to be one.
+    pub(crate) fn of_caller() -> Namespaces {
+        Namespaces(
+            ["/proc/thread-self/ns/net", "/proc/thread-self/ns/mnt"]
+                .map(|path| std::fs::metadata(path).map_or(0, |about| about.ino())),
+        )
     }
 }
 

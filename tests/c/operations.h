@@ -35,10 +35,14 @@ struct env {
     int pair[2];
     int value;
     uint64_t start_ns;
-    aio_buffer_pool *pool; /* destroyed at the end, when the context is gone */
-    aio_ctx *there;        /* another context, destroyed at the end */
-    struct call received;  /* what it was told */
-    pid_t child;           /* ended and reaped at the end */
+    aio_buffer_pool *pool;      /* destroyed at the end, when the context is gone */
+    aio_ctx *there;             /* another context, destroyed at the end */
+    struct call received;       /* what it was told */
+    pid_t child;                /* ended and reaped at the end */
+    struct name_server *server; /* stopped at the end */
+    aio_resolver *resolver;     /* destroyed at the end */
+    struct addrinfo *list;
+    aio_answer *answer;
     bool has_helper, helper_stops;
     pthread_t helper;
     void (*undo)(struct env *e); /* called at the end, when the context is gone; NULL: nothing */

@@ -1,5 +1,6 @@
 /* What an attempt at an operation has around it: a context, descriptors and files that are closed
  * at its end, a thread, a child. */
+#include "name_server.h"
 #include "operations.h"
 
 #include <inttypes.h>
@@ -34,6 +35,9 @@ void env_close(struct env *e) {
             close(e->fds[i]);
     if (e->pool)
         CHECK_EQ(aio_buffer_pool_destroy(e->pool), 0);
+    if (e->server)
+        name_server_stop(e->server);
+    aio_resolver_destroy(e->resolver);
     if (e->undo)
         e->undo(e);
 }

@@ -1,6 +1,7 @@
 /* Every operation of this version: success, each documented error, deadline, destroy in flight,
  * cancel, the bad arguments that all submit functions share, and success through a slot of the
  * table of direct descriptors. See operations.h for the table of operations. */
+#include "name_server.h"
 #include "operations.h"
 
 #include <inttypes.h>
@@ -32,6 +33,8 @@ static void attempt_open(struct attempt *a, env_fn setup) {
     env_open(&a->env);
     if (is_test_of("openat2") || is_test_of("futex_waitv"))
         needs_known_calls(a->env.ctx);
+    if (is_test_of("getaddrinfo") || is_test_of("getnameinfo"))
+        needs_threads_beside_a_ring(a->env.ctx);
     if (setup)
         setup(&a->env);
 }

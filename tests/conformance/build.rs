@@ -2,7 +2,8 @@
 //! that tells what the compiler makes of it, and a check in Rust that calls it.
 
 /// System structs whose C name needs the keyword, and that the header only points to.
-const SYSTEM_STRUCTS: [&str; 8] = [
+const SYSTEM_STRUCTS: [&str; 9] = [
+    "addrinfo",
     "epoll_event",
     "futex_waitv",
     "io_uring_sqe",

@@ -81,6 +81,14 @@ pub const AIO_SPAWN_KEEP_FDS: u32 = 4;
 pub const AIO_SPAWN_KEEP_SIGNALS: u32 = 8;
 pub const AIO_SPAWN_PIDFD: u32 = 16;
 pub const AIO_SPAWN_SIGNALED: i32 = 256;
+pub const AIO_DNS_A: u32 = 1;
+pub const AIO_DNS_TXT: u32 = 16;
+pub const AIO_DNS_AAAA: u32 = 28;
+pub const AIO_DNS_SRV: u32 = 33;
+pub const AIO_DNS_ADDRESS: u32 = 65536;
+pub const AIO_RESOLVE_FRESH: u32 = 1;
+pub const AIO_RESOLVER_TCP: u32 = 1;
+pub const AIO_RESOLVER_ROTATE: u32 = 2;
 pub const AIO_EWRONGTHREAD: i32 = - 5001;
 pub const AIO_EREENTRANT: i32 = - 5002;
 pub const AIO_EPENDING: i32 = - 5003;
@@ -91,6 +99,10 @@ pub const AIO_EPANIC: i32 = - 5007;
 pub const AIO_EFORKED: i32 = - 5008;
 pub const AIO_ECLOSED: i32 = - 5009;
 pub const AIO_EEOF: i32 = - 5010;
+pub const AIO_ENONAME: i32 = - 5020;
+pub const AIO_ENAMEAGAIN: i32 = - 5021;
+pub const AIO_ENAMEFAIL: i32 = - 5022;
+pub const AIO_ENOSERVICE: i32 = - 5023;
 pub const AIO_SUBMIT_LINK: u32 = 1;
 pub const AIO_SUBMIT_HARDLINK: u32 = 2;
 pub const AIO_SUBMIT_BARRIER: u32 = 4;
@@ -222,6 +234,14 @@ pub enum aio_ctx {}
 pub enum aio_buffer_pool {}
 pub enum aio_thread_pool {}
 #[repr(C)]
+pub struct aio_names_cache_options {
+    pub size: u32,
+    pub entries: u32,
+    pub ttl_ns: u64,
+    pub negative_ttl_ns: u64,
+    pub reserved: [u64; 4],
+}
+#[repr(C)]
 pub struct aio_probe_info {
     pub size: u32,
     pub backend: u32,
@@ -299,6 +319,39 @@ pub struct aio_buffers_options {
     pub tags: *const u64,
     pub on_release: Option<extern "C" fn(*mut c_void, i32, u32)>,
     pub reserved: [u64; 4],
+}
+pub enum aio_resolver {}
+pub enum aio_answer {}
+#[repr(C)]
+pub struct aio_resolver_options {
+    pub size: u32,
+    pub flags: u32,
+    pub conf_path: *const c_char,
+    pub hosts_path: *const c_char,
+    pub servers: *const c_char,
+    pub timeout_ns: u64,
+    pub attempts: u32,
+    pub datagram_max: u32,
+    pub lookups_max: u32,
+    pub cache_entries: u32,
+    pub cache_ttl_max: u32,
+    pub cache_negative_ttl_max: u32,
+    pub reserved: [u64; 4],
+}
+#[repr(C)]
+pub struct aio_dns_record {
+    pub size: u32,
+    pub kind: u32,
+    pub ttl: u32,
+    pub priority: u16,
+    pub weight: u16,
+    pub port: u16,
+    pub reserved0: u16,
+    pub strings: u32,
+    pub target: *const c_char,
+    pub data: *const c_void,
+    pub data_len: u32,
+    pub reserved1: u32,
 }
 #[repr(C)]
 pub struct aio_info {
@@ -471,6 +524,10 @@ extern "C" {
     pub fn aio_submit_msg_ring_fd(a0: *mut aio_ctx, a1: *mut aio_ctx, a2: u32, a3: u32, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
     pub fn aio_submit_msg_receive(a0: *mut aio_ctx, a1: *const aio_submit_options, a2: Option<extern "C" fn(*mut c_void, i32, u32)>, a3: *mut c_void) -> aio_op_id;
     pub fn aio_submit_msg_receive_fd(a0: *mut aio_ctx, a1: *const aio_submit_options, a2: Option<extern "C" fn(*mut c_void, i32, u32)>, a3: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_getaddrinfo(a0: *mut aio_ctx, a1: *const c_char, a2: *const c_char, a3: *const addrinfo, a4: *mut *mut addrinfo, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_addrinfo_free(a0: *mut addrinfo);
+    pub fn aio_submit_getnameinfo(a0: *mut aio_ctx, a1: *const sockaddr, a2: socklen_t, a3: *mut c_char, a4: socklen_t, a5: *mut c_char, a6: socklen_t, a7: c_int, a8: *const aio_submit_options, a9: Option<extern "C" fn(*mut c_void, i32, u32)>, a10: *mut c_void) -> aio_op_id;
+    pub fn aio_names_set_cache(a0: *const aio_names_cache_options) -> i32;
     pub fn aio_submit_socket(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: c_int, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
     pub fn aio_submit_bind(a0: *mut aio_ctx, a1: c_int, a2: *const sockaddr, a3: socklen_t, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
     pub fn aio_submit_listen(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
@@ -513,6 +570,16 @@ extern "C" {
     pub fn aio_submit_write_fixed(a0: *mut aio_ctx, a1: c_int, a2: *const c_void, a3: usize, a4: u64, a5: u32, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
     pub fn aio_submit_readv_fixed(a0: *mut aio_ctx, a1: c_int, a2: *const iovec, a3: c_int, a4: u64, a5: c_int, a6: u32, a7: *const aio_submit_options, a8: Option<extern "C" fn(*mut c_void, i32, u32)>, a9: *mut c_void) -> aio_op_id;
     pub fn aio_submit_writev_fixed(a0: *mut aio_ctx, a1: c_int, a2: *const iovec, a3: c_int, a4: u64, a5: c_int, a6: u32, a7: *const aio_submit_options, a8: Option<extern "C" fn(*mut c_void, i32, u32)>, a9: *mut c_void) -> aio_op_id;
+    pub fn aio_resolver_create(a0: *const aio_resolver_options, a1: *mut *mut aio_resolver) -> i32;
+    pub fn aio_resolver_destroy(a0: *mut aio_resolver);
+    pub fn aio_resolver_forget(a0: *mut aio_resolver) -> i32;
+    pub fn aio_submit_resolve(a0: *mut aio_ctx, a1: *mut aio_resolver, a2: *const c_char, a3: u32, a4: u32, a5: *mut *mut aio_answer, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
+    pub fn aio_answer_name(a0: *const aio_answer) -> *const c_char;
+    pub fn aio_answer_count(a0: *const aio_answer) -> u32;
+    pub fn aio_answer_record(a0: *const aio_answer, a1: u32, a2: *mut aio_dns_record) -> i32;
+    pub fn aio_answer_string(a0: *const aio_answer, a1: u32, a2: u32, a3: *mut *const c_void, a4: *mut u32) -> i32;
+    pub fn aio_answer_sockaddr(a0: *const aio_answer, a1: u32, a2: u16, a3: *mut sockaddr, a4: *mut socklen_t) -> i32;
+    pub fn aio_answer_free(a0: *mut aio_answer);
     pub fn aio_submit_signal(a0: *mut aio_ctx, a1: c_int, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
     pub fn aio_ctx_current_signal(a0: *mut aio_ctx, a1: *mut c_void) -> i32;
     pub fn aio_submit_ftruncate(a0: *mut aio_ctx, a1: c_int, a2: u64, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
