@@ -113,10 +113,10 @@
  * descriptors passed with it are closed. A lease is yours to read and write until
  * aio_buffer_pool_release, which any thread may call, and which fails with -ENOENT for what is no
  * lease, or not any more. Leases outlive their context and their pool. With AIO_CALLBACK_REAP each
- * buffer is a record with its lease. A pool with AIO_BUFFER_POOL_SEND goes the other way: you take
- * empty buffers, fill and queue them, and aio_submit_send_bundle sends what is queued. While a pool is empty its receives wait, and go on by
+ * buffer is a record with its lease. While a pool is empty its receives wait, and go on by
  * themselves when a buffer comes back or the pool grows; the program sees -ENOBUFS only if the file
- * itself says so.
+ * itself says so. A pool with AIO_BUFFER_POOL_SEND goes the other way: you take empty buffers, fill
+ * and queue them, and aio_submit_send_bundle sends what is queued.
  *
  * Without io_uring. Where the kernel refuses it (a container's seccomp profile, the sysctl
  * kernel.io_uring_disabled, Linux before 6.1, no memory to lock) a context made with

@@ -4,7 +4,8 @@
 
 use crate::engine::bundles::Outbox;
 use crate::engine::interface_queue::Area;
-use crate::engine::leases::{Piece, Shared};
+use crate::engine::lease_table::Piece;
+use crate::engine::leases::Shared;
 use crate::engine::probe::Refused;
 use crate::sys::buffer_ring::{BufferRing, ENTRIES_MAX, Offer};
 use crate::sys::entry::{Cqe, Peeked, cqe_flags};
@@ -194,10 +195,8 @@ impl Pool {
 
     /// Offers a buffer that nobody holds.
     pub(super) fn offer(&mut self, index: usize) {
-        if let Some(outbox) = &mut self.outbox {
-            outbox.add_empty(index as u16);
-            self.free += 1;
-            return;
+        if self.outbox.is_some() {
+            return self.keep_empty(index);
         }
         let buffer = &mut self.buffers[index];
         buffer.filled = 0;
@@ -216,6 +215,16 @@ impl Pool {
         });
     }
 
+    /// The same where buffers are sent.
+    #[cold]
+    #[inline(never)]
+    fn keep_empty(&mut self, index: usize) {
+        self.free += 1;
+        if let Some(outbox) = &mut self.outbox {
+            outbox.add_empty(index as u16);
+        }
+    }
+
     /// Gives up a piece of a buffer.
     pub(super) fn let_go(&mut self, index: u32) {
         let Some(buffer) = self.buffers.get_mut(index as usize) else { return };
@@ -227,11 +236,15 @@ impl Pool {
 
     /// Takes back what other threads have released.
     pub(super) fn take_released(&mut self) {
-        if !self.shared.has_released() {
-            return;
+        if self.shared.leases.has_released() {
+            self.take_all_released();
         }
+    }
+
+    /// The same in the way that a pool which waits for buffers must look.
+    pub(super) fn take_all_released(&mut self) {
         let shared = self.shared.clone();
-        shared.take_released(|lease, piece| self.take_back(lease, piece));
+        shared.leases.take_released(|lease, piece| self.take_back(lease, piece));
     }
 
     pub(super) fn take_back(&mut self, lease: u32, piece: Piece) {
@@ -255,7 +268,7 @@ impl Pool {
     pub(super) fn lease(&mut self, piece: Piece) -> Result<i64, Errno> {
         loop {
             if self.spare.is_empty() {
-                self.spare.extend(self.shared.grow()?.rev());
+                self.spare.extend(self.shared.leases.grow()?.rev());
             }
             let index = self.spare.pop().ok_or(Errno::ENOMEM)?;
             if let Some(id) = self.shared.issue(index, piece) {
@@ -268,9 +281,9 @@ impl Pool {
     /// For tests: so many leases can still be had, and no memory for more.
     #[cfg(test)]
     pub(super) fn leave_leases(&mut self, count: usize) {
-        self.spare = self.shared.grow().map(Iterator::collect).unwrap_or_default();
+        self.spare = self.shared.leases.grow().map(Iterator::collect).unwrap_or_default();
         self.spare.truncate(count);
-        self.shared.run_out();
+        self.shared.leases.run_out();
     }
 
     /// The same as `note` and `pieces` for a completion that has used one buffer up. None, and
@@ -281,7 +294,7 @@ impl Pool {
         let is_odd = self.options.incremental
             | self.options.bundles
             | (self.free <= self.options.low_water)
-            | self.shared.has_released();
+            | self.shared.leases.has_released();
         let buffer = self.buffers.get_mut(index as usize)?;
         let len = cqe.result() as u32;
         if is_odd || len > self.options.buffer_size {

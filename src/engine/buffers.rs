@@ -10,7 +10,8 @@ use crate::engine::buffer_pool::{Arrival, Callee, Pool, PoolOptions};
 use crate::engine::bundles::Outbox;
 use crate::engine::completion::{Brings, Current, Plain, Record};
 use crate::engine::handle::Handle;
-use crate::engine::leases::{Interface, Piece, Shared};
+use crate::engine::lease_table::Piece;
+use crate::engine::leases::{Interface, Shared};
 use crate::engine::mailbox::{Batch, Message};
 use crate::engine::probe::Refused;
 use crate::engine::slots::state;
@@ -245,7 +246,7 @@ impl Engine {
 
     /// Takes an ended lease back at once; false if the pool is not, or not any more, ours.
     pub(crate) fn take_back(&mut self, shared: &Shared, lease: u32) -> bool {
-        let (Some(piece), Ok(pool)) = (shared.piece_of(lease), self.own_pool(shared)) else {
+        let (Some(piece), Ok(pool)) = (shared.leases.piece_of(lease), self.own_pool(shared)) else {
             return false;
         };
         pool.take_back(lease, piece);
@@ -268,6 +269,7 @@ impl Engine {
 
     /// Takes in what nearly all completions of pools are, of a usual multishot receive that goes
     /// on with a buffer of its own, as `next_plain` takes those of others.
+    #[inline(always)]
     pub(crate) fn next_pooled(&mut self) -> Option<Plain> {
         const GOES_ON: u32 = cqe_flags::BUFFER | cqe_flags::MORE;
         let cqe = self.backend.peek()?;

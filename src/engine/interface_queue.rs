@@ -8,7 +8,8 @@ use crate::engine::Engine;
 use crate::engine::backend::Granted;
 use crate::engine::buffer_pool::{Pool, PoolOptions};
 use crate::engine::handle::Handle;
-use crate::engine::leases::{Interface, Piece, Shared};
+use crate::engine::lease_table::Piece;
+use crate::engine::leases::{Interface, Shared};
 use crate::engine::probe::{self, Refused};
 use crate::sys::entry::{Cqe, cqe_flags};
 use crate::sys::errno::Errno;
@@ -355,7 +356,7 @@ mod tests {
         let other = std::thread::spawn(move || {
             for id in released {
                 release(Arc::as_ptr(&shared), id, 0);
-                assert_eq!(shared.end(id), Err(Errno::ENOENT));
+                assert_eq!(shared.leases.end(id), Err(Errno::ENOENT));
             }
         });
         let mut kept: Vec<(i64, u8)> = Vec::new();
@@ -375,7 +376,7 @@ mod tests {
             }
             while kept.len() > 40 || (!kept.is_empty() && below(3) == 0) {
                 let (id, fill) = kept.swap_remove(below(kept.len() as u64) as usize);
-                let piece = pool.shared.find(id).unwrap();
+                let piece = pool.shared.leases.find(id).unwrap();
                 assert!(bytes(&piece).iter().all(|&byte| byte == fill), "written over: {round}");
                 if below(2) == 0 {
                     to_other.send(id).unwrap();

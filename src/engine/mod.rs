@@ -36,6 +36,7 @@ pub(crate) mod external;
 mod files;
 pub(crate) mod handle;
 mod interface_queue;
+pub(crate) mod lease_table;
 pub(crate) mod leases;
 pub(crate) mod mailbox;
 pub(crate) mod msg_ring;

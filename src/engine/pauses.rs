@@ -2,7 +2,7 @@
 //! is when every completion is taken in; what found no buffer is then paused, in order, and armed
 //! again when buffers have come back, no more operations in a turn than there are buffers, so that
 //! an empty pool costs nothing while it is empty. Who releases one on another thread wakes the
-//! context only if it says that it waits (`leases.rs`).
+//! context only if it says that it waits (`lease_table.rs`).
 
 use crate::engine::Engine;
 use crate::engine::slots::phase;
@@ -80,8 +80,8 @@ impl Engine {
         let Some(pool) = self.pools.get(group) else { return };
         pool.take_released();
         if pool.usable() == 0 && !pool.paused.is_empty() {
-            pool.shared.set_thirsty(true);
-            pool.take_released();
+            pool.shared.leases.set_thirsty(true);
+            pool.take_all_released();
         }
     }
 
@@ -114,7 +114,7 @@ impl Engine {
             }
             let pool = &self.pools.pools[usize::from(group)];
             if pool.paused.is_empty() {
-                pool.shared.set_thirsty(false);
+                pool.shared.leases.set_thirsty(false);
             }
             if pool.paused.is_empty() && pool.refused.is_empty() {
                 self.pools.hungry.swap_remove(position);

@@ -4,7 +4,8 @@
 use crate::engine::Refusal;
 use crate::engine::buffer_pool::PoolOptions;
 use crate::engine::handle::Handle;
-use crate::engine::leases::{Interface, Piece, Shared};
+use crate::engine::lease_table::Piece;
+use crate::engine::leases::{Interface, Shared};
 use crate::ffi::probe::{AIO_REASON_NONE, reason_number};
 use crate::ffi::submit::{aio_submit_options, submit};
 use crate::ffi::{
@@ -341,7 +342,7 @@ pub unsafe extern "C" fn aio_buffer_pool_find(
         // SAFETY: the ABI's pointers.
         unsafe {
             check_lease(out)?;
-            write_lease(out, lease, shared(pool)?.find(lease)?);
+            write_lease(out, lease, shared(pool)?.leases.find(lease)?);
         }
         Ok(())
     };
@@ -363,7 +364,7 @@ pub unsafe extern "C" fn aio_buffer_pool_release(pool: *mut aio_buffer_pool, lea
         if handle.is_forked() {
             return Err(Refusal::Forked);
         }
-        let index = pool.end(lease)?;
+        let index = pool.leases.end(lease)?;
         let is_back = handle.enter_open().is_some_and(|engine| engine.take_back(pool, index));
         // SAFETY: the lease that has just ended.
         unsafe { if is_back { Shared::forget(pool) } else { Shared::give_back(pool, index) } }
@@ -441,7 +442,7 @@ pub unsafe extern "C" fn aio_submit_recv_multishot(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 let pool = own(ctx, pool, flags, MSG_WAITALL | MSG_TRUNC | MSG_PEEK)?;
                 Ok(PoolRecv::<true> { fd, group: pool.group, bundles: pool.bundles, flags })
             },
@@ -465,7 +466,7 @@ pub unsafe extern "C" fn aio_submit_recv_pooled(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 let pool = own(ctx, pool, flags, MSG_WAITALL | MSG_TRUNC)?;
                 Ok(PoolRecv::<false> { fd, group: pool.group, bundles: pool.bundles, flags })
             },
@@ -495,7 +496,7 @@ pub unsafe extern "C" fn aio_submit_recvmsg_multishot(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 let (name_len, control_len) = arguments::capacities(msg)?;
                 let pool = own(ctx, pool, flags, MSG_WAITALL | MSG_PEEK)?;
                 if pool.incremental {

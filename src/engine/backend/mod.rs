@@ -295,13 +295,15 @@ impl Backend {
         driven || self.overflown()
     }
 
-    /// Whether even a turn with nothing in flight must look at the descriptors.
+    /// Whether even a turn with nothing in flight must enter: for completions that wait for room,
+    /// which may all be the engine's own, or to look at the descriptors.
     #[inline(always)]
     pub(crate) fn must_look(&self) -> bool {
-        match &self.driver {
+        let looks = match &self.driver {
             Driver::Uring(_) | Driver::Other(Other::Tuned(_)) => false,
             Driver::Other(Other::Epoll(epoll)) => epoll.is_foreign(),
-        }
+        };
+        looks || self.overflown()
     }
 
     /// How long the context may sleep before the backend wants to look after something; None: for

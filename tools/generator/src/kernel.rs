@@ -71,8 +71,8 @@ fn facilities(exported: &str) -> String {
 fn not_shown(facility: Facility) -> &'static str {
     match facility {
         Facility::ZeroCopyReceive => {
-            "a card that splits headers from data, and what is won by it; all else is shown from 7.1 \
-             on, where a queue without a card copies"
+            "a card that splits headers from data, and what is won by it; all else is shown from \
+             7.1 on, where a queue without a card copies"
         }
         Facility::Iopoll => "completing by polling: no device with poll queues",
         Facility::HybridIopoll => "its sleeping: no device with poll queues",
