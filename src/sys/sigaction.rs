@@ -11,13 +11,15 @@
 //! A forked child has the handler, but nobody there waits: the first signal there puts back what
 //! was there before, and is sent again.
 
+use crate::sys::atomic::Ordering;
+use crate::sys::atomic::fixed::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize};
 use crate::sys::calls::call;
 use crate::sys::descriptor::EventFd;
 use crate::sys::errno::Errno;
 use crate::sys::thread::PerProcess;
 use crate::sys::{clock, signal};
 use libc::{c_int, c_void, siginfo_t};
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::fence;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Signals have the numbers 1 to 64.
