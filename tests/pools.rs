@@ -26,6 +26,7 @@ const BUFFER_LEN: usize = 8;
 /// A ring's queue of completions, mapped a second time.
 #[derive(Clone, Copy)]
 struct Completions {
+    flags: *const AtomicU32,
     tail: *const AtomicU32,
     entries: *mut [u64; 2],
     mask: u32,
@@ -35,6 +36,8 @@ thread_local! {
     /// Refusals are told first, of the next ring.
     static REFUSALS_FIRST: Cell<bool> = const { Cell::new(false) };
     static COMPLETIONS: Cell<Option<Completions>> = const { Cell::new(None) };
+    /// With a refusal, completions are said to wait for room, until somebody asks for them.
+    static OVERFLOWS: Cell<bool> = const { Cell::new(false) };
     /// How many were told before something else of their call.
     static TOLD_FIRST: Cell<usize> = const { Cell::new(0) };
     /// The kernel has no multishot reads, as the next ring is told.
@@ -63,6 +66,7 @@ unsafe fn map_completions(fd: i32, params: &abi::io_uring_params) -> Completions
         assert_ne!(base as isize, -1, "the ring cannot be mapped");
         let base = base.cast::<u8>();
         Completions {
+            flags: base.add(params.sq_off.flags as usize).cast(),
             tail: base.add(params.cq_off.tail as usize).cast(),
             entries: base.add(params.cq_off.cqes as usize).cast(),
             mask: params.cq_entries - 1,
@@ -79,6 +83,11 @@ unsafe fn enter(
 ) -> i32 {
     assert!(!PANICS.replace(false), "an injected failure of the engine");
     let tail = || COMPLETIONS.get().map(|queue| queue.tail_now());
+    if let Some(queue) = COMPLETIONS.get()
+        && flags & abi::IORING_ENTER_GETEVENTS != 0
+    {
+        queue.say_overflown(false);
+    }
     let before = tail();
     // SAFETY: passed on.
     let taken = unsafe { (Calls::kernel().enter)(fd, to_submit, min_complete, flags, arg, size) };
@@ -94,6 +103,15 @@ impl Completions {
         unsafe { (*self.tail).load(Ordering::Acquire) }
     }
 
+    fn say_overflown(&self, overflown: bool) {
+        // SAFETY: in the mapping.
+        let flags = unsafe { &*self.flags };
+        match overflown {
+            true => flags.fetch_or(abi::IORING_SQ_CQ_OVERFLOW, Ordering::Relaxed),
+            false => flags.fetch_and(!abi::IORING_SQ_CQ_OVERFLOW, Ordering::Relaxed),
+        };
+    }
+
     /// Orders what was added between two tails, as Linux 6.1 tells of it.
     fn tell_refusals_first(&self, before: u32, after: u32) {
         // SAFETY: the masked position is inside the mapping.
@@ -106,6 +124,9 @@ impl Completions {
         let others = added.iter().filter(|entry| !is_refusal(entry));
         let ordered: Vec<_> = added.iter().filter(is_refusal).chain(others).copied().collect();
         let refusals = added.iter().filter(is_refusal).count();
+        if refusals > 0 && OVERFLOWS.get() {
+            self.say_overflown(true);
+        }
         if refusals < added.len() {
             TOLD_FIRST.set(TOLD_FIRST.get() + refusals);
         }
@@ -244,6 +265,7 @@ const MORE: u32 = AIO_CQE_BUFFER | AIO_CQE_MORE;
 #[test]
 fn a_refusal_told_before_the_receives_that_emptied_the_pool_is_a_pause() {
     REFUSALS_FIRST.set(true);
+    TOLD_FIRST.set(0);
     let Some(fixture) = fixture(2) else { return };
     let pairs: Vec<_> = (0..3).map(|_| UnixStream::pair().expect("a socket pair")).collect();
     let told: Vec<_> = pairs.iter().map(|_| Told::of(&fixture, true)).collect();
@@ -270,6 +292,36 @@ fn a_refusal_told_before_the_receives_that_emptied_the_pool_is_a_pause() {
     for (number, told) in told.iter().enumerate() {
         assert_eq!(told.calls(), [(5, LAST, vec![number as u8; 5])]);
         told.release();
+    }
+    fixture.destroy();
+}
+
+#[test]
+fn a_refusal_is_judged_when_nothing_but_overflown_completions_are_left() {
+    REFUSALS_FIRST.set(true);
+    OVERFLOWS.set(true);
+    TOLD_FIRST.set(0);
+    let Some(fixture) = fixture(1) else { return };
+    let pairs: Vec<_> = (0..2).map(|_| UnixStream::pair().expect("a socket pair")).collect();
+    // The one buffer goes back at once: it can be had while the refusal waits for its judgement.
+    let told: Vec<_> = pairs.iter().map(|_| Told::of(&fixture, false)).collect();
+    for ((ours, peer), told) in pairs.iter().zip(&told) {
+        (&*peer).write_all(b"data").expect("room in a socket");
+        // SAFETY: the receiver of callbacks outlives the operation.
+        let id = unsafe {
+            let (fd, to) = (ours.as_raw_fd(), told.user_data());
+            aio_submit_recv_pooled(fixture.ctx, fd, fixture.pool, 0, null(), Some(on_data), to)
+        };
+        assert!(id > 0);
+    }
+    for _ in 0..10 {
+        // SAFETY: the context is alive.
+        assert!(unsafe { aio_ctx_run_once(fixture.ctx, 0) } >= 0);
+    }
+    OVERFLOWS.set(false);
+    assert_eq!(TOLD_FIRST.get(), 1);
+    for told in &told {
+        assert_eq!(told.calls(), [(4, LAST, b"data".to_vec())]);
     }
     fixture.destroy();
 }

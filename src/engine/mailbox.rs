@@ -102,7 +102,7 @@ unsafe impl Send for Mailbox {}
 unsafe impl Sync for Mailbox {}
 
 impl Queue {
-    const fn new() -> Queue {
+    fn new() -> Queue {
         Queue(AtomicPtr::new(std::ptr::null_mut()))
     }
 

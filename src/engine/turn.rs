@@ -337,11 +337,6 @@ impl Engine {
     pub(super) fn next_call(&mut self) -> Option<Call> {
         self.plain = false;
         loop {
-            if self.budget.stash == 0
-                && let Some(plain) = self.next_pooled()
-            {
-                return Some(Call::Callback(plain));
-            }
             let cqe = if self.budget.stash != 0 {
                 self.budget.stash -= 1;
                 self.stash.pop_front()

@@ -33,6 +33,7 @@ pub mod registered;
 pub mod files;
 pub mod buffers;
 pub mod bundles;
+pub mod interface_queue;
 pub mod threads;
 
 use crate::engine::Refusal;

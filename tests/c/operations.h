@@ -44,6 +44,8 @@ struct env {
     void (*undo)(struct env *e); /* called at the end, when the context is gone; NULL: nothing */
 };
 
+/* Whether a test of this row is running. */
+bool is_test_of(const char *op);
 /* The beginning and the end of an attempt. */
 void env_open(struct env *e);
 void env_close(struct env *e);
