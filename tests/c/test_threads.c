@@ -362,6 +362,7 @@ TEST(a_barrier_waits_for_work_and_work_for_a_barrier) {
 }
 
 TEST(a_child_has_none_of_the_threads) {
+    beyond_valgrind("misses in a child what the parent's threads own");
     aio_ctx *ctx = make_ctx();
     for (uint32_t kind = 0; kind < 2; kind++) {
         aio_thread_pool *pool = POOL_WITH(.kind = kind, .threads_max = 1);
