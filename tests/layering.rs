@@ -29,6 +29,7 @@ const ATOMIC_FILES: [&str; 9] = [
     "atomic.rs",
     "queues.rs",
     "buffer_ring.rs",
+    "interface_queue.rs",
     "thread.rs",
     "calls.rs",
     "mailbox.rs",

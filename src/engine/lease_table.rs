@@ -42,6 +42,18 @@ struct Lease {
     next: AtomicU32,
 }
 
+impl Lease {
+    /// What it names, or named last.
+    fn piece(&self) -> Piece {
+        let data = NonNull::new(self.data.load(Ordering::Relaxed));
+        Piece {
+            data: data.unwrap_or(NonNull::dangling()),
+            len: self.len.load(Ordering::Relaxed),
+            buffer: self.buffer.load(Ordering::Relaxed),
+        }
+    }
+}
+
 pub(crate) struct LeaseTable {
     tables: [OnceLock<Box<[Lease]>>; TABLES],
     first_generation: u64,
@@ -121,11 +133,7 @@ impl LeaseTable {
         if lease.id.load(Ordering::Acquire) != id as u64 {
             return Err(Errno::ENOENT);
         }
-        Ok(Piece {
-            data: NonNull::new(lease.data.load(Ordering::Relaxed)).ok_or(Errno::ENOENT)?,
-            len: lease.len.load(Ordering::Relaxed),
-            buffer: lease.buffer.load(Ordering::Relaxed),
-        })
+        Ok(lease.piece())
     }
 
     fn named(&self, id: i64) -> Option<&Lease> {
@@ -182,21 +190,21 @@ impl LeaseTable {
         self.released.load(Ordering::Relaxed) != 0
     }
 
-    /// Takes every released lease: calls `take` with its number and its buffer's. Owner only.
-    pub(crate) fn take_released(&self, mut take: impl FnMut(u32, u32)) {
+    /// Takes every released lease: calls `take` with its number and what it named. Owner only.
+    pub(crate) fn take_released(&self, mut take: impl FnMut(u32, Piece)) {
         // AcqRel pairs with the pushes: links are written, and the buffers' users are done; and a
         // later push sees what `thirsty` is now.
         let mut next = self.released.swap(0, Ordering::AcqRel);
         while let Some(index) = next.checked_sub(1) {
             let Some(lease) = self.lease(index) else { return };
             next = lease.next.load(Ordering::Relaxed);
-            take(index, lease.buffer.load(Ordering::Relaxed));
+            take(index, lease.piece());
         }
     }
 
-    /// The buffer of an ended lease. Owner only.
-    pub(crate) fn buffer_of(&self, index: u32) -> u32 {
-        self.lease(index).map_or(0, |lease| lease.buffer.load(Ordering::Relaxed))
+    /// What an ended lease named. Owner only.
+    pub(crate) fn piece_of(&self, index: u32) -> Option<Piece> {
+        self.lease(index).map(Lease::piece)
     }
 }
 
@@ -245,7 +253,7 @@ mod tests {
             }
         }
         for index in 0..FIRST * 15 {
-            assert_eq!(leases.buffer_of(index), index);
+            assert_eq!(leases.piece_of(index).unwrap().buffer, index);
         }
         assert!(leases.lease(FIRST * 15).is_none());
     }

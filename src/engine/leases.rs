@@ -8,10 +8,22 @@ use crate::engine::lease_table::{LeaseTable, Piece};
 use crate::engine::mailbox::Message;
 use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::sys::clock;
+use crate::sys::interface_queue::KeptRing;
 use crate::sys::memory::Region;
 use crate::sys::message;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// What a pool has to do with a network interface.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Interface {
+    /// Nothing.
+    Unasked,
+    /// It was to have an interface queue, and got none: an ordinary pool serves.
+    Refused,
+    /// The number of its interface queue.
+    Queue(u32),
+}
 
 pub(crate) struct Shared {
     handle: NonNull<Handle>,
@@ -23,6 +35,9 @@ pub(crate) struct Shared {
     pub(crate) incremental: bool,
     /// Buffers are filled by the caller and sent.
     pub(crate) sends: bool,
+    pub(crate) interface: Interface,
+    /// An interface queue goes with its ring, and what is leased must not be written over before.
+    _ring: Option<KeptRing>,
     pub(crate) leases: LeaseTable,
     /// 1: the pool was destroyed, or its context was.
     closed: AtomicU32,
@@ -49,11 +64,19 @@ impl Shared {
             bundles,
             incremental,
             sends,
+            interface: Interface::Unasked,
+            _ring: None,
             leases: LeaseTable::new(clock::random_bits()),
             closed: AtomicU32::new(0),
             given_up: AtomicU32::new(0),
             memory: Mutex::new(Vec::new()),
         }
+    }
+
+    /// Says that the pool was to have an interface queue; `ring`: the one that it has one on.
+    pub(crate) fn set_interface(&mut self, interface: Interface, ring: Option<KeptRing>) {
+        self.interface = interface;
+        self._ring = ring;
     }
 
     /// The context, which may be closed by now.

@@ -37,8 +37,8 @@ fn release(leases: &LeaseTable, id: i64) -> bool {
 
 fn take(leases: &LeaseTable) -> Vec<u32> {
     let mut taken = Vec::new();
-    leases.take_released(|number, buffer| {
-        assert_eq!(number, buffer);
+    leases.take_released(|number, piece| {
+        assert_eq!(number, piece.buffer);
         taken.push(number);
     });
     taken
