@@ -25,7 +25,7 @@ const UNSAFE_ENGINE_FILES: [&str; 8] = [
     "models.rs",
 ];
 /// Files that may name an atomic type.
-const ATOMIC_FILES: [&str; 9] = [
+const ATOMIC_FILES: [&str; 10] = [
     "atomic.rs",
     "queues.rs",
     "buffer_ring.rs",
