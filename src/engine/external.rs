@@ -179,14 +179,6 @@ impl Externals {
     pub(crate) fn inner(&self) -> u32 {
         self.inner
     }
-
-    /// The callback has returned: what it has not taken goes.
-    #[inline(always)]
-    pub(crate) fn drop_payload(&mut self) {
-        if self.payload.is_some() {
-            self.payload = None;
-        }
-    }
 }
 
 /// Begins an external operation.
@@ -429,6 +421,11 @@ impl Engine {
             payload.deliver();
         }
         Delivery { moved: Some(end.extra), ..delivery }
+    }
+
+    /// The callback has returned, or there was none.
+    pub(crate) fn drop_payload(&mut self) {
+        self.externals.payload = None;
     }
 
     /// What the result has brought whose callback is running, if it is of this type.
