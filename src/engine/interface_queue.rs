@@ -115,6 +115,8 @@ impl Engine {
         if len > AREA_MAX - page {
             return Err(Errno::EINVAL);
         }
+        // Before there is a queue that nobody could give up.
+        self.pools.next_group()?;
         match self.open_interface_queue(&granted, request, len.next_multiple_of(page), &options) {
             Ok((area, region, ring)) => self.insert_area(handle, options, area, region, ring),
             // What only the caller can put right.

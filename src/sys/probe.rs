@@ -101,16 +101,17 @@ impl Scratch {
     /// Whether a network interface could bring receives without a copy. Each is asked for a queue
     /// that none has: a driver that knows of such queues looks for it (ERANGE), and no other does.
     pub(crate) fn has_capable_interface(&self) -> Result<bool, Errno> {
-        let mut refused = Err(Errno::EOPNOTSUPP);
         for interface in interface_queue::interfaces() {
-            refused = interface_queue::ask(interface, |reg| {
+            let asked = interface_queue::ask(interface, |reg| {
                 self.register(Register::IORING_REGISTER_ZCRX_IFQ, reg, 1).map(drop)
             });
-            if refused == Err(Errno::ERANGE) {
-                return Ok(true);
+            match asked {
+                Err(Errno::ERANGE) => return Ok(true),
+                Err(errno @ (Errno::EPERM | Errno::ENOMEM)) => return Err(errno),
+                _ => {}
             }
         }
-        if refused == Err(Errno::EPERM) { Err(Errno::EPERM) } else { Ok(false) }
+        Ok(false)
     }
 
     fn register(&self, what: Register, arg: usize, count: u32) -> Result<i32, Errno> {
