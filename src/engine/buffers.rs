@@ -390,7 +390,6 @@ impl Engine {
     /// The callback has returned: what it has not leased goes back.
     #[inline(always)]
     pub(crate) fn close_arrival(&mut self) {
-        self.externals.drop_payload();
         if !self.pending.is_empty() {
             self.give_pending_back();
         }

@@ -182,14 +182,6 @@ impl Externals {
     pub(crate) fn inner(&self) -> u32 {
         self.inner
     }
-
-    /// The callback has returned: what it has not taken goes.
-    #[inline(always)]
-    pub(crate) fn drop_payload(&mut self) {
-        if self.payload.is_some() {
-            self.payload = None;
-        }
-    }
 }
 
 /// Begins an external operation.
@@ -446,6 +438,11 @@ impl Engine {
         let made = Rc::new(T::default());
         self.externals.kept.push(made.clone());
         made
+    }
+
+    /// The callback has returned, or there was none.
+    pub(crate) fn drop_payload(&mut self) {
+        self.externals.payload = None;
     }
 
     /// What the result has brought whose callback is running, if it is of this type.

@@ -98,6 +98,10 @@ fn perform(handle: &Handle, plain: Plain) {
 fn perform_any(handle: &Handle, call: Call) {
     match call {
         Call::Callback(plain) => perform(handle, plain),
+        Call::Brought(plain) => {
+            perform(handle, plain);
+            borrow(handle).drop_payload();
+        }
         Call::Post(function, arg) => {
             handle.stats.callbacks.add(1);
             let guard = NoUnwind;

@@ -35,6 +35,8 @@ pub(crate) struct Budget {
 /// A user function to be called.
 pub(super) enum Call {
     Callback(Plain),
+    /// The same with a payload, which goes afterwards.
+    Brought(Plain),
     Post(unsafe extern "C-unwind" fn(*mut c_void), *mut c_void),
     /// A record was written; nothing to call.
     Record,
@@ -386,10 +388,14 @@ impl Engine {
                     let _ = self.cancel(id);
                 }
                 Message::End(end) => {
-                    if let Some(delivery) = self.take_end(*end)
-                        && let Some(call) = self.deliver(delivery)
-                    {
-                        return Some(call);
+                    let delivery = self.take_end(*end);
+                    match delivery.and_then(|delivery| self.deliver(delivery)) {
+                        Some(Call::Callback(plain)) => return Some(Call::Brought(plain)),
+                        Some(call) => {
+                            self.drop_payload();
+                            return Some(call);
+                        }
+                        None => {}
                     }
                 }
                 Message::Refill(group) => self.refill(group),
