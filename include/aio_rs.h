@@ -400,8 +400,14 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 /* A pool of buffers that receives take when data is there. */
 typedef struct aio_buffer_pool aio_buffer_pool;
 
+/* A bounded queue of records, from any thread to an operation. */
+typedef struct aio_channel aio_channel;
+
 /* A context: one thread's ring, and the handle through which other threads reach it. */
 typedef struct aio_ctx aio_ctx;
+
+/* A count of signals that an operation waits for. */
+typedef struct aio_notifier aio_notifier;
 
 /* Options of aio_ctx_create; NULL stands for all defaults, and so does a zero in any field. */
 typedef struct aio_ctx_options {
@@ -659,6 +665,16 @@ typedef struct aio_message_view {
     void *control;
     size_t controllen;
 } aio_message_view;
+
+/* Options of aio_channel_create; NULL stands for all defaults. */
+typedef struct aio_channel_options {
+    uint32_t size; /* sizeof(aio_channel_options) */
+    /* Records that it holds, rounded up to a power of two; 0: 256. At most 1,048,576. */
+    uint32_t capacity;
+    uint32_t record_size; /* Bytes of a record; 0: 8, a pointer. At most 65,536. */
+    uint32_t reserved0; /* 0 */
+    uint64_t reserved[2]; /* 0 */
+} aio_channel_options;
 
 #ifdef __cplusplus
 extern "C" {
@@ -2197,6 +2213,195 @@ aio_op_id aio_submit_read_multishot(aio_ctx *ctx, int fd, aio_buffer_pool *pool,
  */
 int32_t aio_message_parse(const aio_buffer_lease *lease, const struct msghdr *msg,
         aio_message_view *out);
+
+/* ---- notifier -------------------------------------------------------------------------------- */
+
+/*
+ * Creates a notifier: a count of signals that an operation on any context waits for.
+ *
+ * `notifier_out`: receives it; destroy it with aio_notifier_destroy.
+ * Any thread.
+ * Errors: -EINVAL, `notifier_out` is NULL.
+ */
+int32_t aio_notifier_create(aio_notifier **notifier_out);
+
+/*
+ * Ends a notifier: what waits is told of the signals that were sent, and then AIO_ECLOSED.
+ *
+ * Gives the creator's reference back: who else uses it must hold one of aio_notifier_ref; their
+ * calls then give AIO_ECLOSED.
+ * Any thread.
+ * Errors: -EINVAL, `notifier` is NULL.
+ */
+int32_t aio_notifier_destroy(aio_notifier *notifier);
+
+/*
+ * Keeps the handle valid until aio_notifier_unref, also after aio_notifier_destroy.
+ *
+ * Any thread that holds a reference, or the creator. Returns 0.
+ * Errors: -EINVAL, `notifier` is NULL.
+ */
+int32_t aio_notifier_ref(aio_notifier *notifier);
+
+/*
+ * Gives a reference of aio_notifier_ref back; NULL: nothing.
+ *
+ * Any thread.
+ */
+void aio_notifier_unref(aio_notifier *notifier);
+
+/*
+ * Signals: what waits, or the next that will, is told. Signals of which nobody was told yet are
+ * counted and told together. What the caller has written before is seen by who is told.
+ *
+ * Any thread, and signal handlers: it takes no lock and no memory.
+ * Errors: -EINVAL, `notifier` is NULL; AIO_ECLOSED.
+ * Surprise: a burst wakes the context that waits once; it makes no system call unless that sleeps.
+ */
+int32_t aio_notifier_signal(aio_notifier *notifier);
+
+/*
+ * Waits for a signal; the result is how many were sent since somebody was last told of them, at
+ * least 1. Signals from before the wait count.
+ *
+ * `notifier`: the operation holds a reference of its own.
+ * Context thread; of any context, one operation at a time.
+ * Errors: -EINVAL, `notifier` is NULL; -EBUSY, another operation waits for it. In the callback:
+ * AIO_ECLOSED, it was destroyed, and everything sent before was told.
+ * Kernel: any.
+ */
+aio_op_id aio_submit_notifier_wait(aio_ctx *ctx, aio_notifier *notifier,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * The same again and again: each callback, with AIO_CQE_MORE, tells of the signals since the one
+ * before. The last one comes when the operation was cancelled, or the notifier destroyed.
+ *
+ * As aio_submit_notifier_wait.
+ */
+aio_op_id aio_submit_notifier_wait_multishot(aio_ctx *ctx, aio_notifier *notifier,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/* ---- channel --------------------------------------------------------------------------------- */
+
+/*
+ * Creates a channel: a bounded queue of records, copied in and out, from any number of threads to
+ * one receiver at a time. To pass memory on instead of copying it, send pointers.
+ *
+ * `options`: NULL for the defaults. `channel_out`: receives it; destroy it with
+ * aio_channel_destroy.
+ * Any thread.
+ * Errors: -EINVAL and -E2BIG for bad options; -ENOMEM.
+ */
+int32_t aio_channel_create(const aio_channel_options *options, aio_channel **channel_out);
+
+/*
+ * Closes a channel, and gives the creator's reference back: who else uses it must hold one of
+ * aio_channel_ref, as a receive in flight does. Records that nobody receives go with the last.
+ *
+ * Any thread.
+ * Errors: -EINVAL, `channel` is NULL.
+ */
+int32_t aio_channel_destroy(aio_channel *channel);
+
+/*
+ * Keeps the handle valid until aio_channel_unref, also after aio_channel_destroy.
+ *
+ * Any thread that holds a reference, or the creator. Returns 0.
+ * Errors: -EINVAL, `channel` is NULL.
+ */
+int32_t aio_channel_ref(aio_channel *channel);
+
+/*
+ * Gives a reference of aio_channel_ref back; NULL: nothing.
+ *
+ * Any thread.
+ */
+void aio_channel_unref(aio_channel *channel);
+
+/*
+ * Closes a channel, from either side: sends give AIO_ECLOSED from now on; what was sent before is
+ * received, and then a receive ends with 0. Closing again changes nothing.
+ *
+ * Any thread.
+ * Errors: -EINVAL, `channel` is NULL.
+ */
+int32_t aio_channel_close(aio_channel *channel);
+
+/*
+ * Sends a record; first in, first out for each sender.
+ *
+ * `record`: copied.
+ * Any thread, and signal handlers: it takes no lock and no memory.
+ * Errors: -EINVAL, a pointer is NULL; -EAGAIN, the channel is full; AIO_ECLOSED.
+ * Surprise: a burst wakes the context that receives once; it makes no system call unless that
+ * sleeps.
+ */
+int32_t aio_channel_send(aio_channel *channel, const void *record);
+
+/*
+ * Sends records that lie behind each other; returns how many the channel took, at least 1. Others
+ * may send in between.
+ *
+ * `records`: `count` of them, copied; at least 1.
+ * Any thread, and signal handlers.
+ * Errors: -EINVAL, a pointer is NULL or `count` is 0; -EAGAIN, the channel is full; AIO_ECLOSED.
+ */
+int32_t aio_channel_send_many(aio_channel *channel, const void *records, uint32_t count);
+
+/*
+ * Receives without waiting and without a context; returns how many records it took, 0 if there
+ * will be no more.
+ *
+ * `records`: room for `count` of them, at least 1.
+ * Any thread, one at a time.
+ * Errors: -EINVAL, a pointer is NULL or `count` is 0; -EAGAIN, there is none now; -EBUSY, an
+ * operation receives, or another thread does.
+ */
+int32_t aio_channel_take(aio_channel *channel, void *records, uint32_t count);
+
+/*
+ * How many records were sent and not received; roughly while others send or receive.
+ *
+ * Any thread.
+ * Errors: -EINVAL, `channel` is NULL.
+ */
+int32_t aio_channel_length(const aio_channel *channel);
+
+/*
+ * How many records a channel holds.
+ *
+ * Any thread.
+ * Errors: -EINVAL, `channel` is NULL.
+ */
+int32_t aio_channel_capacity(const aio_channel *channel);
+
+/*
+ * Receives records, as soon as there is one; the result is how many, 0 if there will be no more:
+ * the channel was closed and everything sent before received. aio_ctx_current_bytes tells the
+ * bytes.
+ *
+ * `channel`: the operation holds a reference of its own. `records`: room for `count` of them, at
+ * least 1; the engine's until the last callback.
+ * Context thread; of any context, one operation at a time.
+ * Errors: -EINVAL, a pointer is NULL or `count` is 0; -EBUSY, another receive is in flight.
+ * Kernel: any.
+ * Surprise: records stay in the channel until the callback is about to run: what is cancelled, or
+ * meets its deadline, has taken none.
+ */
+aio_op_id aio_submit_channel_receive(aio_ctx *ctx, aio_channel *channel, void *records,
+        uint32_t count, const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * The same again and again: each callback, with AIO_CQE_MORE, finds records in the same memory,
+ * where they stay until it returns. The last one comes when the operation was cancelled, or with 0
+ * at the end.
+ *
+ * As aio_submit_channel_receive; also -EINVAL, `callback` is AIO_CALLBACK_REAP: the records would
+ * be written over before they are reaped.
+ */
+aio_op_id aio_submit_channel_receive_multishot(aio_ctx *ctx, aio_channel *channel, void *records,
+        uint32_t count, const aio_submit_options *options, aio_callback callback, void *user_data);
 
 #ifdef __cplusplus
 }  // extern "C"

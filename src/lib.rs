@@ -10,6 +10,7 @@ compile_error!("aio_rs needs 64-bit Linux");
 
 mod engine;
 mod op;
+mod service;
 mod sys;
 
 pub mod ffi;

@@ -14,10 +14,20 @@ const LAYERS: [(&str, &[&str]); 5] = [
 ];
 
 /// Engine files that may say `unsafe`: what they hide is a pointer.
-const UNSAFE_ENGINE_FILES: [&str; 7] =
-    ["slots.rs", "mailbox.rs", "handle.rs", "run.rs", "dump.rs", "buffer_pool.rs", "leases.rs"];
+const UNSAFE_ENGINE_FILES: [&str; 10] = [
+    "slots.rs",
+    "mailbox.rs",
+    "handle.rs",
+    "run.rs",
+    "dump.rs",
+    "buffer_pool.rs",
+    "leases.rs",
+    "bell.rs",
+    "record_queue.rs",
+    "interleavings.rs",
+];
 /// Files that may name an atomic type.
-const ATOMIC_FILES: [&str; 8] = [
+const ATOMIC_FILES: [&str; 10] = [
     "atomic.rs",
     "queues.rs",
     "buffer_ring.rs",
@@ -26,6 +36,8 @@ const ATOMIC_FILES: [&str; 8] = [
     "mailbox.rs",
     "handle.rs",
     "leases.rs",
+    "bell.rs",
+    "record_queue.rs",
 ];
 const LINES_MAX: usize = 600;
 const COLUMNS_MAX: usize = 100;

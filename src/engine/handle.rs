@@ -6,7 +6,7 @@ use crate::engine::backend::Granted;
 use crate::engine::destroy;
 use crate::engine::dump;
 use crate::engine::external::End;
-use crate::engine::mailbox::{Mailbox, Message};
+use crate::engine::mailbox::{Mailbox, Message, Prepared};
 use crate::engine::stats::Stats;
 use crate::engine::{ContextOptions, Engine, Refusal, log_level};
 use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
@@ -361,6 +361,27 @@ impl Handle {
         if !self.is_owner() || self.mailbox.sleep_is_announced() {
             self.mailbox.wake();
         }
+    }
+
+    /// Sends what was prepared, from any thread and from signal handlers: nothing is locked or
+    /// freed, no memory taken, and the owner is woken also if it is the caller, whom a signal may
+    /// have interrupted on its way to sleep. What the context takes no more comes back.
+    pub(crate) fn send_prepared(&self, prepared: Prepared) -> Result<(), Prepared> {
+        if self.is_forked() {
+            return Err(prepared);
+        }
+        self.mailbox.send_prepared(prepared)?;
+        self.mailbox.wake();
+        Ok(())
+    }
+
+    /// Sends what was prepared from the context's own thread, which looks before it sleeps.
+    pub(crate) fn send_prepared_here(&self, prepared: Prepared) -> Result<(), Prepared> {
+        self.mailbox.send_prepared(prepared)?;
+        if self.mailbox.sleep_is_announced() {
+            self.mailbox.wake();
+        }
+        Ok(())
     }
 
     /// Runs `body` as the running context of this thread, once at a time.

@@ -15,8 +15,12 @@
 //! `shared` was stored, announces every later one.
 
 use crate::engine::external::End;
-use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+#[cfg(all(test, loom))]
+use crate::engine::interleavings::EventFd as Waker;
+use crate::sys::atomic::modelled::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, total_order};
 use crate::sys::descriptor::EventFd;
+#[cfg(not(all(test, loom)))]
+use crate::sys::descriptor::EventFd as Waker;
 use crate::sys::errno::Errno;
 use std::ffi::c_void;
 use std::sync::OnceLock;
@@ -31,6 +35,8 @@ pub(crate) enum Message {
     Refill(u16),
     /// This pool has run low.
     LowWater(u16),
+    /// The bell of this external operation has rung.
+    Rung(u64),
 }
 
 struct Node {
@@ -70,9 +76,18 @@ pub(crate) struct Mailbox {
     signals: AtomicU32,
     holds: AtomicUsize,
     /// Polled by the backend.
-    wake: EventFd,
+    wake: Waker,
     /// Polled by a foreign loop, once it has asked for it.
     foreign: OnceLock<EventFd>,
+}
+
+/// A message with its place in the queue: sending it takes no memory.
+pub(crate) struct Prepared(Box<Node>);
+
+impl Prepared {
+    pub(crate) fn new(message: Message) -> Prepared {
+        Prepared(Box::new(Node { next: std::ptr::null_mut(), message }))
+    }
 }
 
 /// Messages taken, oldest first.
@@ -93,7 +108,7 @@ impl Mailbox {
             sleep: AtomicU32::new(AWAKE),
             signals: AtomicU32::new(0),
             holds: AtomicUsize::new(0),
-            wake: EventFd::create()?,
+            wake: Waker::create()?,
             foreign: OnceLock::new(),
         })
     }
@@ -101,14 +116,19 @@ impl Mailbox {
     /// Queues a message. False once the queue is closed to it. A sender that is not the owner calls
     /// `wake` afterwards.
     pub(crate) fn send(&self, message: Message) -> bool {
-        let refusing = if matches!(message, Message::End(_)) { 0 } else { ENDS_ONLY };
-        let node = Box::into_raw(Box::new(Node { next: std::ptr::null_mut(), message }));
+        self.send_prepared(Prepared::new(message)).is_ok()
+    }
+
+    /// The same without taking or freeing memory; a message that is refused comes back.
+    pub(crate) fn send_prepared(&self, prepared: Prepared) -> Result<(), Prepared> {
+        let is_end = matches!(prepared.0.message, Message::End(_));
+        let refusing = if is_end { 0 } else { ENDS_ONLY };
+        let node = Box::into_raw(prepared.0);
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
             if head == CLOSED || head.addr() & refusing != 0 {
                 // SAFETY: never published, so still ours.
-                drop(unsafe { Box::from_raw(node) });
-                return false;
+                return Err(Prepared(unsafe { Box::from_raw(node) }));
             }
             let mark = head.addr() & ENDS_ONLY;
             // SAFETY: as above; published by the exchange below.
@@ -117,11 +137,10 @@ impl Mailbox {
             // SeqCst: releases the node to the owner's swap in `take`, and orders the push before
             // the look at `sleep` in `wake` (pairs with `prepare_sleep`).
             match self.head.compare_exchange_weak(head, new, Ordering::SeqCst, Ordering::Relaxed) {
-                Ok(_) => break,
+                Ok(_) => return Ok(()),
                 Err(now) => head = now,
             }
         }
-        true
     }
 
     /// Wakes the owner if it sleeps; one system call per sleep, none when it is awake.
@@ -135,6 +154,7 @@ impl Mailbox {
         }
         // SeqCst: after the push or flag that the caller made, before the owner's announcement or
         // after it (pairs with `prepare_sleep`).
+        total_order();
         if self.sleep.load(Ordering::SeqCst) == AWAKE {
             return;
         }
@@ -219,6 +239,7 @@ impl Mailbox {
         if foreign || self.signals.load(Ordering::Relaxed) & SHARED != 0 {
             let state = if foreign { ASLEEP_FOREIGN } else { ASLEEP };
             self.sleep.swap(state, Ordering::SeqCst);
+            total_order();
         }
     }
 
@@ -379,5 +400,13 @@ impl Batch {
     #[inline(never)]
     fn drop_nodes(&mut self) {
         self.by_ref().for_each(drop);
+    }
+}
+
+#[cfg(all(test, loom))]
+impl Mailbox {
+    /// The owner's wait in the kernel.
+    pub(crate) fn sleep_in_model(&self, sleep: impl FnOnce(&Waker)) {
+        sleep(&self.wake);
     }
 }

@@ -21,6 +21,7 @@
 mod arena;
 pub(crate) mod backend;
 mod barrier;
+pub(crate) mod bell;
 pub(crate) mod buffer_pool;
 pub(crate) mod buffers;
 mod cancel;
@@ -34,11 +35,14 @@ mod dump;
 pub(crate) mod external;
 mod files;
 pub(crate) mod handle;
+#[cfg(all(test, loom))]
+mod interleavings;
 pub(crate) mod leases;
 pub(crate) mod mailbox;
 mod pages;
 mod pool;
 pub(crate) mod probe;
+pub(crate) mod record_queue;
 pub(crate) mod registered;
 mod run;
 mod slots;

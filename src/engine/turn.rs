@@ -389,6 +389,13 @@ impl Engine {
                         return Some(call);
                     }
                 }
+                Message::Rung(id) => {
+                    if let Some(delivery) = self.rung(id)
+                        && let Some(call) = self.deliver(delivery)
+                    {
+                        return Some(call);
+                    }
+                }
                 Message::Refill(group) => self.refill(group),
                 Message::LowWater(group) => {
                     if let Some((function, arg)) = self.low_water(group)

@@ -31,6 +31,8 @@ pub mod zero_copy;
 pub mod registered;
 pub mod files;
 pub mod buffers;
+pub mod notifier;
+pub mod channel;
 
 use crate::engine::Refusal;
 use crate::engine::handle::Handle;
@@ -43,6 +45,16 @@ pub struct aio_ctx {
 
 /// A pool of buffers that receives take when data is there.
 pub struct aio_buffer_pool {
+    _private: (),
+}
+
+/// A count of signals that an operation waits for.
+pub struct aio_notifier {
+    _private: (),
+}
+
+/// A bounded queue of records, from any thread to an operation.
+pub struct aio_channel {
     _private: (),
 }
 

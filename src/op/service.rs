@@ -4,9 +4,11 @@
 
 pub(crate) const INTERVAL: u8 = 255;
 pub(crate) const TIMER: u8 = 254;
+pub(crate) const NOTIFIER_WAIT: u8 = 253;
+pub(crate) const CHANNEL_RECEIVE: u8 = 252;
 
 /// By number, from 255 down.
-const NAMES: [&str; 2] = ["interval", "timer"];
+const NAMES: [&str; 4] = ["interval", "timer", "notifier_wait", "channel_receive"];
 
 /// The name in dumps; None for what the kernel knows.
 pub(crate) fn name(opcode: u8) -> Option<&'static str> {

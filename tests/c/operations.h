@@ -35,8 +35,11 @@ struct env {
     int pair[2];
     int value;
     uint64_t start_ns;
-    aio_buffer_pool *pool; /* destroyed at the end, when the context is gone */
-    pid_t child;           /* ended and reaped at the end */
+    aio_buffer_pool *pool;  /* destroyed at the end, when the context is gone */
+    pid_t child;            /* ended and reaped at the end */
+    aio_notifier *notifier; /* destroyed at the end */
+    aio_channel *channel;   /* destroyed at the end */
+    uint64_t records[4];
     bool has_helper, helper_stops;
     pthread_t helper;
 };
@@ -77,6 +80,9 @@ struct row {
     bool makes_pair;       /* a result of 0 or more says that the env's pair is two of them */
     bool timer;            /* engine's own: no async, no links */
     bool pooled;           /* takes buffers of a pool: no async, no quiet, no links */
+    bool service;          /* something else than the kernel ends it: no async, no links */
+    bool brings;           /* a success brings what must be told of: no quiet */
+    bool unreaped;         /* calls, but no records */
 };
 
 struct failure {

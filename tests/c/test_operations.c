@@ -6,7 +6,7 @@
 #include <inttypes.h>
 
 static bool takes_async(const struct row *row) {
-    return !row->timer && !row->multishot && !row->pooled;
+    return !row->timer && !row->multishot && !row->pooled && !row->service;
 }
 
 static uint32_t async_flag(const struct row *row, bool wanted) {
@@ -139,8 +139,8 @@ static void attempt_quiet(const struct row *row) {
     struct attempt a;
     attempt_open(&a, row->setup);
     const aio_op_id id = row->submit(&a.env, WITH(.flags = AIO_SUBMIT_QUIET), on_call_never, NULL);
-    if (row->notifies)
-        CHECK_EQ(id, -EINVAL); /* nobody would learn when the memory is free */
+    if (row->notifies || row->brings)
+        CHECK_EQ(id, -EINVAL); /* nobody would learn when the memory is free, or of what came */
     else
         CHECK_GT(id, 0);
     CHECK_EQ(aio_ctx_run(a.env.ctx), 0);
@@ -152,6 +152,11 @@ static void attempt_record(const struct row *row) {
     struct attempt a;
     attempt_open(&a, row->setup);
     a.env.start_ns = now_ns();
+    if (row->unreaped) {
+        CHECK_EQ(row->submit(&a.env, NULL, AIO_CALLBACK_REAP, &a), -EINVAL);
+        attempt_close(&a);
+        return;
+    }
     const aio_op_id id = ID(row->submit(&a.env, NULL, AIO_CALLBACK_REAP, &a));
     aio_completion record = {0};
     CHECK_EQ(aio_ctx_reap(a.env.ctx, &record, sizeof record, 1, 20000 * (int64_t)MS), 1);
@@ -240,7 +245,7 @@ void operation_meets_its_deadline(const void *arg) {
     const struct row *row = arg;
     struct attempt a;
     if (row->block) {
-        for (int async = 0; async <= !row->timer; async++) {
+        for (int async = 0; async <= takes_async(row); async++) {
             const uint32_t flags = async_flag(row, async);
             attempt_open(&a, row->block);
             const uint64_t start = now_ns();
@@ -375,6 +380,10 @@ void operation_refuses_bad_arguments(const void *arg) {
     if (row->timer)
         for (uint32_t flag = AIO_SUBMIT_LINK; flag <= AIO_SUBMIT_ASYNC; flag <<= 1)
             CHECK_EQ(row->submit(e, WITH(.flags = flag), on_call_never, NULL), -EINVAL);
+    const uint32_t unserved[] = {AIO_SUBMIT_LINK,    AIO_SUBMIT_HARDLINK, AIO_SUBMIT_ASYNC,
+                                 AIO_SUBMIT_INHERIT, AIO_SUBMIT_SIGPIPE,  AIO_SUBMIT_DIRECT};
+    for (int i = 0; row->service && i < COUNT_OF(unserved); i++)
+        CHECK_EQ(row->submit(e, WITH(.flags = unserved[i]), on_call_never, NULL), -EINVAL);
     const uint32_t unpooled[] = {AIO_SUBMIT_LINK, AIO_SUBMIT_HARDLINK, AIO_SUBMIT_ASYNC,
                                  AIO_SUBMIT_QUIET, AIO_SUBMIT_SIGPIPE};
     for (int i = 0; row->pooled && i < COUNT_OF(unpooled); i++)
@@ -405,6 +414,8 @@ static const char *const slotless[] = {
 };
 
 static bool has_slot(const struct row *row) {
+    if (row->service)
+        return false;
     for (int i = 0; i < COUNT_OF(slotless); i++)
         if (!strcmp(row->name, slotless[i]))
             return false;

@@ -140,6 +140,14 @@ pub struct aio_message_view {
     pub controllen: size_t,
 }
 #[repr(C)]
+pub struct aio_channel_options {
+    pub size: u32,
+    pub capacity: u32,
+    pub record_size: u32,
+    pub reserved0: u32,
+    pub reserved: [u64; 2],
+}
+#[repr(C)]
 pub struct aio_ctx_options {
     pub size: u32,
     pub backend: u32,
@@ -189,6 +197,8 @@ pub struct aio_files_options {
 }
 pub enum aio_ctx {}
 pub enum aio_buffer_pool {}
+pub enum aio_notifier {}
+pub enum aio_channel {}
 #[repr(C)]
 pub struct aio_probe_info {
     pub size: u32,
@@ -288,6 +298,18 @@ extern "C" {
     pub fn aio_ctx_cancel_group(a0: *mut aio_ctx, a1: u64) -> i32;
     pub fn aio_ctx_cancel_wait(a0: *mut aio_ctx, a1: aio_op_id) -> i32;
     pub fn aio_ctx_detach(a0: *mut aio_ctx, a1: aio_op_id) -> i32;
+    pub fn aio_channel_create(a0: *const aio_channel_options, a1: *mut *mut aio_channel) -> i32;
+    pub fn aio_channel_destroy(a0: *mut aio_channel) -> i32;
+    pub fn aio_channel_ref(a0: *mut aio_channel) -> i32;
+    pub fn aio_channel_unref(a0: *mut aio_channel);
+    pub fn aio_channel_close(a0: *mut aio_channel) -> i32;
+    pub fn aio_channel_send(a0: *mut aio_channel, a1: *const c_void) -> i32;
+    pub fn aio_channel_send_many(a0: *mut aio_channel, a1: *const c_void, a2: u32) -> i32;
+    pub fn aio_channel_take(a0: *mut aio_channel, a1: *mut c_void, a2: u32) -> i32;
+    pub fn aio_channel_length(a0: *const aio_channel) -> i32;
+    pub fn aio_channel_capacity(a0: *const aio_channel) -> i32;
+    pub fn aio_submit_channel_receive(a0: *mut aio_ctx, a1: *mut aio_channel, a2: *mut c_void, a3: u32, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_channel_receive_multishot(a0: *mut aio_ctx, a1: *mut aio_channel, a2: *mut c_void, a3: u32, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
     pub fn aio_control_put_segment_size(a0: *mut c_void, a1: usize, a2: *mut usize, a3: u32) -> i32;
     pub fn aio_control_put_descriptors(a0: *mut c_void, a1: usize, a2: *mut usize, a3: *const c_int, a4: u32) -> i32;
     pub fn aio_control_get_segment_size(a0: *const c_void, a1: usize) -> i32;
@@ -352,6 +374,13 @@ extern "C" {
     pub fn aio_submit_shutdown(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
     pub fn aio_submit_recv_exact(a0: *mut aio_ctx, a1: c_int, a2: *mut c_void, a3: usize, a4: c_int, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_send_all(a0: *mut aio_ctx, a1: c_int, a2: *const c_void, a3: usize, a4: c_int, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_notifier_create(a0: *mut *mut aio_notifier) -> i32;
+    pub fn aio_notifier_destroy(a0: *mut aio_notifier) -> i32;
+    pub fn aio_notifier_ref(a0: *mut aio_notifier) -> i32;
+    pub fn aio_notifier_unref(a0: *mut aio_notifier);
+    pub fn aio_notifier_signal(a0: *mut aio_notifier) -> i32;
+    pub fn aio_submit_notifier_wait(a0: *mut aio_ctx, a1: *mut aio_notifier, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_notifier_wait_multishot(a0: *mut aio_ctx, a1: *mut aio_notifier, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
     pub fn aio_submit_setsockopt(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: c_int, a4: *const c_void, a5: socklen_t, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
     pub fn aio_submit_getsockopt(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: c_int, a4: *mut c_void, a5: socklen_t, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
     pub fn aio_submit_socket_inq(a0: *mut aio_ctx, a1: c_int, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
