@@ -113,7 +113,8 @@
  * descriptors passed with it are closed. A lease is yours to read and write until
  * aio_buffer_pool_release, which any thread may call, and which fails with -ENOENT for what is no
  * lease, or not any more. Leases outlive their context and their pool. With AIO_CALLBACK_REAP each
- * buffer is a record with its lease. While a pool is empty its receives wait, and go on by
+ * buffer is a record with its lease. A pool with AIO_BUFFER_POOL_SEND goes the other way: you take
+ * empty buffers, fill and queue them, and aio_submit_send_bundle sends what is queued. While a pool is empty its receives wait, and go on by
  * themselves when a buffer comes back or the pool grows; the program sees -ENOBUFS only if the file
  * itself says so.
  *
@@ -396,6 +397,12 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
  * kernel has them and the pool is as large.
  */
 #define AIO_BUFFER_POOL_HUGE 4u
+/*
+ * A pool's option: its buffers are not received into, but filled by you and sent: see
+ * aio_buffer_pool_take, aio_buffer_pool_queue and aio_submit_send_bundle. Not with the two options
+ * above it, nor with `low_water`.
+ */
+#define AIO_BUFFER_POOL_SEND 8u
 
 /* A pool of buffers that receives take when data is there. */
 typedef struct aio_buffer_pool aio_buffer_pool;
@@ -633,11 +640,11 @@ typedef struct aio_pool_info {
     uint32_t count; /* Buffers, and how many there may be. */
     uint32_t count_max;
     uint32_t buffer_size; /* Bytes of each. */
-    uint32_t free; /* Ready for a receive. */
+    uint32_t free; /* Ready for a receive, or empty. */
     uint32_t leased; /* Leases that were not released. */
     uint32_t operations; /* Operations in flight that take buffers here. */
     uint32_t paused; /* Those of them that wait for a buffer now. */
-    uint32_t reserved0; /* 0 */
+    uint32_t queued; /* With AIO_BUFFER_POOL_SEND: buffers that wait to be sent. */
     uint64_t pauses; /* How often an operation had to wait for a buffer. */
     uint64_t low_waters; /* How often the pool ran low. */
 } aio_pool_info;
@@ -932,6 +939,7 @@ aio_op_id aio_ctx_current_op(const aio_ctx *ctx);
 
 /*
  * How many bytes the operation whose callback is running has transferred; 0 outside of callbacks.
+ * Of a message of another context: its `data`.
  *
  * Context thread.
  */
@@ -1093,6 +1101,72 @@ aio_op_id aio_submit_waitid(aio_ctx *ctx, int idtype, uint32_t id, void *info, i
  */
 aio_op_id aio_submit_uring_cmd(aio_ctx *ctx, int fd, uint32_t cmd_op, const void *cmd,
         size_t cmd_len, const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/* ---- msg_ring -------------------------------------------------------------------------------- */
+
+/*
+ * Sends two numbers to another context, or to this one; completes with 0 when the target has them.
+ *
+ * `target`: any context, also of another thread, whose handle is valid (alive, or kept by
+ * aio_ctx_ref) during the call. `result`, 0 or more, and `data`, any value, are what its
+ * aio_submit_msg_receive is told. Messages of one context to another arrive in order, but for
+ * those that chains and barriers hold back.
+ * Context thread of `ctx`.
+ * Errors: -EINVAL, `target` is NULL or `result` negative; AIO_ECLOSED, AIO_EORPHANED, AIO_EPANIC,
+ * of the target; in the callback: AIO_ECLOSED, the target was destroyed meanwhile; -ENOMEM.
+ * Kernel: 6.3, by MSG_RING, when both are rings and the target was adopted; else through the
+ * target's mailbox.
+ * Surprise: 0 does not say that anybody has received it: what comes while nobody receives waits,
+ * and is dropped when the target is destroyed. As any operation it is on its way when the context
+ * runs or flushes, not before; aio_ctx_post wakes the target at once.
+ */
+aio_op_id aio_submit_msg_ring(aio_ctx *ctx, aio_ctx *target, int32_t result, uint64_t data,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Puts the file of a slot into the table of another context; completes with the slot that it has
+ * there. The slot of this context keeps its own: to hand a connection over, close it afterwards.
+ *
+ * `target`: as of aio_submit_msg_ring, but not `ctx`. `slot`: of this context's table.
+ * `target_slot`: of the target's, plus one, whatever is in it; 0: a free one. The target's
+ * aio_submit_msg_receive_fd is told of it.
+ * Context thread of `ctx`.
+ * Errors: as of aio_submit_msg_ring; -EINVAL, the target is `ctx`, or has no such slot; -EBADF,
+ * the slot is empty, or not in the table; of the target: -ENFILE, no slot is free, or there is no
+ * table; -ENXIO, the same for a `target_slot`; -EBUSY, a close of that slot waits; -EMFILE,
+ * without io_uring.
+ * Kernel: 6.0 when both are rings; else a ring that sends needs 6.8 (before: -EOPNOTSUPP).
+ * Surprise: no order between files and numbers: wait for the callback of one before sending the
+ * other. Cancelling takes back what the target has not got yet.
+ */
+aio_op_id aio_submit_msg_ring_fd(aio_ctx *ctx, aio_ctx *target, uint32_t slot, uint32_t target_slot,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * Receives what other contexts send with aio_submit_msg_ring: for each message a callback with
+ * AIO_CQE_MORE and its `result`; aio_ctx_current_bytes (`extra` of a record) is its `data`.
+ *
+ * What comes while nobody receives waits, in order, for the next receive. While one is in flight
+ * aio_ctx_run goes on.
+ * Context thread.
+ * Errors: -EBUSY, there is one; -EINVAL, inside a chain, and flags other than
+ * AIO_SUBMIT_TIMEOUT_IDLE.
+ */
+aio_op_id aio_submit_msg_receive(aio_ctx *ctx, const aio_submit_options *options,
+        aio_callback callback, void *user_data);
+
+/*
+ * Receives what other contexts send with aio_submit_msg_ring_fd: for each file a callback with
+ * AIO_CQE_MORE and the slot of this context's table that it was put into, which is yours to close.
+ *
+ * Otherwise as aio_submit_msg_receive.
+ * Context thread.
+ * Errors: also -ENXIO, there is no table.
+ * Surprise: a file that was sent has another descriptor as long as the sender's slot is open: the
+ * peer of a socket sees the end when both are closed.
+ */
+aio_op_id aio_submit_msg_receive_fd(aio_ctx *ctx, const aio_submit_options *options,
+        aio_callback callback, void *user_data);
 
 /* ---- futex ----------------------------------------------------------------------------------- */
 
@@ -2213,6 +2287,56 @@ aio_op_id aio_submit_read_multishot(aio_ctx *ctx, int fd, aio_buffer_pool *pool,
  */
 int32_t aio_message_parse(const aio_buffer_lease *lease, const struct msghdr *msg,
         aio_message_view *out);
+
+/* ---- bundles --------------------------------------------------------------------------------- */
+
+/*
+ * Takes an empty buffer of a pool with AIO_BUFFER_POOL_SEND, to be filled: a lease, which
+ * aio_buffer_pool_queue ends, or aio_buffer_pool_release when nothing is to be sent.
+ *
+ * `out`: set its `size`.
+ * Context thread.
+ * Errors: -EINVAL, a pointer is NULL, `size` too small, or the pool is for receives; -ENOBUFS, no
+ * buffer is empty: one will be when a bundle has ended; -ENOMEM; AIO_ECLOSED.
+ */
+int32_t aio_buffer_pool_take(aio_buffer_pool *pool, aio_buffer_lease *out);
+
+/*
+ * Queues the first `len` bytes of a leased buffer to be sent, behind what is queued; the lease
+ * ends, and the buffer is the engine's until it was sent.
+ *
+ * `len`: at least 1.
+ * Context thread.
+ * Errors: -EINVAL, `len` is 0 or more than the buffer has, or the pool is for receives; -ENOENT,
+ * it is no lease of this pool's; AIO_ECLOSED.
+ */
+int32_t aio_buffer_pool_queue(aio_buffer_pool *pool, int64_t lease, size_t len);
+
+/*
+ * Gives what is queued back unsent, for instance when its connection has failed; returns how many
+ * buffers.
+ *
+ * Context thread.
+ * Errors: -EINVAL, `pool` is NULL or for receives; -EBUSY, a bundle is in flight; AIO_ECLOSED.
+ */
+int32_t aio_buffer_pool_discard(aio_buffer_pool *pool);
+
+/*
+ * Sends what is queued in a pool, in order, and what is queued while it goes on: completes with 0
+ * when all of it was sent, else with an error. aio_ctx_current_bytes has the count in both cases.
+ *
+ * `pool`: one of this context's with AIO_BUFFER_POOL_SEND. Buffers become empty as they are sent;
+ * what was not sent, also of a buffer that was sent in part, stays queued, for the next bundle or
+ * aio_buffer_pool_discard: no byte is lost or sent twice.
+ * Context thread.
+ * Errors: -EINVAL, no such pool, and AIO_SUBMIT_ASYNC, _LINK or _HARDLINK; -EBUSY, a bundle of
+ * this pool is in flight: the order of two would be nobody's; -ENOBUFS, nothing is queued; those
+ * of send(2).
+ * Kernel: 6.10, by bundles; before, and on epoll, as messages of up to 64 buffers.
+ * Surprise: for streams. Elsewhere buffers that are sent together are one message.
+ */
+aio_op_id aio_submit_send_bundle(aio_ctx *ctx, int fd, aio_buffer_pool *pool, int flags,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
 
 /* ---- notifier -------------------------------------------------------------------------------- */
 

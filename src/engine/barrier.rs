@@ -3,6 +3,9 @@
 //! cold part; what was submitted while none waited belongs to the oldest. So the common path pays
 //! nothing.
 
+use crate::engine::Engine;
+use crate::engine::slots::{phase, state};
+use crate::op::traits;
 use std::collections::VecDeque;
 
 struct Barrier {
@@ -73,5 +76,42 @@ impl Barriers {
         if let Some(barrier) = self.queue.iter_mut().find(|barrier| barrier.held == index + 1) {
             barrier.held = 0;
         }
+    }
+}
+
+impl Engine {
+    /// Holds an operation until all one-shot operations before it have completed.
+    pub(crate) fn hold_behind_barrier(&mut self, index: u32) {
+        let itself = u32::from(!self.slots.at(index).has(traits::MULTISHOT));
+        let one_shots = self.slots.live() - self.multishots - itself;
+        if !self.barriers.raise(index, one_shots) {
+            return self.release_barrier(index);
+        }
+        self.decide_path();
+        let slot = self.slots.at_mut(index);
+        slot.state |= state::BARRIER;
+        slot.set_phase(phase::HELD);
+        self.local += 1;
+        self.cold.of(self.slots.at(index)).epoch = self.barriers.epoch();
+    }
+
+    /// Starts what a barrier held.
+    pub(crate) fn release_barrier(&mut self, index: u32) {
+        let slot = self.slots.at_mut(index);
+        slot.state &= !state::BARRIER;
+        if slot.has(state::CHAINED) {
+            return self.start_chain_of(index);
+        }
+        if slot.has(traits::CLOSES) {
+            if slot.phase() == phase::HELD {
+                slot.set_phase(phase::BACKEND);
+                self.local -= 1;
+            }
+            return self.begin_close(index);
+        }
+        if self.is_external(index) {
+            return self.start_external_late(index);
+        }
+        self.start(index);
     }
 }

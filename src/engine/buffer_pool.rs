@@ -2,6 +2,7 @@
 //! used. Hides how pieces of buffers are counted, and that a completion names its first buffer
 //! only. What a pool means to operations is in `buffers.rs`.
 
+use crate::engine::bundles::Outbox;
 use crate::engine::leases::{Piece, Shared};
 use crate::sys::buffer_ring::{BufferRing, Offer};
 use crate::sys::entry::{Cqe, Peeked, cqe_flags};
@@ -24,6 +25,8 @@ pub(crate) struct PoolOptions {
     pub incremental: bool,
     pub bundles: bool,
     pub huge: bool,
+    /// Buffers are filled by the caller and sent.
+    pub sends: bool,
 }
 
 pub(crate) type Callee = (unsafe extern "C-unwind" fn(*mut c_void), *mut c_void);
@@ -31,24 +34,24 @@ pub(crate) type Callee = (unsafe extern "C-unwind" fn(*mut c_void), *mut c_void)
 /// Buffers begin at multiples of this, or of their size if that is smaller.
 const ALIGNMENT: u32 = 64;
 
-struct Buffer {
-    address: NonNull<u8>,
+pub(super) struct Buffer {
+    pub(super) address: NonNull<u8>,
     /// How much of it was used.
     filled: u32,
     /// Pieces that are held.
-    holds: u32,
+    pub(super) holds: u32,
     /// Where in the ring it is, or was.
     position: u16,
     /// The next one of the same completion.
     next: u16,
-    offered: bool,
+    pub(super) offered: bool,
 }
 
 pub(super) struct Pool {
     pub(super) shared: Arc<Shared>,
     pub(super) options: PoolOptions,
-    ring: BufferRing,
-    buffers: Vec<Buffer>,
+    pub(super) ring: BufferRing,
+    pub(super) buffers: Vec<Buffer>,
     /// Which buffer is at a position of the ring.
     order: Vec<u16>,
     tail: u16,
@@ -58,7 +61,7 @@ pub(super) struct Pool {
     pub(super) fresh: u32,
     pub(super) period: u32,
     /// Numbers of leases that nobody has.
-    spare: Vec<u32>,
+    pub(super) spare: Vec<u32>,
     pub(super) leased: u32,
     /// Operations that wait for a buffer, by id; some may have ended.
     pub(super) paused: VecDeque<u64>,
@@ -72,6 +75,8 @@ pub(super) struct Pool {
     pub(super) low_is_told: bool,
     pub(super) pauses: u64,
     pub(super) low_waters: u64,
+    /// Of a pool whose buffers are sent.
+    pub(super) outbox: Option<Outbox>,
 }
 
 /// Data that a completion has brought, in the buffers of its pool.
@@ -96,6 +101,7 @@ impl Pool {
     pub(super) fn create(shared: Arc<Shared>, options: PoolOptions, ring: BufferRing) -> Pool {
         Pool {
             shared,
+            outbox: options.sends.then(Outbox::default),
             options,
             order: vec![0; ring.entries() as usize],
             ring,
@@ -147,6 +153,11 @@ impl Pool {
 
     /// Offers a buffer that nobody holds.
     pub(super) fn offer(&mut self, index: usize) {
+        if let Some(outbox) = &mut self.outbox {
+            outbox.add_empty(index as u16);
+            self.free += 1;
+            return;
+        }
         let buffer = &mut self.buffers[index];
         buffer.filled = 0;
         buffer.offered = true;
@@ -321,7 +332,7 @@ mod tests {
         let options = ContextOptions { backend: Choice::Epoll, ..ContextOptions::default() };
         // Of a context that is never used, nor freed.
         let handle = Box::leak(Handle::create(&options).unwrap());
-        let shared = Arc::new(Shared::create(handle, 0, bundles, incremental));
+        let shared = Arc::new(Shared::create(handle, 0, bundles, incremental, false));
         let options = PoolOptions {
             count,
             buffer_size,
@@ -331,6 +342,7 @@ mod tests {
             incremental,
             bundles,
             huge: false,
+            sends: false,
         };
         let mut pool = Pool::create(shared, options, BufferRing::create(8).unwrap());
         pool.grow(count).unwrap();

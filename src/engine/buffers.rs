@@ -9,6 +9,7 @@
 
 use crate::engine::Engine;
 use crate::engine::buffer_pool::{Arrival, Callee, Pool, PoolOptions};
+use crate::engine::bundles::Outbox;
 use crate::engine::completion::{Brings, Current, Plain, Record};
 use crate::engine::handle::Handle;
 use crate::engine::leases::{Piece, Shared};
@@ -34,6 +35,8 @@ pub(crate) struct PoolInfo {
     pub leased: u32,
     pub paused: u32,
     pub operations: u32,
+    pub queued: u32,
+    pub sends: bool,
     pub incremental: bool,
     pub bundles: bool,
     pub huge: bool,
@@ -89,7 +92,7 @@ impl Pools {
     }
 
     /// The pool, which then knows the current period.
-    fn get(&mut self, group: u16) -> Option<&mut Pool> {
+    pub(super) fn get(&mut self, group: u16) -> Option<&mut Pool> {
         let pool = self.pools.get_mut(usize::from(group))?;
         if pool.period != self.period {
             (pool.period, pool.fresh) = (self.period, 0);
@@ -146,20 +149,30 @@ impl Engine {
         let entries = options.count_max.next_power_of_two();
         options.bundles &= self.backend.has_bundles();
         let ring = BufferRing::create(entries)?;
-        let shared = Shared::create(handle, group, options.bundles, options.incremental);
+        let (bundles, incremental) = (options.bundles, options.incremental);
+        let shared = Shared::create(handle, group, bundles, incremental, options.sends);
         let shared = Arc::new(shared);
-        options.incremental = self.backend.register_buffers(group, &ring, options.incremental)?;
+        if !options.sends || self.backend.has_bundles() {
+            options.incremental = self.backend.register_buffers(group, &ring, incremental)?;
+        }
         let count = options.count;
         let mut pool = Pool::create(shared.clone(), options, ring);
         if let Err(errno) = pool.grow(count) {
-            self.backend.unregister_buffers(group);
+            self.unregister_pool(group, options.sends);
             return Err(errno);
         }
         self.pools.pools.insert(pool);
         Ok(shared)
     }
 
-    fn own_pool(&mut self, shared: &Shared) -> Result<&mut Pool, Errno> {
+    /// Lets the backend forget a pool, if it knows it.
+    fn unregister_pool(&mut self, group: u16, sends: bool) {
+        if !sends || self.backend.has_bundles() {
+            self.backend.unregister_buffers(group);
+        }
+    }
+
+    pub(super) fn own_pool(&mut self, shared: &Shared) -> Result<&mut Pool, Errno> {
         let pool = self.pools.get(shared.group).ok_or(Errno::EINVAL)?;
         if std::ptr::eq(Arc::as_ptr(&pool.shared), shared) { Ok(pool) } else { Err(Errno::EINVAL) }
     }
@@ -181,6 +194,8 @@ impl Engine {
             leased: pool.leased,
             paused: paused as u32,
             operations: pool.users,
+            queued: pool.outbox.as_ref().map_or(0, Outbox::len),
+            sends: pool.outbox.is_some(),
             incremental: pool.options.incremental,
             bundles: pool.options.bundles,
             huge: pool.is_huge,
@@ -195,7 +210,7 @@ impl Engine {
         if pool.users != 0 || (!self.pending.is_empty() && self.pending.group == shared.group) {
             return Err(Errno::EBUSY);
         }
-        self.backend.unregister_buffers(shared.group);
+        self.unregister_pool(shared.group, shared.sends);
         self.pools.hungry.retain(|&group| group != shared.group);
         self.pools.pools.remove(usize::from(shared.group));
         Ok(())

@@ -4,9 +4,10 @@
 
 use crate::engine::completion::INNER;
 use crate::engine::mailbox::Mailbox;
+use crate::engine::msg_ring;
 use crate::engine::slots::{phase, state};
 use crate::engine::{Engine, Refusal};
-use crate::op::traits;
+use crate::op::{self, traits};
 use crate::sys::entry::{Cqe, Opcode, Sqe, cqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::ring::Wait;
@@ -123,9 +124,17 @@ impl Engine {
             return Ok(());
         }
         match slot.phase() {
+            phase::BACKEND if op::service::is_receive(slot.opcode()) => {
+                self.make_ended_ready(index)
+            }
             phase::BACKEND => self.cancel_in_backend(index),
             phase::EXTERNAL => return self.end_external(index),
             phase::HELD => {
+                if let Some(result) = self.withdraw(index) {
+                    self.make_ready(index, result, 0);
+                    return Ok(());
+                }
+                let slot = self.slots.at_mut(index);
                 if slot.has(state::BARRIER) {
                     self.barriers.cancel(index);
                 }
@@ -235,7 +244,7 @@ impl Engine {
     fn discard_stashed(&mut self, id: u64) {
         let stashed = std::mem::take(&mut self.stash);
         for cqe in stashed {
-            if cqe.user_data == id {
+            if cqe.user_data == id && msg_ring::received(&cqe).is_none() {
                 let delivery = self.complete(cqe);
                 debug_assert!(delivery.is_none());
             } else {
@@ -267,6 +276,9 @@ impl Engine {
     /// A chain goes on when a member has completed, not when its callback has run; and buffers are
     /// used in the order of completions.
     fn note_stashed(&mut self, cqe: &mut Cqe) {
+        if msg_ring::received(cqe).is_some() {
+            return;
+        }
         let Some(index) = self.slots.find(cqe.user_data) else { return };
         let has_result = cqe.flags & cqe_flags::MORE == 0 || self.notifies(index);
         if self.slots.at(index).has(state::CHAINED) && has_result {
@@ -282,10 +294,11 @@ impl Engine {
         while self.backend.ready() > 0 {
             let Some(mut cqe) = self.backend.pop() else { break };
             // The engine's own completions may be what the wait depends on.
-            if cqe.user_data == id || cqe.user_data & INTERNAL != 0 {
+            let is_message = msg_ring::received(&cqe).is_some();
+            if !is_message && (cqe.user_data == id || cqe.user_data & INTERNAL != 0) {
                 let delivery = self.complete(cqe);
                 debug_assert!(delivery.is_none());
-            } else if self.is_inner(cqe.user_data) {
+            } else if !is_message && self.is_inner(cqe.user_data) {
                 self.complete_inner(cqe);
             } else {
                 self.note_stashed(&mut cqe);

@@ -2,7 +2,9 @@
 //! that waits or is re-armed, its chain, its group. In a table beside the slots, named by a slot.
 
 use crate::engine::arena::Block;
+use crate::engine::bundles::Bundle;
 use crate::engine::external::Hooked;
+use crate::engine::msg_ring::Outgoing;
 use crate::engine::slots::Slot;
 use crate::op::NO_DESCRIPTOR;
 use crate::op::steps::Steps;
@@ -20,6 +22,10 @@ pub(crate) struct Cold {
     pub outputs: Option<Outputs>,
     /// What follows the entry, for an operation of several.
     pub steps: Option<Steps>,
+    /// The buffers of a pool that it sends.
+    pub bundle: Option<Bundle>,
+    /// A message to another context.
+    pub outgoing: Option<Box<Outgoing>>,
     /// What ends it, for an operation that the backend does not.
     pub external: Option<Hooked>,
     /// The group of the pool that it takes its buffers from, plus one.
@@ -53,6 +59,8 @@ impl Cold {
             copy: None,
             outputs: None,
             steps: None,
+            bundle: None,
+            outgoing: None,
             external: None,
             pool: 0,
             second_fd: NO_DESCRIPTOR,
@@ -69,6 +77,14 @@ impl Cold {
             due_ns: 0,
             epoch: 0,
         }
+    }
+}
+
+impl Cold {
+    /// Of an operation of several steps: how much was transferred.
+    pub(crate) fn moved(&self) -> Option<u64> {
+        let steps = self.steps.as_ref().map(Steps::moved);
+        steps.or(self.bundle.map(|bundle| bundle.moved))
     }
 }
 

@@ -8,6 +8,7 @@ use crate::engine::cancel::{INSTALL, INTERNAL, WAKE};
 use crate::engine::descriptors::{DIRECT, Left, target};
 use crate::engine::external::Hooked;
 use crate::engine::leases::{self, Shared};
+use crate::engine::msg_ring;
 use crate::engine::registered::{self, RELEASE};
 use crate::engine::slots::{Slot, index_of, phase, state};
 use crate::op::{self, traits};
@@ -148,6 +149,9 @@ impl Engine {
 
     /// Takes a completion of any kind in. None: there is nobody to tell.
     pub(crate) fn complete(&mut self, mut cqe: Cqe) -> Option<Delivery> {
+        if let Some((kind, letter)) = msg_ring::received(&cqe) {
+            return self.receive(kind, letter);
+        }
         match self.slots.find(cqe.user_data) {
             Some(index) => {
                 if let Some(group) = self.group(index) {
@@ -194,8 +198,16 @@ impl Engine {
             return self.complete_zero_copy(index, cqe);
         }
         let slot = self.slots.at(index);
-        if self.cold.get(slot).is_some_and(|cold| cold.steps.is_some()) {
-            return self.complete_step(index, cqe);
+        if let Some(cold) = self.cold.get(slot) {
+            if cold.steps.is_some() {
+                return self.complete_step(index, cqe);
+            }
+            if cold.bundle.is_some() {
+                return self.complete_bundle(index, cqe);
+            }
+            if cold.outgoing.is_some() {
+                return self.complete_message(index, cqe);
+            }
         }
         let mut flags = cqe.flags & cqe_flags::PUBLIC;
         // The kernel ends a multishot without an error when it had to leave the fast path: to the
@@ -365,8 +377,7 @@ impl Engine {
         let id = self.slots.id(index);
         let (callback, user_data) = (slot.callback, slot.user_data);
         let brings = if result >= 0 { self.brought(slot, result) } else { Brings::Nothing };
-        let steps = self.cold.get(slot).and_then(|cold| cold.steps.as_ref());
-        let moved = steps.map(|steps| steps.moved());
+        let moved = self.cold.get(slot).and_then(|cold| cold.moved());
         let arrival = None;
         Some(Delivery { callback, user_data, id, result, flags, extra, moved, brings, arrival })
     }
@@ -417,6 +428,9 @@ impl Engine {
         let mut epoch = 0;
         if let Some(cold) = self.cold.remove(slot) {
             epoch = cold.epoch;
+            if let Some(bundle) = cold.bundle {
+                self.pools.end_bundle(bundle.group);
+            }
             if let Some(copy) = cold.copy {
                 self.arena.give_back(copy);
             }

@@ -111,6 +111,7 @@ fn phase_name(slot: &Slot) -> &'static str {
         phase::HELD if slot.has(state::CLOSE_WAITS) => "waiting to close",
         phase::HELD if slot.has(state::BARRIER) => "behind a barrier",
         _ if slot.has(state::CHAINED) => "in an open chain",
+        _ if slot.opcode() == op::msg_ring::OPCODE => "waiting for the other context",
         _ => "waiting for a buffer",
     }
 }

@@ -12,7 +12,7 @@ use crate::engine::{Engine, Refusal};
 use crate::op::{self, NO_DESCRIPTOR, Operation, files, traits};
 use crate::sys::entry::{Opcode, Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
-use crate::sys::message::Outputs;
+use crate::sys::message::{Outputs, pair_at};
 use crate::sys::ring::Wait;
 use std::ops::Range;
 
@@ -82,6 +82,7 @@ impl Engine {
         self.backend.unregister_files()?;
         self.descriptors.close_table();
         self.sockets = Sockets::default();
+        self.forget_sent_slots();
         Ok(())
     }
 
@@ -131,6 +132,46 @@ impl Engine {
         }
     }
 
+    /// Puts a descriptor that another context has sent into slot `file_index - 1`, or a free one;
+    /// returns which.
+    pub(crate) fn place_file(&mut self, fd: i32, file_index: u32) -> Result<u32, Errno> {
+        if file_index != files::ALLOCATE {
+            let slot = file_index - 1;
+            self.check_update(slot, &[fd])?;
+            self.hand_over()?;
+            return self.backend.update_files(slot, &[fd]).map(|_| slot);
+        }
+        if self.descriptors.table_len() == 0 {
+            return Err(Errno::ENFILE); // As a ring says it.
+        }
+        let placed = match self.backend.allocate_slot(fd) {
+            Some(placed) => placed?,
+            None => self.allocate_slot(fd)?,
+        };
+        self.sockets.note(placed, false);
+        Ok(placed)
+    }
+
+    /// The ring picks a slot in an operation alone, which it completes while it takes it.
+    fn allocate_slot(&mut self, fd: i32) -> Result<u32, Errno> {
+        let mut number = self.arena.take(size_of::<i32>())?;
+        Outputs::set_pair(&mut number, [fd, 0]);
+        let addr = number.as_ptr() as u64;
+        self.backend.stage(&Sqe { user_data: INSTALL, ..files::allocate(addr) }.into());
+        loop {
+            if self.enter_backend(Wait::Forever).is_err() {
+                std::mem::forget(number); // The kernel may still write there.
+                return Err(Errno::ECANCELED);
+            }
+            self.take_to_stash(0);
+            if let Some(result) = self.installed.take() {
+                let [slot, _] = pair_at(addr);
+                self.arena.give_back(number);
+                return Errno::check(result).map(|_| slot as u32);
+            }
+        }
+    }
+
     /// There is a table, and it has these slots.
     fn check_slots(&self, first: u32, count: u64) -> Result<(), Errno> {
         match u64::from(self.descriptors.table_len()) {
@@ -176,7 +217,8 @@ impl Engine {
             return Err(Errno::EINVAL);
         }
         let sqe = &mut prepared.entry.sqe;
-        let is_slot = sqe.flags & sqe_flags::FIXED_FILE != 0;
+        let sends = op::msg_ring::sends_slot(sqe);
+        let is_slot = sqe.flags & sqe_flags::FIXED_FILE != 0 || sends;
         prepared.fd = self.descriptors.number(prepared.fd, is_slot);
         if is_slot && prepared.traits & traits::CLOSES != 0 {
             let flags = sqe.flags & !sqe_flags::FIXED_FILE;
@@ -186,8 +228,8 @@ impl Engine {
                 _ => Sqe { opcode: sqe.opcode, flags, fd: NO_DESCRIPTOR, ..Sqe::default() },
             };
         }
-        if prepared.fd >= DIRECT && files::is_of_table(sqe.opcode) {
-            self.sockets.note((prepared.fd & !DIRECT) as u32, false); // An install.
+        if prepared.fd >= DIRECT && (sends || files::is_of_table(sqe.opcode)) {
+            self.sockets.note((prepared.fd & !DIRECT) as u32, false); // It has another descriptor.
         }
         let from_slot = files::reads_from_slot(sqe);
         prepared.second_fd = self.descriptors.number(prepared.second_fd, from_slot);
@@ -280,6 +322,11 @@ impl Engine {
             return outputs.write_back(copy);
         }
         pair.into_iter().for_each(|slot| self.release_direct(index, slot));
+    }
+
+    /// Another context has filled a slot. Its file may have a descriptor there.
+    pub(crate) fn note_sent_slot(&mut self, slot: i32) {
+        self.sockets.note(slot as u32, false);
     }
 
     /// Empties a slot that the operation at `index` has filled for nobody. Where another one is

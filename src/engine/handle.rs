@@ -11,6 +11,7 @@ use crate::engine::stats::Stats;
 use crate::engine::{ContextOptions, Engine, Refusal, log_level};
 use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::sys::errno::Errno;
+use crate::sys::ring::{Address, OpenRing};
 use crate::sys::thread::{self, Gate};
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ffi::c_void;
@@ -48,6 +49,8 @@ pub(crate) struct Handle {
     /// What the backend was granted at creation, for any thread to read.
     pub(crate) granted: Granted,
     pub(crate) tick_ns: u64,
+    /// Where messages can be sent to directly, once the context was adopted.
+    ring: Option<Address>,
 }
 
 // SAFETY: the engine is only reached on the thread that the gate admits, or, when that thread is
@@ -171,6 +174,7 @@ impl Handle {
             user_data: AtomicPtr::new(std::ptr::null_mut()),
             granted: engine.granted(),
             tick_ns: engine.tick_ns(),
+            ring: engine.backend.address(),
             engine: UnsafeCell::new(ManuallyDrop::new(engine)),
         }))
     }
@@ -279,6 +283,7 @@ impl Handle {
         self.owner.store(thread::pointer(), Ordering::Relaxed);
         self.owner_is_initial.store(u32::from(thread::is_initial()), Ordering::Relaxed);
         self.life.store(life::OPEN, Ordering::Release);
+        engine.keep_letters(self.mailbox.close_early());
         // After the thread's destructors have run nobody can tell of its end; it is not far.
         let _ = ADOPTED.try_with(|adopted| {
             self.add_ref();
@@ -350,6 +355,16 @@ impl Handle {
             self.mailbox.wake();
         }
         Ok(())
+    }
+
+    /// Whether there is a ring that messages can be sent to directly, now or once it was adopted.
+    pub(crate) fn has_address(&self) -> bool {
+        self.ring.is_some()
+    }
+
+    /// That ring, if it is open and was adopted.
+    pub(crate) fn open_ring(&self) -> Option<OpenRing> {
+        if self.mailbox.is_early() { None } else { self.ring.as_ref()?.open() }
     }
 
     /// Brings the context a result of an external operation, unless the context is gone. Any

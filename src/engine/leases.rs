@@ -55,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) bundles: bool,
     /// Buffers are to be used up piece by piece.
     pub(crate) incremental: bool,
+    /// Buffers are filled by the caller and sent.
+    pub(crate) sends: bool,
     tables: [OnceLock<Box<[Lease]>>; TABLES],
     first_generation: u64,
     /// The newest of the stack of released leases, plus one.
@@ -76,13 +78,16 @@ unsafe impl Send for Shared {}
 unsafe impl Sync for Shared {}
 
 impl Shared {
-    pub(crate) fn create(handle: &Handle, group: u16, bundles: bool, incremental: bool) -> Shared {
+    pub(crate) fn create(
+        handle: &Handle, group: u16, bundles: bool, incremental: bool, sends: bool,
+    ) -> Shared {
         handle.add_ref();
         Shared {
             handle: NonNull::from(handle),
             group,
             bundles,
             incremental,
+            sends,
             tables: [const { OnceLock::new() }; TABLES],
             // Below half of the range, and not 0: as for operations.
             first_generation: (clock::random_bits() >> (64 - 38)).max(1),
@@ -309,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_lease_ends_once_and_its_number_has_another_id_next() {
-        let shared = Arc::new(Shared::create(any_handle(), 0, false, false));
+        let shared = Arc::new(Shared::create(any_handle(), 0, false, false, false));
         let numbers = shared.grow().unwrap();
         let first = shared.issue(numbers.start, piece(7)).unwrap();
         assert!(first > 0);
@@ -324,7 +329,7 @@ mod tests {
 
     #[test]
     fn every_number_of_every_table_is_another_lease() {
-        let shared = Arc::new(Shared::create(any_handle(), 0, false, false));
+        let shared = Arc::new(Shared::create(any_handle(), 0, false, false, false));
         for _ in 0..4 {
             for index in shared.grow().unwrap() {
                 let id = shared.issue(index, piece(index)).unwrap();
@@ -339,7 +344,7 @@ mod tests {
 
     #[test]
     fn what_is_no_lease_names_nothing() {
-        let shared = Arc::new(Shared::create(any_handle(), 0, false, false));
+        let shared = Arc::new(Shared::create(any_handle(), 0, false, false, false));
         shared.grow().unwrap();
         for id in [0, -1, i64::MIN, i64::MAX, 1, 0xff_ffff] {
             assert_eq!(shared.end(id), Err(Errno::ENOENT));

@@ -17,7 +17,8 @@
 use crate::engine::external::End;
 #[cfg(all(test, loom))]
 use crate::engine::interleavings::EventFd as Waker;
-use crate::sys::atomic::modelled::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, total_order};
+use crate::engine::msg_ring::{Kind, Letter, Parcel};
+use crate::sys::atomic::modelled::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, put, total_order};
 use crate::sys::descriptor::EventFd;
 #[cfg(not(all(test, loom)))]
 use crate::sys::descriptor::EventFd as Waker;
@@ -37,6 +38,14 @@ pub(crate) enum Message {
     LowWater(u16),
     /// The bell of this external operation has rung.
     Rung(u64),
+    /// For who receives messages here.
+    Letter(Letter),
+    /// A descriptor for the table of direct ones.
+    Parcel(Box<Parcel>),
+    /// What became of the parcel that this operation has sent.
+    Answer(u64),
+    /// Of the engine to itself: what was kept can be delivered.
+    Kept(Kind),
 }
 
 struct Node {
@@ -69,8 +78,14 @@ fn is_bare(head: *mut Node) -> bool {
     head.addr() <= CLOSED.addr()
 }
 
+/// What senders push to and the owner takes whole.
+struct Queue(AtomicPtr<Node>);
+
 pub(crate) struct Mailbox {
-    head: AtomicPtr<Node>,
+    queue: Queue,
+    /// Letters to a context that nobody has adopted, from senders that reach its ring directly from
+    /// then on. It is closed by the adoption, so that none of them can be overtaken.
+    early: Queue,
     sleep: AtomicU32,
     /// `SHARED` and `STOP`.
     signals: AtomicU32,
@@ -101,30 +116,17 @@ unsafe impl Send for Mailbox {}
 // SAFETY: all shared fields are atomics or written once.
 unsafe impl Sync for Mailbox {}
 
-impl Mailbox {
-    pub(crate) fn create() -> Result<Mailbox, Errno> {
-        Ok(Mailbox {
-            head: AtomicPtr::new(std::ptr::null_mut()),
-            sleep: AtomicU32::new(AWAKE),
-            signals: AtomicU32::new(0),
-            holds: AtomicUsize::new(0),
-            wake: Waker::create()?,
-            foreign: OnceLock::new(),
-        })
+impl Queue {
+    fn new() -> Queue {
+        Queue(AtomicPtr::new(std::ptr::null_mut()))
     }
 
-    /// Queues a message. False once the queue is closed to it. A sender that is not the owner calls
-    /// `wake` afterwards.
-    pub(crate) fn send(&self, message: Message) -> bool {
-        self.send_prepared(Prepared::new(message)).is_ok()
-    }
-
-    /// The same without taking or freeing memory; a message that is refused comes back.
-    pub(crate) fn send_prepared(&self, prepared: Prepared) -> Result<(), Prepared> {
+    /// The message comes back once the queue is closed to it.
+    fn push(&self, prepared: Prepared) -> Result<(), Prepared> {
         let is_end = matches!(prepared.0.message, Message::End(_));
         let refusing = if is_end { 0 } else { ENDS_ONLY };
         let node = Box::into_raw(prepared.0);
-        let mut head = self.head.load(Ordering::Relaxed);
+        let mut head = self.0.load(Ordering::Relaxed);
         loop {
             if head == CLOSED || head.addr() & refusing != 0 {
                 // SAFETY: never published, so still ours.
@@ -136,11 +138,71 @@ impl Mailbox {
             let new = node.map_addr(|address| address | mark);
             // SeqCst: releases the node to the owner's swap in `take`, and orders the push before
             // the look at `sleep` in `wake` (pairs with `prepare_sleep`).
-            match self.head.compare_exchange_weak(head, new, Ordering::SeqCst, Ordering::Relaxed) {
+            match self.0.compare_exchange_weak(head, new, Ordering::SeqCst, Ordering::Relaxed) {
                 Ok(_) => return Ok(()),
                 Err(now) => head = now,
             }
         }
+    }
+
+    #[cold]
+    fn take_replacing(&self, replacement: *mut Node) -> Batch {
+        // Acquire pairs with the release of the push: the nodes are complete.
+        let head = self.0.swap(replacement, Ordering::AcqRel);
+        let mut node = if is_bare(head) {
+            std::ptr::null_mut()
+        } else {
+            head.map_addr(|address| address & !ENDS_ONLY)
+        };
+        let mut first = std::ptr::null_mut();
+        while !node.is_null() {
+            // SAFETY: the swap made the whole list ours.
+            let next = unsafe { std::mem::replace(&mut (*node).next, first) };
+            first = node;
+            node = next;
+        }
+        Batch { first }
+    }
+}
+
+impl Mailbox {
+    pub(crate) fn create() -> Result<Mailbox, Errno> {
+        Ok(Mailbox {
+            queue: Queue::new(),
+            early: Queue::new(),
+            sleep: AtomicU32::new(AWAKE),
+            signals: AtomicU32::new(0),
+            holds: AtomicUsize::new(0),
+            wake: Waker::create()?,
+            foreign: OnceLock::new(),
+        })
+    }
+
+    /// Queues a message. False once the queue is closed to it. A sender that is not the owner calls
+    /// `wake` afterwards.
+    pub(crate) fn send(&self, message: Message) -> bool {
+        self.queue.push(Prepared::new(message)).is_ok()
+    }
+
+    /// The same without taking or freeing memory; a message that is refused comes back.
+    pub(crate) fn send_prepared(&self, prepared: Prepared) -> Result<(), Prepared> {
+        self.queue.push(prepared)
+    }
+
+    /// Queues a letter to a context that nobody has adopted; false if somebody has.
+    pub(crate) fn send_early(&self, letter: Letter) -> bool {
+        self.is_early() && self.early.push(Prepared::new(Message::Letter(letter))).is_ok()
+    }
+
+    /// Whether nobody has adopted the context, which may have changed since.
+    pub(crate) fn is_early(&self) -> bool {
+        // Acquire pairs with the swap in `close_early`: the ring was enabled before it.
+        self.early.0.load(Ordering::Acquire) != CLOSED
+    }
+
+    /// The context was adopted: what came before.
+    pub(crate) fn close_early(&self) -> Batch {
+        self.early.take_replacing(CLOSED)
     }
 
     /// Wakes the owner if it sleeps; one system call per sleep, none when it is awake.
@@ -148,7 +210,7 @@ impl Mailbox {
         if self.signals.load(Ordering::Relaxed) & SHARED == 0
             && self.signals.fetch_or(SHARED, Ordering::SeqCst) & SHARED == 0
         {
-            self.sleep.store(AWAKE, Ordering::Relaxed);
+            put(&self.sleep, AWAKE);
             self.foreign.get().into_iter().for_each(EventFd::signal);
             return self.wake.signal();
         }
@@ -170,45 +232,26 @@ impl Mailbox {
     pub(crate) fn take(&self) -> Batch {
         // Relaxed: an empty look costs no exclusive access; a message that is missed now is seen
         // by `prepare_sleep`.
-        let head = self.head.load(Ordering::Relaxed);
+        let head = self.queue.0.load(Ordering::Relaxed);
         if is_bare(head) {
             return Batch::EMPTY;
         }
         // The mark is the owner's to set, and stays.
-        self.take_replacing(std::ptr::without_provenance_mut(head.addr() & ENDS_ONLY))
+        self.queue.take_replacing(std::ptr::without_provenance_mut(head.addr() & ENDS_ONLY))
     }
 
     /// Takes everything and refuses what comes later but ends of operations.
     pub(crate) fn close_to_posts(&self) -> Batch {
-        self.take_replacing(std::ptr::without_provenance_mut(ENDS_ONLY))
+        self.queue.take_replacing(std::ptr::without_provenance_mut(ENDS_ONLY))
     }
 
     /// Takes everything and refuses what comes later.
     pub(crate) fn close(&self) -> Batch {
-        self.take_replacing(CLOSED)
-    }
-
-    #[cold]
-    fn take_replacing(&self, replacement: *mut Node) -> Batch {
-        // Acquire pairs with the release of the push: the nodes are complete.
-        let head = self.head.swap(replacement, Ordering::AcqRel);
-        let mut node = if is_bare(head) {
-            std::ptr::null_mut()
-        } else {
-            head.map_addr(|address| address & !ENDS_ONLY)
-        };
-        let mut first = std::ptr::null_mut();
-        while !node.is_null() {
-            // SAFETY: the swap made the whole list ours.
-            let next = unsafe { std::mem::replace(&mut (*node).next, first) };
-            first = node;
-            node = next;
-        }
-        Batch { first }
+        self.queue.take_replacing(CLOSED)
     }
 
     pub(crate) fn has_mail(&self) -> bool {
-        !is_bare(self.head.load(Ordering::SeqCst))
+        !is_bare(self.queue.0.load(Ordering::SeqCst))
     }
 
     /// Announces that the owner goes to sleep in its backend, or in a foreign loop. False, and the
@@ -248,7 +291,7 @@ impl Mailbox {
     /// thing to wake it, which ends that sleep.
     #[inline(always)]
     pub(crate) fn is_calm(&self) -> bool {
-        self.signals.load(Ordering::Relaxed) == 0 && self.head.load(Ordering::Relaxed).is_null()
+        self.signals.load(Ordering::Relaxed) == 0 && self.queue.0.load(Ordering::Relaxed).is_null()
     }
 
     /// On the owner's thread: it has announced its sleep and not come back since.
@@ -259,7 +302,7 @@ impl Mailbox {
     /// Relaxed: a sender that still sees the sleeper signals once too often, which is harmless.
     #[inline(always)]
     pub(crate) fn awake(&self) {
-        self.sleep.store(AWAKE, Ordering::Relaxed);
+        put(&self.sleep, AWAKE);
     }
 
     pub(crate) fn request_stop(&self) {
@@ -319,9 +362,9 @@ impl Mailbox {
     }
 }
 
-impl Drop for Mailbox {
+impl Drop for Queue {
     fn drop(&mut self) {
-        drop(self.close());
+        drop(self.take_replacing(CLOSED));
     }
 }
 
@@ -336,6 +379,11 @@ impl Batch {
     #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_null()
+    }
+
+    /// Puts a message of the owner's to itself before all others.
+    pub(crate) fn push_front(&mut self, message: Message) {
+        self.first = Box::into_raw(Box::new(Node { next: self.first, message }));
     }
 
     /// Takes the ends out that `wanted` picks, in their order.

@@ -24,6 +24,7 @@ mod barrier;
 pub(crate) mod bell;
 pub(crate) mod buffer_pool;
 pub(crate) mod buffers;
+pub(crate) mod bundles;
 mod cancel;
 mod chain;
 mod closing;
@@ -39,6 +40,7 @@ pub(crate) mod handle;
 mod interleavings;
 pub(crate) mod leases;
 pub(crate) mod mailbox;
+pub(crate) mod msg_ring;
 mod pages;
 mod pool;
 pub(crate) mod probe;
@@ -204,6 +206,7 @@ pub(crate) struct Engine {
     chains: Chains,
     barriers: Barriers,
     sockets: files::Sockets,
+    messages: msg_ring::Messages,
     /// What an install of the engine's own has brought.
     installed: Option<i32>,
     /// The close that waits, by descriptor number.
@@ -288,6 +291,7 @@ impl Engine {
             chains: Chains::default(),
             barriers: Barriers::default(),
             sockets: files::Sockets::default(),
+            messages: msg_ring::Messages::default(),
             installed: None,
             closes: HashMap::new(),
             closable: Vec::new(),

@@ -43,7 +43,7 @@ impl Engine {
     }
 
     /// To the kernel, what follows the first step is not part of the chain any more.
-    fn leave_chain(&mut self, index: u32) {
+    pub(crate) fn leave_chain(&mut self, index: u32) {
         if !self.slots.at(index).has(state::CHAINED) {
             return;
         }

@@ -2,9 +2,11 @@
 //! nothing else; what needs more (options, copies, a chain, a barrier, a descriptor that is being
 //! closed, a kernel without the opcode) goes through `submit_prepared`, which is not generic.
 
+use crate::engine::bundles::Bundle;
 use crate::engine::cold::Cold;
 use crate::engine::completion::INNER;
 use crate::engine::descriptors::{DIRECT, target};
+use crate::engine::msg_ring::Outgoing;
 use crate::engine::slots::{OPCODE_SHIFT, Slot, index_of, phase, state};
 use crate::engine::{Engine, chain};
 use crate::op::steps::Steps;
@@ -83,6 +85,10 @@ pub(crate) struct Prepared {
     pub copy: Option<crate::engine::arena::Block>,
     pub outputs: Option<Outputs>,
     pub steps: Option<Steps>,
+    /// The buffers of a pool that it sends.
+    pub bundle: Option<Bundle>,
+    /// A message to another context.
+    pub outgoing: Option<Box<Outgoing>>,
     /// The group of the pool that its buffers come from, plus one.
     pub pool: u32,
     /// A plain call does it at once.
@@ -99,6 +105,8 @@ enum Route {
     Chain { links: u32, barrier: bool },
     /// The kernel has no such operation: a plain call, now.
     Attempt(fn(&Sqe) -> i32),
+    /// A message that goes through the other context's mailbox, now.
+    Mail,
 }
 
 /// The newest opcode that every ring of Linux 6.1 has.
@@ -206,6 +214,8 @@ impl Engine {
             copy,
             outputs: op.outputs(),
             steps: op.steps(),
+            bundle: None,
+            outgoing: None,
             pool: op.pool(),
             prompt: op.is_prompt(),
         };
@@ -230,6 +240,8 @@ impl Engine {
             copy: None,
             outputs: None,
             steps: None,
+            bundle: None,
+            outgoing: None,
             pool: 0,
             prompt: false,
         };
@@ -250,7 +262,11 @@ impl Engine {
     fn try_submit(
         &mut self, prepared: &mut Prepared, options: &SubmitOptions, done: Done,
     ) -> Result<u64, Errno> {
-        let opcode = prepared.entry.sqe.opcode;
+        let opcode = match prepared {
+            Prepared { outgoing: Some(_), .. } => op::msg_ring::OPCODE,
+            Prepared { bundle: Some(_), .. } => op::bundles::OPCODE,
+            _ => prepared.entry.sqe.opcode,
+        };
         if self.allowed.is_some_and(|allowed| !facility::contains(&allowed, opcode)) {
             return Err(Errno::EACCES);
         }
@@ -258,7 +274,7 @@ impl Engine {
         self.apply_files(prepared, options)?;
         let route = self.route(prepared, options)?;
         self.begin_steps(prepared)?;
-        let index = self.take_slot(prepared.entry.sqe.opcode, prepared.fd, done, options)?;
+        let index = self.take_slot(opcode, prepared.fd, done, options)?;
         let id = self.slots.id(index);
         prepared.entry.sqe.user_data = id;
         self.attach_cold(index, prepared, options, &route);
@@ -268,6 +284,9 @@ impl Engine {
         let group = self.group(index);
         if let Some(group) = group {
             self.pools.add_user(group);
+        }
+        if let Some(bundle) = prepared.bundle {
+            self.pools.begin_bundle(bundle.group);
         }
         if options.timeout_ns != 0 {
             self.arm_after(index, options.timeout_ns);
@@ -282,6 +301,7 @@ impl Engine {
             Route::Attempt(attempt) => {
                 self.make_ready(index, attempt(&prepared.entry.sqe), 0);
             }
+            Route::Mail => self.mail_now(index),
             Route::Barrier if closes && !self.mark_closing(index) => {}
             Route::Barrier => self.hold_behind_barrier(index),
             Route::Backend if closes => self.begin_close(index),
@@ -321,10 +341,13 @@ impl Engine {
                 _ => {}
             }
         }
+        let is_mail = prepared.outgoing.as_ref().is_some_and(|outgoing| outgoing.is_mail());
         Ok(if chained {
             Route::Chain { links, barrier }
         } else if barrier {
             Route::Barrier
+        } else if is_mail && options.flags & submit_flags::ASYNC == 0 {
+            Route::Mail
         } else {
             Route::Backend
         })
@@ -343,6 +366,8 @@ impl Engine {
         let is_plain = !keeps_entry
             && !idle
             && prepared.steps.is_none()
+            && prepared.outgoing.is_none()
+            && prepared.bundle.is_none()
             && epoch == 0
             && prepared.copy.is_none()
             && prepared.second_fd < 0
@@ -358,6 +383,8 @@ impl Engine {
             copy: prepared.copy.take(),
             outputs: prepared.outputs,
             steps: prepared.steps.take(),
+            bundle: prepared.bundle,
+            outgoing: prepared.outgoing.take(),
             pool: prepared.pool,
             second_fd: prepared.second_fd,
             direct: prepared.direct,
@@ -447,41 +474,6 @@ impl Engine {
             Some(first) => self.backend.stage_chain(&[first, entry]),
             None => self.backend.stage(&entry),
         }
-    }
-
-    /// Holds an operation until all one-shot operations before it have completed.
-    pub(crate) fn hold_behind_barrier(&mut self, index: u32) {
-        let itself = u32::from(!self.slots.at(index).has(traits::MULTISHOT));
-        let one_shots = self.slots.live() - self.multishots - itself;
-        if !self.barriers.raise(index, one_shots) {
-            return self.release_barrier(index);
-        }
-        self.decide_path();
-        let slot = self.slots.at_mut(index);
-        slot.state |= state::BARRIER;
-        slot.set_phase(phase::HELD);
-        self.local += 1;
-        self.cold.of(self.slots.at(index)).epoch = self.barriers.epoch();
-    }
-
-    /// Starts what a barrier held.
-    pub(crate) fn release_barrier(&mut self, index: u32) {
-        let slot = self.slots.at_mut(index);
-        slot.state &= !state::BARRIER;
-        if slot.has(state::CHAINED) {
-            return self.start_chain_of(index);
-        }
-        if slot.has(traits::CLOSES) {
-            if slot.phase() == phase::HELD {
-                slot.set_phase(phase::BACKEND);
-                self.local -= 1;
-            }
-            return self.begin_close(index);
-        }
-        if self.is_external(index) {
-            return self.start_external_late(index);
-        }
-        self.start(index);
     }
 
     /// Adds an operation to the open chain, opening one if there is none.

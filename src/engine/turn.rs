@@ -372,7 +372,8 @@ impl Engine {
         }
         while self.budget.posts != 0 {
             self.budget.posts -= 1;
-            match self.inbox.next()? {
+            let message = self.inbox.next()?;
+            match message {
                 Message::Run(function, arg) if !self.mute => {
                     self.tally.posts();
                     self.current = Current::NONE;
@@ -397,6 +398,13 @@ impl Engine {
                     }
                 }
                 Message::Refill(group) => self.refill(group),
+                Message::Letter(_) | Message::Parcel(_) | Message::Answer(_) | Message::Kept(_) => {
+                    if let Some(delivery) = self.take_message(message)
+                        && let Some(call) = self.deliver(delivery)
+                    {
+                        return Some(call);
+                    }
+                }
                 Message::LowWater(group) => {
                     if let Some((function, arg)) = self.low_water(group)
                         && !self.mute

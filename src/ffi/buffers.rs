@@ -29,6 +29,11 @@ pub const AIO_BUFFER_POOL_BUNDLES: u32 = 2;
 /// kernel has them and the pool is as large.
 pub const AIO_BUFFER_POOL_HUGE: u32 = 4;
 
+/// A pool's option: its buffers are not received into, but filled by you and sent: see
+/// aio_buffer_pool_take, aio_buffer_pool_queue and aio_submit_send_bundle. Not with the two options
+/// above it, nor with `low_water`.
+pub const AIO_BUFFER_POOL_SEND: u32 = 8;
+
 /// Options of aio_buffer_pool_create; NULL stands for all defaults.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -68,7 +73,7 @@ pub struct aio_pool_info {
     pub count_max: u32,
     /// Bytes of each.
     pub buffer_size: u32,
-    /// Ready for a receive.
+    /// Ready for a receive, or empty.
     pub free: u32,
     /// Leases that were not released.
     pub leased: u32,
@@ -76,8 +81,8 @@ pub struct aio_pool_info {
     pub operations: u32,
     /// Those of them that wait for a buffer now.
     pub paused: u32,
-    /// 0
-    pub reserved0: u32,
+    /// With AIO_BUFFER_POOL_SEND: buffers that wait to be sent.
+    pub queued: u32,
     /// How often an operation had to wait for a buffer.
     pub pauses: u64,
     /// How often the pool ran low.
@@ -141,8 +146,11 @@ unsafe fn pool_options(options: *const aio_buffer_pool_options) -> Result<PoolOp
     };
     // SAFETY: passed on.
     let options = if options.is_null() { defaults } else { unsafe { arguments::sized(options) }? };
-    const KNOWN: u32 = AIO_BUFFER_POOL_INCREMENTAL | AIO_BUFFER_POOL_BUNDLES | AIO_BUFFER_POOL_HUGE;
-    if options.flags & !KNOWN != 0 || options.reserved != [0; 4] {
+    const OF_RECEIVES: u32 = AIO_BUFFER_POOL_INCREMENTAL | AIO_BUFFER_POOL_BUNDLES;
+    const KNOWN: u32 = OF_RECEIVES | AIO_BUFFER_POOL_HUGE | AIO_BUFFER_POOL_SEND;
+    let sends = options.flags & AIO_BUFFER_POOL_SEND != 0;
+    let is_odd = sends && (options.flags & OF_RECEIVES != 0 || options.low_water != 0);
+    if options.flags & !KNOWN != 0 || options.reserved != [0; 4] || is_odd {
         return Err(Errno::EINVAL);
     }
     let or = |value: u32, default: u32| if value == 0 { default } else { value };
@@ -156,12 +164,13 @@ unsafe fn pool_options(options: *const aio_buffer_pool_options) -> Result<PoolOp
         incremental: options.flags & AIO_BUFFER_POOL_INCREMENTAL != 0,
         bundles: options.flags & AIO_BUFFER_POOL_BUNDLES != 0,
         huge: options.flags & AIO_BUFFER_POOL_HUGE != 0,
+        sends,
     })
 }
 
 /// # Safety
 /// `pool` is NULL or a pool that was not destroyed, or of which there are leases.
-unsafe fn shared<'a>(pool: *const aio_buffer_pool) -> Result<&'a Shared, Errno> {
+pub(super) unsafe fn shared<'a>(pool: *const aio_buffer_pool) -> Result<&'a Shared, Errno> {
     // SAFETY: the caller's promise.
     unsafe { pool.cast::<Shared>().as_ref() }.ok_or(Errno::EINVAL)
 }
@@ -170,7 +179,7 @@ unsafe fn shared<'a>(pool: *const aio_buffer_pool) -> Result<&'a Shared, Errno> 
 ///
 /// # Safety
 /// As for `shared`.
-unsafe fn context(pool: *const aio_buffer_pool) -> *const Handle {
+pub(super) unsafe fn context(pool: *const aio_buffer_pool) -> *const Handle {
     // SAFETY: passed on.
     unsafe { shared(pool) }.map_or(std::ptr::null(), |pool| std::ptr::from_ref(pool.handle()))
 }
@@ -262,7 +271,8 @@ pub unsafe extern "C" fn aio_buffer_pool_info(
             size: 0,
             flags: granted(info.incremental, AIO_BUFFER_POOL_INCREMENTAL)
                 | granted(info.bundles, AIO_BUFFER_POOL_BUNDLES)
-                | granted(info.huge, AIO_BUFFER_POOL_HUGE),
+                | granted(info.huge, AIO_BUFFER_POOL_HUGE)
+                | granted(info.sends, AIO_BUFFER_POOL_SEND),
             count: info.count,
             count_max: info.count_max,
             buffer_size: info.buffer_size,
@@ -270,7 +280,7 @@ pub unsafe extern "C" fn aio_buffer_pool_info(
             leased: info.leased,
             operations: info.operations,
             paused: info.paused,
-            reserved0: 0,
+            queued: info.queued,
             pauses: info.pauses,
             low_waters: info.low_waters,
         };
@@ -346,7 +356,7 @@ pub unsafe extern "C" fn aio_buffer_pool_release(pool: *mut aio_buffer_pool, lea
 
 /// # Safety
 /// `out` is NULL or begins with its size.
-unsafe fn check_lease(out: *const aio_buffer_lease) -> Result<(), Errno> {
+pub(super) unsafe fn check_lease(out: *const aio_buffer_lease) -> Result<(), Errno> {
     // SAFETY: the caller's promise.
     let size = unsafe { out.cast::<u32>().as_ref() }.copied().ok_or(Errno::EINVAL)?;
     if (size as usize) < size_of::<aio_buffer_lease>() { Err(Errno::EINVAL) } else { Ok(()) }
@@ -354,7 +364,7 @@ unsafe fn check_lease(out: *const aio_buffer_lease) -> Result<(), Errno> {
 
 /// # Safety
 /// `out` has passed `check_lease`.
-unsafe fn write_lease(out: *mut aio_buffer_lease, id: i64, piece: Piece) {
+pub(super) unsafe fn write_lease(out: *mut aio_buffer_lease, id: i64, piece: Piece) {
     let size = size_of::<aio_buffer_lease>() as u32;
     let data = piece.data.as_ptr().cast();
     // SAFETY: the caller's promise.
@@ -373,7 +383,8 @@ unsafe fn own<'a>(
     // SAFETY: passed on.
     let (handle, pool) = unsafe { (ctx.cast::<Handle>().as_ref(), shared(pool)?) };
     let handle = handle.ok_or(Errno::EINVAL)?;
-    if !std::ptr::eq(handle, pool.handle()) || pool.is_closed() || flags & refused != 0 {
+    let is_other = !std::ptr::eq(handle, pool.handle());
+    if is_other || pool.is_closed() || pool.sends || flags & refused != 0 {
         return Err(Errno::EINVAL);
     }
     Ok(pool)

@@ -18,6 +18,7 @@ pub mod cancel;
 pub mod stats;
 pub mod probe;
 pub mod misc;
+pub mod msg_ring;
 pub mod futex;
 pub mod time;
 pub mod poll;
@@ -31,6 +32,7 @@ pub mod zero_copy;
 pub mod registered;
 pub mod files;
 pub mod buffers;
+pub mod bundles;
 pub mod notifier;
 pub mod channel;
 

@@ -87,15 +87,17 @@ pub unsafe extern "C" fn aio_ctx_current_op(ctx: *const aio_ctx) -> aio_op_id {
 }
 
 /// How many bytes the operation whose callback is running has transferred; 0 outside of callbacks.
+/// Of a message of another context: its `data`.
 ///
 /// Context thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_ctx_current_bytes(ctx: *const aio_ctx) -> u64 {
-    let bytes: i64 = guard!(ctx, handle => {
+    // Wide enough for a status beside every count.
+    let bytes: i128 = guard!(ctx, handle => {
         let engine = handle.inspect()?;
-        Ok(engine.map_or(0, |engine| engine.current_bytes() as i64))
+        Ok(engine.map_or(0, |engine| engine.current_bytes().into()))
     });
-    bytes.max(0) as u64
+    u64::try_from(bytes).unwrap_or(0)
 }
 
 /// What the context was granted.

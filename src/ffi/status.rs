@@ -1,6 +1,7 @@
 //! Status codes: one table of our own, the kernel's as they are; and the version.
 
 use crate::engine::Refusal;
+use crate::engine::msg_ring::GONE;
 use crate::op::steps::END_OF_FILE;
 use crate::sys::errno;
 use std::ffi::{CStr, c_char};
@@ -26,7 +27,7 @@ pub const AIO_ECLOSED: i32 = -5009;
 /// A file or stream ended before the whole was transferred.
 pub const AIO_EEOF: i32 = -5010;
 
-const _: () = assert!(AIO_EEOF == END_OF_FILE);
+const _: () = assert!(AIO_EEOF == END_OF_FILE && AIO_ECLOSED == GONE);
 
 /// Value, name, text.
 const OWN: [(i32, &CStr, &CStr); 10] = [

@@ -10,7 +10,7 @@ use crate::sys::poller::{events, poll_now};
 
 /// Bits of a receive's `ioprio`.
 const RECV_MULTISHOT: u16 = 1 << 1;
-const BUNDLE: u16 = 1 << 4;
+pub(super) const BUNDLE: u16 = 1 << 4;
 
 /// A receive into a buffer of a pool, again and again or once.
 #[derive(Clone, Copy)]
@@ -149,7 +149,7 @@ impl Operation for PoolReadAgain {
     }
 }
 
-fn select(sqe: &mut Sqe, group: u16) {
+pub(super) fn select(sqe: &mut Sqe, group: u16) {
     sqe.flags |= sqe_flags::BUFFER_SELECT;
     sqe.buf_index = GROUP_FIRST + group;
 }

@@ -97,6 +97,13 @@ pub(crate) fn close(file_index: u32) -> Sqe {
     Sqe { opcode, splice_fd_in: file_index as i32, ..Sqe::default() }
 }
 
+/// An entry that puts the descriptor at `addr` into a free slot, whose number it writes there.
+/// Linux 6.0.
+pub(crate) fn allocate(addr: u64) -> Sqe {
+    let opcode = Opcode::IORING_OP_FILES_UPDATE as u8;
+    Sqe { opcode, addr, len: 1, off: ALLOCATE.into(), ..Sqe::default() }
+}
+
 /// Whether an operation between two descriptors reads from a slot.
 pub(crate) fn reads_from_slot(sqe: &Sqe) -> bool {
     let moves =

@@ -5,9 +5,11 @@
 
 pub(crate) mod files;
 pub(crate) mod buffers;
+pub(crate) mod bundles;
 pub(crate) mod fs;
 pub(crate) mod futex;
 pub(crate) mod misc;
+pub(crate) mod msg_ring;
 pub(crate) mod net;
 pub(crate) mod options;
 pub(crate) mod path;
@@ -506,6 +508,7 @@ mod tests {
             let without = match fallback(opcode) {
                 None if opcode == Opcode::IORING_OP_ASYNC_CANCEL as u8 => Without::Engine,
                 None if files::is_of_table(opcode) => Without::Engine,
+                None if opcode == msg_ring::OPCODE => Without::Engine,
                 None => Without::Nothing,
                 Some(Fallback::Prompt(_)) => Without::Prompt,
                 Some(Fallback::Brief(_)) => Without::Brief,

@@ -4,13 +4,21 @@
 
 pub(crate) const INTERVAL: u8 = 255;
 pub(crate) const TIMER: u8 = 254;
-pub(crate) const NOTIFIER_WAIT: u8 = 253;
-pub(crate) const CHANNEL_RECEIVE: u8 = 252;
+pub(crate) const RECEIVE: u8 = 253;
+pub(crate) const RECEIVE_FD: u8 = 252;
+pub(crate) const NOTIFIER_WAIT: u8 = 251;
+pub(crate) const CHANNEL_RECEIVE: u8 = 250;
 
 /// By number, from 255 down.
-const NAMES: [&str; 4] = ["interval", "timer", "notifier_wait", "channel_receive"];
+const NAMES: [&str; 6] =
+    ["interval", "timer", "msg_receive", "msg_receive_fd", "notifier_wait", "channel_receive"];
 
 /// The name in dumps; None for what the kernel knows.
 pub(crate) fn name(opcode: u8) -> Option<&'static str> {
     NAMES.get(usize::from(u8::MAX - opcode)).copied()
+}
+
+/// Whether an operation waits for messages of other contexts.
+pub(crate) fn is_receive(opcode: u8) -> bool {
+    opcode == RECEIVE || opcode == RECEIVE_FD
 }

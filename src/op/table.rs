@@ -154,7 +154,17 @@ pub(crate) const OPERATIONS: [Row; 63] = [
     row("mkdirat", (5, 15), Brief, &["aio_submit_mkdirat"]),
     row("symlinkat", (5, 15), Brief, &["aio_submit_symlinkat"]),
     row("linkat", (5, 15), Brief, &["aio_submit_linkat"]),
-    row("msg_ring", (5, 18), Nothing, &["aio_submit_msg_ring", "aio_submit_msg_ring_fd"]),
+    row(
+        "msg_ring",
+        (5, 18),
+        Engine,
+        &[
+            "aio_submit_msg_ring",
+            "aio_submit_msg_ring_fd",
+            "aio_submit_msg_receive",
+            "aio_submit_msg_receive_fd",
+        ],
+    ),
     row("fsetxattr", (5, 19), Brief, &["aio_submit_fsetxattr"]),
     row("setxattr", (5, 19), Brief, &["aio_submit_setxattr"]),
     row("fgetxattr", (5, 19), Brief, &["aio_submit_fgetxattr"]),

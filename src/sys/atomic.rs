@@ -23,6 +23,17 @@ pub(crate) mod modelled {
         loom::sync::atomic::fence(Ordering::SeqCst);
     }
 
+    /// A relaxed store. loom lets an exchange that came before one be the last in the end, because
+    /// it does not know that nothing comes between an exchange and what it has replaced; so it gets
+    /// an exchange here as well.
+    #[inline(always)]
+    pub(crate) fn put(to: &AtomicU32, value: u32) {
+        #[cfg(all(test, loom))]
+        to.swap(value, Ordering::AcqRel);
+        #[cfg(not(all(test, loom)))]
+        to.store(value, Ordering::Relaxed);
+    }
+
     /// Memory that its users take turns at. loom checks that they do.
     #[cfg(all(test, loom))]
     pub(crate) struct Turns(loom::cell::UnsafeCell<()>);

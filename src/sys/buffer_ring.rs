@@ -83,6 +83,18 @@ impl BufferRing {
         unsafe { (*self.entry(0).as_ptr()).tail.store(self.tail, Ordering::Release) };
     }
 
+    /// Where the next offer goes.
+    pub(crate) fn tail(&self) -> u16 {
+        self.tail
+    }
+
+    /// Takes back what was offered from `head` on; the caller knows that nobody reads now.
+    pub(crate) fn rewind(&mut self, head: u16) {
+        self.tail = head;
+        // SAFETY: as in `push`. Release: nothing is written before it, but what follows may be.
+        unsafe { (*self.entry(0).as_ptr()).tail.store(head, Ordering::Release) };
+    }
+
     /// The other end.
     pub(crate) fn queue(&self) -> BufferQueue {
         BufferQueue { entries: self.entry(0), mask: (self.entries - 1) as u16, head: 0 }

@@ -77,6 +77,21 @@ impl Pipe {
     }
 }
 
+/// A descriptor that travels between threads, closed where nobody takes it.
+pub(crate) struct Parcelled(OwnedFd);
+
+impl Parcelled {
+    /// `fd` is new, and nobody else closes it.
+    pub(crate) fn adopt(fd: i32) -> Parcelled {
+        // SAFETY: the caller's promise.
+        Parcelled(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    pub(crate) fn raw(&self) -> i32 {
+        self.0.as_raw_fd()
+    }
+}
+
 /// Takes what has been signalled to an event counter.
 pub(crate) fn drain(fd: i32) {
     let mut count = 0u64;

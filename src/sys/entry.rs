@@ -106,6 +106,9 @@ pub(crate) mod cqe_flags {
     /// The engine's own: its buffers are accounted for, and `extra` is where in the first one the
     /// data begins.
     pub(crate) const NOTED: u32 = 1 << 14;
+    /// The engine's own: a message of another context, whose `user_data` is the sender's. It comes
+    /// with MORE, so that nobody takes it for an operation's last completion.
+    pub(crate) const MESSAGE: u32 = 1 << 13;
     /// The number of the first buffer is above.
     pub(crate) const BUFFER_SHIFT: u32 = super::abi::IORING_CQE_BUFFER_SHIFT;
     /// The bits that are passed on: BUFFER, MORE, SOCK_NONEMPTY, NOTIFICATION, BUFFER_MORE.

@@ -8,6 +8,7 @@ use crate::sys::queues::Queues;
 use linux_raw_sys::io_uring as abi;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::{Arc, Weak};
 
 pub(crate) use abi::{
     IORING_ENTER_EXT_ARG, IORING_ENTER_GETEVENTS, IORING_ENTER_NO_IOWAIT, IORING_ENTER_SQ_WAIT,
@@ -47,7 +48,27 @@ pub(crate) struct Ring {
     enabled: bool,
     pub(crate) setup_flags: u32,
     pub(crate) features: u32,
-    fd: OwnedFd,
+    fd: Arc<OwnedFd>,
+}
+
+/// A ring as other threads know it: there as long as its owner has not closed it.
+#[derive(Clone)]
+pub(crate) struct Address(Weak<OwnedFd>);
+
+impl Address {
+    pub(crate) fn open(&self) -> Option<OpenRing> {
+        self.0.upgrade().map(OpenRing)
+    }
+}
+
+/// A ring whose descriptor keeps its number, also when the owner closes it meanwhile: entries that
+/// name it never reach another file.
+pub(crate) struct OpenRing(Arc<OwnedFd>);
+
+impl OpenRing {
+    pub(crate) fn raw(&self) -> i32 {
+        self.0.as_raw_fd()
+    }
 }
 
 const IOU_PBUF_RING_INC: u16 = abi::io_uring_register_pbuf_ring_flags::IOU_PBUF_RING_INC as u16;
@@ -111,7 +132,7 @@ impl Ring {
             enabled: false,
             setup_flags: params.flags,
             features: params.features,
-            fd,
+            fd: Arc::new(fd),
         };
         Ok((ring, queues))
     }
@@ -224,6 +245,18 @@ impl Ring {
         self.register(opcode, &raw const reg as usize, 1).map(drop)
     }
 
+    /// How far the buffers of a group were taken. Linux 6.8.
+    pub(crate) fn buffers_head(&mut self, group: u16) -> Result<u16, Errno> {
+        let mut status = abi::io_uring_buf_status {
+            buf_group: u32::from(GROUP_FIRST + group),
+            head: 0,
+            resv: [0; 8],
+        };
+        let opcode = abi::io_uring_register_op::IORING_REGISTER_PBUF_STATUS as u32;
+        self.register(opcode, &raw mut status as usize, 1)?;
+        Ok(status.head as u16)
+    }
+
     pub(crate) fn unregister_buffers(&mut self, group: u16) -> Result<(), Errno> {
         // SAFETY: zeroes are a valid io_uring_buf_reg.
         let mut reg: abi::io_uring_buf_reg = unsafe { std::mem::zeroed() };
@@ -248,6 +281,10 @@ impl Ring {
             bits[usize::from(op[0] >> 6)] |= u64::from(supported) << (op[0] & 63);
         }
         Ok(bits)
+    }
+
+    pub(crate) fn address(&self) -> Address {
+        Address(Arc::downgrade(&self.fd))
     }
 
     /// The ring's own descriptor.

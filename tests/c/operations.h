@@ -36,6 +36,8 @@ struct env {
     int value;
     uint64_t start_ns;
     aio_buffer_pool *pool;  /* destroyed at the end, when the context is gone */
+    aio_ctx *there;         /* another context, destroyed at the end */
+    struct call received;   /* what it was told */
     pid_t child;            /* ended and reaped at the end */
     aio_notifier *notifier; /* destroyed at the end */
     aio_channel *channel;   /* destroyed at the end */
@@ -80,6 +82,7 @@ struct row {
     bool makes_pair;       /* a result of 0 or more says that the env's pair is two of them */
     bool timer;            /* engine's own: no async, no links */
     bool pooled;           /* takes buffers of a pool: no async, no quiet, no links */
+    bool bundled;          /* sends the buffers of a pool: no async, no links */
     bool service;          /* something else than the kernel ends it: no async, no links */
     bool brings;           /* a success brings what must be told of: no quiet */
     bool unreaped;         /* calls, but no records */

@@ -18,6 +18,8 @@ void env_close(struct env *e) {
         __atomic_store_n(&e->helper_stops, true, __ATOMIC_RELEASE);
         CHECK_EQ(pthread_join(e->helper, NULL), 0);
     }
+    if (e->there)
+        end_ctx(e->there);
     if (e->child) {
         kill(e->child, SIGKILL);
         waitpid(e->child, NULL, 0);

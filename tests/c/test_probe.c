@@ -20,7 +20,6 @@ enum { OP_PROVIDE_BUFFERS = 31, OP_MSG_RING = 40, OP_FTRUNCATE = 55, OP_PIPE = 6
 
 /* Operations that have no function of their own yet. */
 static const char *const untyped[] = {
-    "msg_ring",
     "recv_zc",
 };
 

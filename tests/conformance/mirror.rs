@@ -9,6 +9,7 @@ pub type aio_log_fn = Option<extern "C" fn(*mut c_void, i32, *const c_char)>;
 pub const AIO_BUFFER_POOL_INCREMENTAL: u32 = 1;
 pub const AIO_BUFFER_POOL_BUNDLES: u32 = 2;
 pub const AIO_BUFFER_POOL_HUGE: u32 = 4;
+pub const AIO_BUFFER_POOL_SEND: u32 = 8;
 pub const AIO_CANCEL_FIXED_FILE: u32 = 1;
 pub const AIO_BACKEND_AUTO: u32 = 0;
 pub const AIO_BACKEND_URING: u32 = 1;
@@ -117,7 +118,7 @@ pub struct aio_pool_info {
     pub leased: u32,
     pub operations: u32,
     pub paused: u32,
-    pub reserved0: u32,
+    pub queued: u32,
     pub pauses: u64,
     pub low_waters: u64,
 }
@@ -292,6 +293,10 @@ extern "C" {
     pub fn aio_submit_recvmsg_multishot(a0: *mut aio_ctx, a1: c_int, a2: *mut aio_buffer_pool, a3: *const msghdr, a4: c_int, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_read_multishot(a0: *mut aio_ctx, a1: c_int, a2: *mut aio_buffer_pool, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
     pub fn aio_message_parse(a0: *const aio_buffer_lease, a1: *const msghdr, a2: *mut aio_message_view) -> i32;
+    pub fn aio_buffer_pool_take(a0: *mut aio_buffer_pool, a1: *mut aio_buffer_lease) -> i32;
+    pub fn aio_buffer_pool_queue(a0: *mut aio_buffer_pool, a1: i64, a2: usize) -> i32;
+    pub fn aio_buffer_pool_discard(a0: *mut aio_buffer_pool) -> i32;
+    pub fn aio_submit_send_bundle(a0: *mut aio_ctx, a1: c_int, a2: *mut aio_buffer_pool, a3: c_int, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
     pub fn aio_ctx_cancel(a0: *mut aio_ctx, a1: aio_op_id) -> i32;
     pub fn aio_ctx_cancel_fd(a0: *mut aio_ctx, a1: c_int, a2: u32) -> i32;
     pub fn aio_ctx_cancel_all(a0: *mut aio_ctx) -> i32;
@@ -361,6 +366,10 @@ extern "C" {
     pub fn aio_submit_pipe(a0: *mut aio_ctx, a1: *mut c_int, a2: c_int, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
     pub fn aio_submit_waitid(a0: *mut aio_ctx, a1: c_int, a2: u32, a3: *mut c_void, a4: c_int, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_uring_cmd(a0: *mut aio_ctx, a1: c_int, a2: u32, a3: *const c_void, a4: usize, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_msg_ring(a0: *mut aio_ctx, a1: *mut aio_ctx, a2: i32, a3: u64, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_msg_ring_fd(a0: *mut aio_ctx, a1: *mut aio_ctx, a2: u32, a3: u32, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_msg_receive(a0: *mut aio_ctx, a1: *const aio_submit_options, a2: Option<extern "C" fn(*mut c_void, i32, u32)>, a3: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_msg_receive_fd(a0: *mut aio_ctx, a1: *const aio_submit_options, a2: Option<extern "C" fn(*mut c_void, i32, u32)>, a3: *mut c_void) -> aio_op_id;
     pub fn aio_submit_socket(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: c_int, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
     pub fn aio_submit_bind(a0: *mut aio_ctx, a1: c_int, a2: *const sockaddr, a3: socklen_t, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
     pub fn aio_submit_listen(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;

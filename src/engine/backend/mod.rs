@@ -16,7 +16,7 @@ use crate::sys::entry::{Cqe, Opcode, Peeked, Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::facility::Opcodes;
 use crate::sys::queues::Queues;
-use crate::sys::ring::{Config, IORING_SETUP_SQPOLL, Wait};
+use crate::sys::ring::{Address, Config, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SQPOLL, Wait};
 use epoll::Epoll;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -179,6 +179,18 @@ impl Backend {
             ring_fd: Some(uring.ring.raw()),
             ..granted
         }
+    }
+
+    /// Where other rings can send messages to: a ring that takes completions in on its owner's
+    /// thread alone, and whose wait they end.
+    pub(crate) fn address(&self) -> Option<Address> {
+        let uring = match &self.driver {
+            Driver::Uring(uring) => uring,
+            Driver::Other(Other::Tuned(tuned)) => &tuned.uring,
+            Driver::Other(Other::Epoll(_)) => return None,
+        };
+        let defers = uring.setup_flags() & IORING_SETUP_DEFER_TASKRUN != 0;
+        (defers && !self.wakes_itself()).then(|| uring.ring.address())
     }
 
     /// Whether the context is woken without the backend's polling its descriptor.
@@ -451,6 +463,14 @@ impl Backend {
         }
     }
 
+    /// Puts a descriptor into a free slot; None: a ring has an operation for that.
+    pub(crate) fn allocate_slot(&mut self, fd: i32) -> Option<Result<u32, Errno>> {
+        match self.driver.carrier() {
+            Carrier::Ring(_) => None,
+            Carrier::Epoll(epoll) => Some(epoll.allocate_slot(fd)),
+        }
+    }
+
     pub(crate) fn unregister_files(&mut self) -> Result<(), Errno> {
         match self.driver.carrier() {
             Carrier::Ring(uring) => uring.unregister_files(),
@@ -488,6 +508,14 @@ impl Backend {
                 epoll.register_buffers(group, ring);
                 Ok(false)
             }
+        }
+    }
+
+    /// How far the kernel has taken the buffers of `group`; None: nobody knows.
+    pub(crate) fn buffers_head(&mut self, group: u16) -> Option<u16> {
+        match self.driver.carrier() {
+            Carrier::Ring(uring) => uring.buffers_head(group),
+            Carrier::Epoll(_) => None,
         }
     }
 

@@ -172,6 +172,10 @@ impl Uring {
         }
     }
 
+    pub(super) fn buffers_head(&mut self, group: u16) -> Option<u16> {
+        self.ring.buffers_head(group).ok()
+    }
+
     pub(super) fn unregister_buffers(&mut self, group: u16) {
         // It was registered, so that this cannot fail.
         let _ = self.ring.unregister_buffers(group);

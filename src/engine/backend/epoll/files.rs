@@ -148,6 +148,14 @@ impl Epoll {
         Ok(fds.len() as u32)
     }
 
+    /// Puts a descriptor of its own into a free slot.
+    pub(in crate::engine::backend) fn allocate_slot(&mut self, fd: i32) -> Result<u32, Errno> {
+        let slot = self.files.slot_for(files::ALLOCATE)?;
+        let fd = Errno::check(plain::duplicate(fd, true))?;
+        self.put(slot, fd);
+        Ok(slot)
+    }
+
     /// Carries an update out, or an install.
     pub(super) fn change_table(&mut self, entry: &Sqe) -> i32 {
         if entry.opcode == Opcode::IORING_OP_FIXED_FD_INSTALL as u8 {

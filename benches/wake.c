@@ -1,0 +1,234 @@
+/* Round trips between two threads that sleep until they are woken, both on one CPU: messages of
+ * ring to ring (MSG_RING) and functions posted through the mailbox, whose owner is woken by an
+ * eventfd, against the same two ways by hand.
+ *
+ * Each thread answers what it gets until the count is reached. The cost is the time that passed,
+ * because sleeping and waking is what is measured. */
+#include "bare_ring.h"
+#include "bench.h"
+
+#include <aio_rs.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+enum { SQ_ENTRIES = 8, CQ_ENTRIES = 16 };
+
+struct workload {
+    uint64_t count;
+};
+
+/* One of the two threads. The first begins; `other` is the one that it wakes. */
+struct side {
+    struct side *other;
+    uint64_t left; /* answers that it has yet to give */
+    bool begins;
+    pthread_barrier_t *both;
+    struct bare_ring ring;
+    int event_fd;
+    aio_ctx *ctx;
+};
+
+static double run_both(const struct workload *load, void *(*body)(void *side)) {
+    pthread_barrier_t both;
+    struct side sides[2] = {{.begins = true}, {.begins = false}};
+    pthread_t thread;
+    pthread_barrier_init(&both, NULL, 2);
+    for (int i = 0; i < 2; i++) {
+        sides[i].other = &sides[1 - i];
+        sides[i].left = load->count;
+        sides[i].both = &both;
+    }
+    /* The other thread's preparations are not timed: it waits at the barrier for the first. */
+    if (pthread_create(&thread, NULL, body, &sides[1]) != 0)
+        bench_die("no thread");
+    uint64_t *spent_ns = body(&sides[0]);
+    pthread_join(thread, NULL);
+    pthread_barrier_destroy(&both);
+    const double ns = (double)*spent_ns / (double)load->count;
+    free(spent_ns);
+    return ns;
+}
+
+/* The first side's result. */
+static void *spent_since(uint64_t start_ns) {
+    uint64_t *spent_ns = malloc(sizeof *spent_ns);
+    if (!spent_ns)
+        bench_die("no memory");
+    *spent_ns = bench_clock_ns() - start_ns;
+    return spent_ns;
+}
+
+/* --- by hand --------------------------------------------------------------------------------- */
+
+static void wake_by_message(struct side *side) {
+    struct io_uring_sqe *sqe = bare_ring_sqe(&side->ring);
+    sqe->opcode = IORING_OP_MSG_RING;
+    sqe->fd = side->other->ring.fd;
+    sqe->off = 1;
+    sqe->flags = IOSQE_CQE_SKIP_SUCCESS;
+}
+
+static void wake_by_event_fd(struct side *side) {
+    const uint64_t one = 1;
+    if (write(side->other->event_fd, &one, sizeof one) != sizeof one)
+        bench_die("eventfd");
+}
+
+static void watch_event_fd(struct side *side) {
+    struct io_uring_sqe *sqe = bare_ring_sqe(&side->ring);
+    sqe->opcode = IORING_OP_POLL_ADD;
+    sqe->fd = side->event_fd;
+    sqe->poll32_events = POLLIN | EPOLLET;
+    sqe->len = IORING_POLL_ADD_MULTI;
+    sqe->user_data = 1;
+}
+
+static void *answer_by_hand(struct side *side, void (*wake)(struct side *side)) {
+    const uint64_t start_ns = bench_clock_ns();
+    if (side->begins)
+        wake(side);
+    for (uint64_t got = 0; got < side->left; got++) {
+        unsigned head = bare_ring_head(&side->ring);
+        bench_check(bare_ring_enter(&side->ring, 1), "enter");
+        if (bare_ring_tail(&side->ring) != head + 1 || bare_ring_cqe(&side->ring, head)->res < 0)
+            bench_die("not one completion");
+        bare_ring_consume(&side->ring, head + 1);
+        if (!side->begins || got + 1 < side->left)
+            wake(side);
+    }
+    bench_check(bare_ring_enter(&side->ring, 0), "enter"); /* the last message */
+    void *spent = side->begins ? spent_since(start_ns) : NULL;
+    pthread_barrier_wait(side->both);
+    return spent;
+}
+
+static void *bare_message_side(void *arg) {
+    struct side *side = arg;
+    bench_check(bare_ring_create(&side->ring, SQ_ENTRIES, CQ_ENTRIES), "bare ring");
+    pthread_barrier_wait(side->both);
+    void *spent = answer_by_hand(side, wake_by_message);
+    bare_ring_destroy(&side->ring);
+    return spent;
+}
+
+static void *bare_event_fd_side(void *arg) {
+    struct side *side = arg;
+    bench_check(bare_ring_create(&side->ring, SQ_ENTRIES, CQ_ENTRIES), "bare ring");
+    side->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    watch_event_fd(side);
+    bench_check(bare_ring_enter(&side->ring, 0), "enter");
+    pthread_barrier_wait(side->both);
+    void *spent = answer_by_hand(side, wake_by_event_fd);
+    close(side->event_fd);
+    bare_ring_destroy(&side->ring);
+    return spent;
+}
+
+static double bare_message_sample(void *arg) { return run_both(arg, bare_message_side); }
+static double bare_event_fd_sample(void *arg) { return run_both(arg, bare_event_fd_side); }
+
+/* --- the engine ------------------------------------------------------------------------------ */
+
+static void on_sent(void *user_data, int32_t result, uint32_t flags) {
+    (void)user_data;
+    (void)flags;
+    bench_check(result, "a message");
+}
+
+static void send_message(struct side *side) {
+    const aio_submit_options quietly = {.size = sizeof quietly, .flags = AIO_SUBMIT_QUIET};
+    bench_check(aio_submit_msg_ring(side->ctx, side->other->ctx, 0, 0, &quietly, on_sent, side),
+                "aio_submit_msg_ring");
+}
+
+static void on_message(void *user_data, int32_t result, uint32_t flags) {
+    struct side *side = user_data;
+    (void)result;
+    if (!(flags & AIO_CQE_MORE))
+        return;
+    side->left--;
+    if (!side->begins || side->left)
+        send_message(side);
+    if (!side->left)
+        aio_ctx_stop(side->ctx);
+}
+
+static void post(struct side *side);
+
+static void on_post(void *arg) {
+    struct side *side = arg;
+    side->left--;
+    if (!side->begins || side->left)
+        post(side);
+    if (!side->left)
+        aio_ctx_stop(side->ctx);
+}
+
+static void post(struct side *side) {
+    bench_check(aio_ctx_post(side->other->ctx, on_post, side->other), "aio_ctx_post");
+}
+
+static void *engine_side(struct side *side, uint32_t backend, bool messages) {
+    const aio_ctx_options options = {.size = sizeof options, .backend = backend};
+    bench_check(aio_ctx_create(&options, &side->ctx), "aio_ctx_create");
+    bench_check(aio_ctx_flush(side->ctx), "aio_ctx_flush");
+    if (messages)
+        bench_check(aio_submit_msg_receive(side->ctx, NULL, on_message, side),
+                    "aio_submit_msg_receive");
+    aio_ctx_hold(side->ctx);
+    pthread_barrier_wait(side->both);
+    const uint64_t start_ns = bench_clock_ns();
+    if (side->begins && messages)
+        send_message(side);
+    else if (side->begins)
+        post(side);
+    bench_check(aio_ctx_run(side->ctx), "aio_ctx_run");
+    bench_check(aio_ctx_flush(side->ctx), "aio_ctx_flush"); /* the last message */
+    void *spent = side->begins ? spent_since(start_ns) : NULL;
+    pthread_barrier_wait(side->both);
+    bench_check(aio_ctx_destroy(side->ctx), "aio_ctx_destroy");
+    return spent;
+}
+
+static void *message_side(void *side) { return engine_side(side, AIO_BACKEND_URING, true); }
+static void *post_side(void *side) { return engine_side(side, AIO_BACKEND_URING, false); }
+static void *epoll_side(void *side) { return engine_side(side, AIO_BACKEND_EPOLL, false); }
+
+static double message_sample(void *arg) { return run_both(arg, message_side); }
+static double post_sample(void *arg) { return run_both(arg, post_side); }
+static double epoll_sample(void *arg) { return run_both(arg, epoll_side); }
+
+int main(int argc, char **argv) {
+    static const struct bench_engine engines[] = {
+        {"bare-message", bare_message_sample, BENCH_LIMIT},
+        {"bare-eventfd", bare_event_fd_sample, BENCH_LIMIT},
+        {"aio-message", message_sample, BENCH_ENGINE},
+        {"aio-post", post_sample, BENCH_ENGINE},
+        {"aio-post-epoll", epoll_sample, BENCH_ENGINE},
+    };
+    enum { ENGINES = sizeof engines / sizeof engines[0] };
+    struct workload load = {.count = 20000};
+    uint64_t rounds = 31, cpu = 1;
+    const char *json = NULL;
+    const struct bench_flag flags[] = {
+        {"count", &load.count, NULL, "round trips of one sample"},
+        {"rounds", &rounds, NULL, "rounds of A B B A"},
+        {"cpu", &cpu, NULL, "where to run"},
+        {"json", NULL, &json, "write the figures to this file"},
+        {NULL, NULL, NULL, NULL},
+    };
+    bench_parse(argc, argv, flags);
+    if (!load.count)
+        bench_die("--count is at least 1");
+    bench_pin(cpu);
+    struct bench_figure figures[ENGINES];
+    struct bench_report report;
+    bench_report_open(&report, "wake", "ns per round trip of two wake-ups", rounds, json);
+    bench_compare(engines, ENGINES, rounds, &load, figures);
+    bench_report_case(&report, "one CPU", engines, figures, ENGINES);
+    return bench_report_close(&report);
+}
