@@ -149,6 +149,7 @@
 #define AIO_NOEXCEPT
 #endif
 
+struct aio_ctx;
 struct epoll_event;
 struct futex_waitv;
 struct io_uring_sqe;
@@ -170,6 +171,12 @@ typedef void (*aio_post_fn)(void *arg) AIO_NOEXCEPT;
 
 /* A message of the engine; `level` is one of AIO_LOG_*. */
 typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NOEXCEPT;
+
+/* A function of a worker, called with its context and its number, see aio_workers_options. */
+typedef int32_t (*aio_worker_fn)(void *arg, struct aio_ctx *ctx, uint32_t index) AIO_NOEXCEPT;
+
+/* Takes a descriptor on the thread of a context. */
+typedef void (*aio_take_fn)(void *arg, struct aio_ctx *ctx, int fd) AIO_NOEXCEPT;
 
 #ifdef __cplusplus
 }
@@ -404,6 +411,9 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
  */
 #define AIO_BUFFER_POOL_SEND 8u
 
+#define AIO_WORKERS_UNPINNED 1u /* An option of workers: their threads run on any processor. */
+#define AIO_WORKERS_ANY 4294967295u /* In place of a worker's number: each in turn. */
+
 /* A pool of buffers that receives take when data is there. */
 typedef struct aio_buffer_pool aio_buffer_pool;
 
@@ -415,6 +425,9 @@ typedef struct aio_ctx aio_ctx;
 
 /* A count of signals that an operation waits for. */
 typedef struct aio_notifier aio_notifier;
+
+/* Threads with a context each. */
+typedef struct aio_workers aio_workers;
 
 /* Options of aio_ctx_create; NULL stands for all defaults, and so does a zero in any field. */
 typedef struct aio_ctx_options {
@@ -682,6 +695,34 @@ typedef struct aio_channel_options {
     uint32_t reserved0; /* 0 */
     uint64_t reserved[2]; /* 0 */
 } aio_channel_options;
+
+/* Options of aio_workers_create; NULL stands for all defaults. */
+typedef struct aio_workers_options {
+    uint32_t size; /* sizeof(aio_workers_options) */
+    uint32_t flags; /* AIO_WORKERS_* */
+    uint32_t count; /* Workers, at most 1,024; 0: one for each of the processors. */
+    uint32_t cpu_count; /* Entries of `cpus`. */
+    /*
+     * Processors, as numbers: worker i is kept on cpus[i % cpu_count]. NULL: those that the caller
+     * may run on. Copied.
+     */
+    const uint32_t *cpus;
+    const aio_ctx_options *ctx; /* Of each context; NULL for the defaults. Copied. */
+    /*
+     * Called on each worker's thread with its context, before aio_workers_create returns, several
+     * at a time; a negative value is why the workers cannot begin. NULL: nothing.
+     */
+    aio_worker_fn on_start;
+    /*
+     * Called on each worker's thread when it is to stop, before it waits for what is in flight;
+     * what it returns means nothing. NULL: nothing.
+     */
+    aio_worker_fn on_stop;
+    /* Called on a worker's thread with a descriptor of aio_workers_send_fd. NULL: none is taken. */
+    aio_take_fn on_fd;
+    void *arg; /* Passed to all three. */
+    uint64_t reserved[4]; /* 0 */
+} aio_workers_options;
 
 #ifdef __cplusplus
 extern "C" {
@@ -2526,6 +2567,109 @@ aio_op_id aio_submit_channel_receive(aio_ctx *ctx, aio_channel *channel, void *r
  */
 aio_op_id aio_submit_channel_receive_multishot(aio_ctx *ctx, aio_channel *channel, void *records,
         uint32_t count, const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/* ---- workers --------------------------------------------------------------------------------- */
+
+/*
+ * Starts threads with a context each, which run until aio_workers_stop, also while nothing is in
+ * flight. Returns when all have started, or none has: what had started is ended again.
+ *
+ * `options`: NULL for the defaults, a worker per processor. `workers_out`: receives them; destroy
+ * them with aio_workers_destroy.
+ * A worker's thread is kept on its processor and creates its context there, so that its rings,
+ * slots and pools lie in that processor's memory; it holds back all signals.
+ * Any thread.
+ * Errors: -EINVAL and -E2BIG for bad options; -EINVAL, a processor that the process may not use;
+ * -EAGAIN, no thread; those of aio_ctx_create; what `on_start` said.
+ * Surprise: the contexts belong to the workers, which run and destroy them. aio_ctx_stop does
+ * nothing to one, and completions for aio_ctx_reap, which nobody calls there, end it (-ENOBUFS).
+ */
+int32_t aio_workers_create(const aio_workers_options *options, aio_workers **workers_out);
+
+/*
+ * Asks all workers to stop, and does not wait for it. Each accepts no more connections of
+ * aio_workers_listen, calls `on_stop`, runs until nothing is in flight, posted or held, but no
+ * longer than `drain_ns`, and destroys its context, which cancels what is left.
+ *
+ * `drain_ns`: nanoseconds; 0: cancel at once; negative: no limit. Of several calls the earliest
+ * end counts.
+ * Any thread, workers included.
+ * Errors: -EINVAL, `workers` is NULL.
+ */
+int32_t aio_workers_stop(aio_workers *workers, int64_t drain_ns);
+
+/*
+ * Waits until all workers have ended, which somebody must have asked them to.
+ *
+ * Any thread but theirs.
+ * Errors: -EINVAL, `workers` is NULL; -EDEADLK, the caller is one of them; the first failure of a
+ * worker, such as AIO_ESTUCK of its context's destruction.
+ */
+int32_t aio_workers_join(aio_workers *workers);
+
+/*
+ * Stops workers that nobody has asked to stop (without a drain), waits for them as
+ * aio_workers_join does, and frees them. Their contexts' pointers are good for nothing then.
+ *
+ * Any thread but theirs, and none uses them any more. In a forked child, where their threads are
+ * not: lets go of the copies of their contexts.
+ * Errors: as aio_workers_join; all but -EINVAL and -EDEADLK have freed them.
+ */
+int32_t aio_workers_destroy(aio_workers *workers);
+
+/*
+ * How many workers there are.
+ *
+ * Any thread.
+ * Errors: -EINVAL, `workers` is NULL.
+ */
+int32_t aio_workers_count(const aio_workers *workers);
+
+/*
+ * The context of a worker, for what any thread may do with it; NULL, there is no such worker.
+ * Valid until aio_workers_destroy; aio_ctx_ref keeps it longer.
+ *
+ * Any thread.
+ */
+aio_ctx *aio_workers_ctx(const aio_workers *workers, uint32_t index);
+
+/*
+ * Has `fn(arg)` called on a worker's thread, as aio_ctx_post does.
+ *
+ * `index`: of the worker, or AIO_WORKERS_ANY.
+ * Any thread, workers included.
+ * Errors: -EINVAL, a pointer is NULL or there is no such worker; those of aio_ctx_post.
+ */
+int32_t aio_workers_post(aio_workers *workers, uint32_t index, aio_post_fn fn, void *arg);
+
+/*
+ * Hands a descriptor over to a worker, whose `on_fd` gets it; from then on it is that function's
+ * to close. For connections that one thread accepts and others serve. What is a slot of a table
+ * goes from one context to another by aio_submit_msg_ring_fd.
+ *
+ * `index`: of the worker, or AIO_WORKERS_ANY. `fd`: stays the caller's on failure.
+ * Any thread, workers included.
+ * Errors: -EINVAL, `workers` is NULL, there is no such worker, or the workers have no `on_fd`;
+ * -EBADF, `fd` is negative; those of aio_ctx_post.
+ * Surprise: a worker that ends while it is on its way calls `on_fd` in the destruction of its
+ * context, where submitting gives -ECANCELED.
+ */
+int32_t aio_workers_send_fd(aio_workers *workers, uint32_t index, int fd);
+
+/*
+ * Accepts TCP connections on every worker, each with a socket of its own on the same address
+ * (SO_REUSEPORT), over which the kernel spreads them. Returns the port.
+ *
+ * `addr`: IPv4 or IPv6; port 0: any free one. `backlog`: of each socket; 0: 4096.
+ * `on_connection`: called on a worker's thread with its context and the connection, which is the
+ * function's to close; when the worker stops it accepts no more.
+ * Any thread, workers included; when it returns, connections are taken.
+ * Errors: -EINVAL, a pointer is NULL, or another kind of address; those of socket(2), bind(2) and
+ * listen(2): nothing is accepted then; AIO_ECLOSED, the workers are stopping.
+ * Surprise: connections that were waiting to be accepted by a worker that stops are reset.
+ */
+int32_t aio_workers_listen(aio_workers *workers, const struct sockaddr *addr, socklen_t addrlen,
+        int backlog, aio_take_fn on_connection, void *arg);
 
 #ifdef __cplusplus
 }  // extern "C"

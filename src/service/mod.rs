@@ -3,3 +3,4 @@
 
 pub(crate) mod channel;
 pub(crate) mod notifier;
+pub(crate) mod workers;

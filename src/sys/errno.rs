@@ -46,6 +46,8 @@ errnos!(
     ENOSPC,
     EACCES,
     ENXIO,
+    EDEADLK,
+    ECONNABORTED,
 );
 
 impl Errno {

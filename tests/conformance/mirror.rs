@@ -6,6 +6,8 @@ pub type aio_op_id = i64;
 pub type aio_callback = Option<extern "C" fn(*mut c_void, i32, u32)>;
 pub type aio_post_fn = Option<extern "C" fn(*mut c_void)>;
 pub type aio_log_fn = Option<extern "C" fn(*mut c_void, i32, *const c_char)>;
+pub type aio_worker_fn = Option<extern "C" fn(*mut c_void, *mut aio_ctx, u32) -> i32>;
+pub type aio_take_fn = Option<extern "C" fn(*mut c_void, *mut aio_ctx, c_int)>;
 pub const AIO_BUFFER_POOL_INCREMENTAL: u32 = 1;
 pub const AIO_BUFFER_POOL_BUNDLES: u32 = 2;
 pub const AIO_BUFFER_POOL_HUGE: u32 = 4;
@@ -94,6 +96,8 @@ pub const AIO_CQE_NOTIFY: u32 = 8;
 pub const AIO_CQE_BUFFER_MORE: u32 = 16;
 pub const AIO_CQE_DEADLINE: u32 = 65536;
 pub const AIO_CQE_ABORTED: u32 = 131072;
+pub const AIO_WORKERS_UNPINNED: u32 = 1;
+pub const AIO_WORKERS_ANY: u32 = 4_294_967_295;
 pub const AIO_SEND_ZC_REPORT_USAGE: u32 = 8;
 #[repr(C)]
 pub struct aio_buffer_pool_options {
@@ -200,6 +204,7 @@ pub enum aio_ctx {}
 pub enum aio_buffer_pool {}
 pub enum aio_notifier {}
 pub enum aio_channel {}
+pub enum aio_workers {}
 #[repr(C)]
 pub struct aio_probe_info {
     pub size: u32,
@@ -279,6 +284,20 @@ pub struct aio_submit_options {
     pub reserved0: u32,
     pub correlation: u64,
     pub reserved: [u64; 2],
+}
+#[repr(C)]
+pub struct aio_workers_options {
+    pub size: u32,
+    pub flags: u32,
+    pub count: u32,
+    pub cpu_count: u32,
+    pub cpus: *const u32,
+    pub ctx: *const aio_ctx_options,
+    pub on_start: Option<extern "C" fn(*mut c_void, *mut aio_ctx, u32) -> i32>,
+    pub on_stop: Option<extern "C" fn(*mut c_void, *mut aio_ctx, u32) -> i32>,
+    pub on_fd: Option<extern "C" fn(*mut c_void, *mut aio_ctx, c_int)>,
+    pub arg: *mut c_void,
+    pub reserved: [u64; 4],
 }
 extern "C" {
     pub fn aio_buffer_pool_create(a0: *mut aio_ctx, a1: *const aio_buffer_pool_options, a2: *mut *mut aio_buffer_pool) -> i32;
@@ -435,6 +454,15 @@ extern "C" {
     pub fn aio_submit_timer(a0: *mut aio_ctx, a1: u64, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
     pub fn aio_submit_timer_at(a0: *mut aio_ctx, a1: u64, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
     pub fn aio_submit_interval(a0: *mut aio_ctx, a1: u64, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
+    pub fn aio_workers_create(a0: *const aio_workers_options, a1: *mut *mut aio_workers) -> i32;
+    pub fn aio_workers_stop(a0: *mut aio_workers, a1: i64) -> i32;
+    pub fn aio_workers_join(a0: *mut aio_workers) -> i32;
+    pub fn aio_workers_destroy(a0: *mut aio_workers) -> i32;
+    pub fn aio_workers_count(a0: *const aio_workers) -> i32;
+    pub fn aio_workers_ctx(a0: *const aio_workers, a1: u32) -> *mut aio_ctx;
+    pub fn aio_workers_post(a0: *mut aio_workers, a1: u32, a2: Option<extern "C" fn(*mut c_void)>, a3: *mut c_void) -> i32;
+    pub fn aio_workers_send_fd(a0: *mut aio_workers, a1: u32, a2: c_int) -> i32;
+    pub fn aio_workers_listen(a0: *mut aio_workers, a1: *const sockaddr, a2: socklen_t, a3: c_int, a4: Option<extern "C" fn(*mut c_void, *mut aio_ctx, c_int)>, a5: *mut c_void) -> i32;
     pub fn aio_submit_send_zc(a0: *mut aio_ctx, a1: c_int, a2: *const c_void, a3: usize, a4: c_int, a5: u32, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
     pub fn aio_submit_sendmsg_zc(a0: *mut aio_ctx, a1: c_int, a2: *const msghdr, a3: c_int, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
 }
