@@ -38,12 +38,12 @@ function(aio_rs_cargo_archive var)
         list(APPEND environment RUSTC_BOOTSTRAP=1 "RUSTFLAGS=$ENV{RUSTFLAGS} -Zsanitizer=address"
             CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true)
     elseif(AIO_RS_SANITIZE STREQUAL "thread")
-        # The standard library stays as it is, hence the allowance; what it hides from the sanitizer
-        # is in tests/c/thread_sanitizer.txt.
+        # The standard library stays as it is, hence the allowance: what it hides from the sanitizer
+        # is replaced (src/sys/sync.rs) or in tests/c/thread_sanitizer.txt.
         if(NOT triple)
             aio_rs_host_triple(triple)
         endif()
-        list(APPEND environment RUSTC_BOOTSTRAP=1 "RUSTFLAGS=$ENV{RUSTFLAGS} -Zsanitizer=thread \
+        list(APPEND environment RUSTC_BOOTSTRAP=1 "RUSTFLAGS=$ENV{RUSTFLAGS} -Zsanitizer=thread --cfg tsan \
 -Cunsafe-allow-abi-mismatch=sanitizer" CARGO_PROFILE_RELEASE_LTO=off)
     elseif(AIO_RS_SANITIZE)
         message(FATAL_ERROR "AIO_RS_SANITIZE is empty, address or thread, not '${AIO_RS_SANITIZE}'")

@@ -16,8 +16,9 @@ use crate::sys::clock;
 use crate::sys::errno::Errno;
 use crate::sys::memory::Region;
 use crate::sys::message;
+use crate::sys::sync::{Mutex, OnceLock};
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 const INDEX_BITS: u32 = 24;
 const INDEX_MASK: u64 = (1 << INDEX_BITS) - 1;

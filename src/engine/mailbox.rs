@@ -23,8 +23,8 @@ use crate::sys::descriptor::EventFd;
 #[cfg(not(all(test, loom)))]
 use crate::sys::descriptor::EventFd as Waker;
 use crate::sys::errno::Errno;
+use crate::sys::sync::OnceLock;
 use std::ffi::c_void;
-use std::sync::OnceLock;
 
 /// A posted function, or what another thread has to say about an operation.
 pub(crate) enum Message {

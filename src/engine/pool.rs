@@ -11,10 +11,11 @@ use crate::sys::clock;
 use crate::sys::descriptor::EventFd;
 use crate::sys::entry::Sqe;
 use crate::sys::errno::Errno;
+use crate::sys::sync::{Condvar, Mutex, MutexGuard};
 use crate::sys::thread::Credentials;
 use crate::sys::{descriptor, plain, signal};
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 

@@ -11,14 +11,14 @@ use crate::engine::handle::{Handle, Reference};
 use crate::engine::mailbox::Message;
 use crate::engine::{Refusal, run, run_once};
 use crate::sys::errno::Errno;
+use crate::sys::sync::{Condvar, Mutex, MutexGuard};
 use crate::sys::{clock, listener, signal, thread};
 use accepting::Accepting;
 use std::cell::RefCell;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 /// Room for the program's functions.
@@ -61,6 +61,10 @@ struct State {
     /// The first failure.
     outcome: Result<(), Failure>,
     alive: u32,
+    /// How many have begun or failed to, and whether all may go on.
+    answered: u32,
+    may_go_on: bool,
+    contexts: Vec<Option<Reference>>,
     /// Who gets what is for anybody.
     next: u32,
     served: Vec<Arc<Served>>,
@@ -69,13 +73,22 @@ struct State {
 struct Shared {
     plan: Plan,
     state: Mutex<State>,
-    /// One has ended.
-    ended: Condvar,
+    /// One has answered or ended, or all may go on.
+    changed: Condvar,
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_while<'a>(
+        &self, mut state: MutexGuard<'a, State>, condition: impl Fn(&State) -> bool,
+    ) -> MutexGuard<'a, State> {
+        while condition(&state) {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state
     }
 
     fn fail(&self, failure: Failure) {
@@ -113,50 +126,43 @@ impl Workers {
     /// Begins all of them. When one cannot, those that have begun are ended again.
     pub(crate) fn create(plan: Plan) -> Result<Workers, Failure> {
         let count = plan.count;
-        let state = State { stop_ns: None, outcome: Ok(()), alive: 0, next: 0, served: Vec::new() };
-        let shared = Arc::new(Shared { plan, state: Mutex::new(state), ended: Condvar::new() });
-        let (begun, answers) = mpsc::channel();
+        let state = State {
+            stop_ns: None,
+            outcome: Ok(()),
+            alive: 0,
+            answered: 0,
+            may_go_on: false,
+            contexts: vec![None; count as usize],
+            next: 0,
+            served: Vec::new(),
+        };
+        let shared = Arc::new(Shared { plan, state: Mutex::new(state), changed: Condvar::new() });
         let mut threads = Vec::new();
-        let mut gates = Vec::new();
         for index in 0..count {
-            let (shared_too, begun) = (shared.clone(), begun.clone());
-            let (gate, go) = mpsc::channel::<()>();
+            let shared_too = shared.clone();
             let builder = Builder::new().name(format!("aio_rs-w{index}")).stack_size(STACK_BYTES);
             // The program's signals are for the program's threads.
-            let spawned = signal::with_all_blocked(|| {
-                builder.spawn(move || {
-                    let worker = begin(&shared_too, index, &begun);
-                    drop(begun);
-                    // Goes on when all have begun, or have not.
-                    let _ = go.recv();
-                    if let Some(worker) = worker {
-                        worker.live();
-                    }
-                    shared_too.lock().alive -= 1;
-                    shared_too.ended.notify_all();
-                })
-            });
+            let spawned =
+                signal::with_all_blocked(|| builder.spawn(move || live(&shared_too, index)));
             match spawned {
-                Ok(thread) => {
-                    shared.lock().alive += 1;
-                    threads.push(thread);
-                    gates.push(gate);
-                }
+                Ok(thread) => threads.push(thread),
                 Err(_) => {
                     shared.fail(Errno::EAGAIN.into());
                     break;
                 }
             }
         }
-        drop(begun);
-        let mut contexts: Vec<(u32, Reference)> = answers.iter().collect();
-        contexts.sort_by_key(|&(index, _)| index);
-        let contexts = contexts.into_iter().map(|(_, context)| context).collect();
-        let outcome = shared.lock().outcome;
+        let begun = threads.len() as u32;
+        let mut state = shared.wait_while(shared.lock(), |state| state.answered != begun);
+        state.alive = begun;
+        state.may_go_on = true;
+        let outcome = state.outcome;
         if outcome.is_err() {
-            shared.lock().stop_ns = Some(0);
+            state.stop_ns = Some(0);
         }
-        drop(gates);
+        let contexts = state.contexts.drain(..).flatten().collect();
+        drop(state);
+        shared.changed.notify_all();
         let workers = Workers { shared, contexts, threads: Mutex::new(threads) };
         if let Err(failure) = outcome {
             let _ = workers.join();
@@ -256,12 +262,8 @@ impl Workers {
 
     /// Waits until all have ended; how.
     pub(crate) fn join(&self) -> Result<(), Failure> {
-        let mut state = self.shared.lock();
-        while state.alive != 0 {
-            state = self.shared.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        let outcome = state.outcome;
-        drop(state);
+        let shared = &self.shared;
+        let outcome = shared.wait_while(shared.lock(), |state| state.alive != 0).outcome;
         let threads =
             std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
@@ -276,8 +278,26 @@ fn as_argument(number: usize) -> *mut c_void {
     std::ptr::without_provenance_mut(number)
 }
 
+/// A worker's thread.
+fn live(shared: &Arc<Shared>, index: u32) {
+    let worker = begin(shared, index);
+    {
+        let mut state = shared.lock();
+        state.answered += 1;
+        state.contexts[index as usize] = worker.as_ref().map(|worker| worker.context.clone());
+        shared.changed.notify_all();
+        // Goes on when all have begun, or have not.
+        drop(shared.wait_while(state, |state| !state.may_go_on));
+    }
+    if let Some(worker) = worker {
+        worker.live();
+    }
+    shared.lock().alive -= 1;
+    shared.changed.notify_all();
+}
+
 /// Begins a worker on its thread. None: it could not, and has said why.
-fn begin(shared: &Arc<Shared>, index: u32, begun: &Sender<(u32, Reference)>) -> Option<Rc<Worker>> {
+fn begin(shared: &Arc<Shared>, index: u32) -> Option<Rc<Worker>> {
     let plan = &shared.plan;
     let make = || -> Result<Reference, Failure> {
         if !plan.cpus.is_empty() {
@@ -301,7 +321,6 @@ fn begin(shared: &Arc<Shared>, index: u32, begun: &Sender<(u32, Reference)>) -> 
     };
     match make() {
         Ok(context) => {
-            let _ = begun.send((index, context.clone()));
             let accepting = RefCell::default();
             Some(Rc::new(Worker { shared: shared.clone(), index, context, accepting }))
         }

@@ -22,4 +22,5 @@ pub(crate) mod queues;
 pub(crate) mod registered;
 pub(crate) mod ring;
 pub(crate) mod signal;
+pub(crate) mod sync;
 pub(crate) mod thread;

@@ -51,9 +51,12 @@ static aio_workers *make_workers(const aio_workers_options *options) {
     return workers;
 }
 
+/* A sanitizer may have one of its own, which begins with the first of the others. */
 static int threads_of_this_process(void) {
     char line[128];
     int threads = 0;
+    if (!memory_figures_are_ours())
+        return 0;
     FILE *status = fopen("/proc/self/status", "re");
     while (fgets(line, sizeof line, status))
         sscanf(line, "Threads: %d", &threads);
@@ -285,10 +288,12 @@ static void on_connection(void *arg, aio_ctx *ctx, int fd) {
     }
 }
 
+static int served_by(int worker) { return __atomic_load_n(&served[worker], __ATOMIC_SEQ_CST); }
+
 static int served_in_all(void) {
     int all = 0;
     for (int i = 0; i < 64; i++)
-        all += __atomic_load_n(&served[i], __ATOMIC_SEQ_CST);
+        all += served_by(i);
     return all;
 }
 
@@ -313,7 +318,7 @@ TEST(an_address_is_served_by_all_of_them) {
         speak(tcp_connect_to(&addr));
     CHECK_EQ(served_in_all(), 120);
     for (int i = 0; i < 3; i++)
-        CHECK_GT(served[i], 0); /* 3 * (2/3)^120 is the chance of failing */
+        CHECK_GT(served_by(i), 0); /* 3 * (2/3)^120 is the chance of failing */
     CHECK_EQ(aio_workers_destroy(serving), 0);
     CHECK_EQ(open_descriptors(), descriptors);
     const int late = SYS(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -358,9 +363,9 @@ TEST(connections_are_handed_over) {
     }
     for (int i = 0; i < 6; i++)
         speak(pairs[i][1]);
-    CHECK_EQ(served[0], 1);
-    CHECK_EQ(served[1], 4);
-    CHECK_EQ(served[2], 1);
+    CHECK_EQ(served_by(0), 1);
+    CHECK_EQ(served_by(1), 4);
+    CHECK_EQ(served_by(2), 1);
     CHECK_EQ(aio_workers_send_fd(serving, 3, 0), -EINVAL);
     CHECK_EQ(aio_workers_send_fd(serving, 0, -1), -EBADF);
     CHECK_EQ(aio_workers_destroy(serving), 0);

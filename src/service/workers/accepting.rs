@@ -9,9 +9,10 @@ use crate::service::workers::{Taker, Worker, current};
 use crate::sys::descriptor;
 use crate::sys::entry::cqe_flags;
 use crate::sys::errno::Errno;
+use crate::sys::sync::Mutex;
 use std::ffi::c_void;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// Between two tries where something is short.
 const PAUSE_NS: u64 = 50_000_000;
