@@ -11,7 +11,7 @@
 use crate::engine::external::Completer;
 use crate::engine::handle::Reference;
 use crate::engine::mailbox::{Message, Prepared};
-use crate::sys::atomic::modelled::{AtomicPtr, AtomicU32, AtomicU64, Ordering, total_order};
+use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, total_order};
 
 /// Whose messages a bell sends.
 pub(crate) trait Listener {

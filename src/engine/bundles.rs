@@ -8,7 +8,8 @@ use crate::engine::Engine;
 use crate::engine::buffer_pool::Pool;
 use crate::engine::buffers::Pools;
 use crate::engine::completion::{Delivery, ended};
-use crate::engine::leases::{Piece, Shared};
+use crate::engine::lease_table::Piece;
+use crate::engine::leases::Shared;
 use crate::engine::slots::state;
 use crate::engine::submission::{Done, Prepared, SubmitOptions, submit_flags};
 use crate::op::steps::END_OF_FILE;
@@ -156,11 +157,11 @@ impl Engine {
     ) -> Result<(), Errno> {
         let pool = self.own_pool(shared)?;
         pool.outbox()?;
-        let piece = shared.find(lease)?;
+        let piece = shared.leases.find(lease)?;
         if len == 0 || len > piece.len as usize {
             return Err(Errno::EINVAL);
         }
-        let index = shared.end(lease)?;
+        let index = shared.leases.end(lease)?;
         pool.spare.push(index);
         pool.leased -= 1;
         let (buffer, len) = (piece.buffer as u16, len as u32);

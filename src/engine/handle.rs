@@ -403,10 +403,14 @@ impl Handle {
     pub(crate) fn run_with<T>(
         &self, body: impl FnOnce(&Handle) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
-        let engine = match self.enter() {
-            // Destroy runs callbacks: a run call inside them is still a run inside a run.
-            Err(Refusal::Kernel(Errno::ECANCELED)) => return Err(Refusal::Reentrant),
-            entered => entered?,
+        // Not by `enter`: what is done here takes no plain turn away.
+        let engine = match self.enter_open() {
+            Some(engine) => engine,
+            None => match self.enter() {
+                // Destroy runs callbacks: a run call inside them is still a run inside a run.
+                Err(Refusal::Kernel(Errno::ECANCELED)) => return Err(Refusal::Reentrant),
+                entered => entered?,
+            },
         };
         if engine.running {
             return Err(Refusal::Reentrant);

@@ -16,9 +16,9 @@
 
 use crate::engine::external::End;
 #[cfg(all(test, loom))]
-use crate::engine::interleavings::EventFd as Waker;
+use crate::engine::models::EventFd as Waker;
 use crate::engine::msg_ring::{Kind, Letter, Parcel};
-use crate::sys::atomic::modelled::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, put, total_order};
+use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, put, total_order};
 use crate::sys::descriptor::EventFd;
 #[cfg(not(all(test, loom)))]
 use crate::sys::descriptor::EventFd as Waker;

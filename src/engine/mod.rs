@@ -36,12 +36,15 @@ mod dump;
 pub(crate) mod external;
 mod files;
 pub(crate) mod handle;
-#[cfg(all(test, loom))]
-mod interleavings;
+mod interface_queue;
+pub(crate) mod lease_table;
 pub(crate) mod leases;
 pub(crate) mod mailbox;
+#[cfg(all(test, loom))]
+mod models;
 pub(crate) mod msg_ring;
 mod pages;
+mod pauses;
 mod pool;
 pub(crate) mod probe;
 pub(crate) mod record_queue;

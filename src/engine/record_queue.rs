@@ -8,7 +8,7 @@
 //! senders' position, so that each send is before the close or refused.
 
 use crate::engine::bell::Claim;
-use crate::sys::atomic::modelled::{AtomicUsize, Ordering, Turns};
+use crate::sys::atomic::{AtomicUsize, Ordering, Turns};
 use crate::sys::errno::Errno;
 use std::cell::UnsafeCell;
 use std::ptr::NonNull;

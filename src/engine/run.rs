@@ -62,6 +62,9 @@ fn deliver(handle: &Handle) {
     loop {
         if let Some(plain) = borrow(handle).next_plain() {
             perform(handle, plain);
+        } else if let Some(plain) = borrow(handle).next_pooled() {
+            perform(handle, plain);
+            borrow(handle).close_arrival();
         } else if borrow(handle).is_exhausted() {
             return;
         } else if let Some(plain) = borrow(handle).next_timer() {

@@ -209,9 +209,15 @@ impl Engine {
     /// Tells the pools if every completion was taken in.
     #[inline(always)]
     fn note_period(&mut self) {
-        if self.backend.ready() == 0 && !self.backend.overflown() {
+        if self.is_all_taken_in() {
             self.pools.begin_period();
         }
+    }
+
+    /// Whether no completion waits to be taken in.
+    #[inline(always)]
+    pub(super) fn is_all_taken_in(&mut self) -> bool {
+        self.stash.is_empty() && self.backend.ready() == 0 && !self.backend.overflown()
     }
 
     /// Announces that the context goes to sleep; false if something speaks against it. With nothing
@@ -241,9 +247,7 @@ impl Engine {
         }
         let in_backend = self.total() != self.local || self.backend.must_look();
         let has_staged = self.backend.has_staged();
-        if self.stash.is_empty() {
-            self.note_period();
-        }
+        self.note_period();
         let entered = if wait != Wait::Poll || in_backend || has_staged {
             self.enter_backend(wait)
         } else {
@@ -330,11 +334,6 @@ impl Engine {
     pub(super) fn next_call(&mut self) -> Option<Call> {
         self.plain = false;
         loop {
-            if self.budget.stash == 0
-                && let Some(plain) = self.next_pooled()
-            {
-                return Some(Call::Callback(plain));
-            }
             let cqe = if self.budget.stash != 0 {
                 self.budget.stash -= 1;
                 self.stash.pop_front()

@@ -158,6 +158,6 @@ pub unsafe extern "C" fn aio_submit_files_install(
 ) -> aio_op_id {
     // SAFETY: the ABI's pointers.
     unsafe {
-        submit(ctx, || Ok(FilesInstall { slot: slot as c_int }), options, callback, user_data)
+        submit(ctx, move || Ok(FilesInstall { slot: slot as c_int }), options, callback, user_data)
     }
 }

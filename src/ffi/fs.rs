@@ -27,7 +27,7 @@ pub unsafe extern "C" fn aio_submit_openat(
     unsafe {
         submit(
             ctx,
-            || Ok(fs::OpenAt { dirfd, path: arguments::path(path)?, flags, mode }),
+            move || Ok(fs::OpenAt { dirfd, path: arguments::path(path)?, flags, mode }),
             options,
             callback,
             user_data,
@@ -52,7 +52,7 @@ pub unsafe extern "C" fn aio_submit_openat2(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 let how = arguments::extensible(how.cast(), size, size_of::<open_how>())?;
                 Ok(fs::OpenAt2 { dirfd, path: arguments::path(path)?, how })
             },
@@ -77,7 +77,7 @@ pub unsafe extern "C" fn aio_submit_close(
     user_data: *mut c_void,
 ) -> aio_op_id {
     // SAFETY: the ABI's pointers.
-    unsafe { submit(ctx, || Ok(fs::Close { fd }), options, callback, user_data) }
+    unsafe { submit(ctx, move || Ok(fs::Close { fd }), options, callback, user_data) }
 }
 
 /// Reads; the result is the count, 0 at the end.
@@ -96,7 +96,7 @@ pub unsafe extern "C" fn aio_submit_read(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 arguments::buffer(buf, len)?;
                 Ok(fs::Read { fd, buf, len, offset })
             },
@@ -125,7 +125,7 @@ pub unsafe extern "C" fn aio_submit_write(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 arguments::buffer(buf, len)?;
                 Ok(fs::Write { fd, buf, len, offset })
             },
@@ -152,7 +152,7 @@ pub unsafe extern "C" fn aio_submit_readv(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 let vectors = arguments::vectors(iov, arguments::count(iovcnt)?)?;
                 Ok(fs::Readv { fd, vectors, offset, flags })
             },
@@ -179,7 +179,7 @@ pub unsafe extern "C" fn aio_submit_writev(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 let vectors = arguments::vectors(iov, arguments::count(iovcnt)?)?;
                 Ok(fs::Writev { fd, vectors, offset, flags })
             },
@@ -205,7 +205,7 @@ pub unsafe extern "C" fn aio_submit_fsync(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 if flags & !AIO_FSYNC_DATASYNC != 0 {
                     return Err(Errno::EINVAL);
                 }
@@ -237,7 +237,7 @@ pub unsafe extern "C" fn aio_submit_splice(
     unsafe {
         submit(
             ctx,
-            || Ok(fs::Splice { fd_in, off_in, fd_out, off_out, len, flags }),
+            move || Ok(fs::Splice { fd_in, off_in, fd_out, off_out, len, flags }),
             options,
             callback,
             user_data,
@@ -259,7 +259,7 @@ pub unsafe extern "C" fn aio_submit_tee(
 ) -> aio_op_id {
     // SAFETY: the ABI's pointers.
     unsafe {
-        submit(ctx, || Ok(fs::Tee { fd_in, fd_out, len, flags }), options, callback, user_data)
+        submit(ctx, move || Ok(fs::Tee { fd_in, fd_out, len, flags }), options, callback, user_data)
     }
 }
 
@@ -281,7 +281,7 @@ pub unsafe extern "C" fn aio_submit_read_exact(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 arguments::buffer(buf, len)?;
                 Ok(fs::Exact::<false> { fd, buf, len, offset })
             },
@@ -307,7 +307,7 @@ pub unsafe extern "C" fn aio_submit_write_all(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 arguments::buffer(buf, len)?;
                 Ok(fs::Exact::<true> { fd, buf: buf.cast_mut(), len, offset })
             },
@@ -341,7 +341,7 @@ pub unsafe extern "C" fn aio_submit_sendfile(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 if offset != AIO_OFFSET_CURRENT && offset > i64::MAX as u64 {
                     return Err(Errno::EINVAL);
                 }

@@ -29,7 +29,7 @@ pub unsafe extern "C" fn aio_submit_futex_wait(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 let word = arguments::output(futex)?;
                 Ok(futex::FutexWait(futex::Futex { word, value, mask, flags }))
             },
@@ -57,7 +57,7 @@ pub unsafe extern "C" fn aio_submit_futex_wake(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 let word = arguments::output(futex)?;
                 Ok(futex::FutexWake(futex::Futex { word, value: count, mask, flags }))
             },
@@ -85,7 +85,7 @@ pub unsafe extern "C" fn aio_submit_futex_waitv(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 if count == 0 || count > FUTEXES_MAX {
                     return Err(Errno::EINVAL);
                 }

@@ -25,7 +25,7 @@ pub unsafe extern "C" fn aio_submit_nop(
     user_data: *mut c_void,
 ) -> aio_op_id {
     // SAFETY: the ABI's pointers.
-    unsafe { submit(ctx, || Ok(Nop), options, callback, user_data) }
+    unsafe { submit(ctx, move || Ok(Nop), options, callback, user_data) }
 }
 
 /// Submits an entry that the caller filled: any opcode that the running kernel has.
@@ -71,7 +71,7 @@ pub unsafe extern "C" fn aio_submit_epoll_ctl(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 let event = arguments::optional(event);
                 if event.is_none() && op != EPOLL_CTL_DEL {
                     return Err(Errno::EINVAL);
@@ -101,7 +101,7 @@ pub unsafe extern "C" fn aio_submit_epoll_wait(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 let count = u32::try_from(maxevents).map_err(|_| Errno::EINVAL)?;
                 if count == 0 {
                     return Err(Errno::EINVAL);
@@ -132,7 +132,7 @@ pub unsafe extern "C" fn aio_submit_pipe(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 let pair = NonNull::new(pipefd).ok_or(Errno::EINVAL)?;
                 Ok(misc::Pipe { pair, flags })
             },
@@ -161,7 +161,7 @@ pub unsafe extern "C" fn aio_submit_waitid(
     unsafe {
         submit(
             ctx,
-            || Ok(misc::WaitId { id_type: idtype, id, info, options: wait_options }),
+            move || Ok(misc::WaitId { id_type: idtype, id, info, options: wait_options }),
             options,
             callback,
             user_data,

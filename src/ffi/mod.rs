@@ -33,6 +33,7 @@ pub mod registered;
 pub mod files;
 pub mod buffers;
 pub mod bundles;
+pub mod interface_queue;
 pub mod notifier;
 pub mod channel;
 pub mod workers;

@@ -22,7 +22,7 @@ pub unsafe extern "C" fn aio_submit_socket(
     unsafe {
         submit(
             ctx,
-            || Ok(net::Socket { domain, kind: r#type, protocol }),
+            move || Ok(net::Socket { domain, kind: r#type, protocol }),
             options,
             callback,
             user_data,
@@ -45,7 +45,7 @@ pub unsafe extern "C" fn aio_submit_bind(
     unsafe {
         submit(
             ctx,
-            || Ok(net::Bind { fd, address: arguments::address(addr, addrlen)? }),
+            move || Ok(net::Bind { fd, address: arguments::address(addr, addrlen)? }),
             options,
             callback,
             user_data,
@@ -64,7 +64,7 @@ pub unsafe extern "C" fn aio_submit_listen(
     callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
     // SAFETY: the ABI's pointers.
-    unsafe { submit(ctx, || Ok(net::Listen { fd, backlog }), options, callback, user_data) }
+    unsafe { submit(ctx, move || Ok(net::Listen { fd, backlog }), options, callback, user_data) }
 }
 
 /// Accepts a connection, close-on-exec unless AIO_SUBMIT_INHERIT; the result is the descriptor.
@@ -83,7 +83,7 @@ pub unsafe extern "C" fn aio_submit_accept(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 if addr.is_null() != addrlen.is_null() {
                     return Err(Errno::EINVAL);
                 }
@@ -110,7 +110,9 @@ pub unsafe extern "C" fn aio_submit_accept_multishot(
     callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
     // SAFETY: the ABI's pointers.
-    unsafe { submit(ctx, || Ok(net::AcceptMultishot { fd, flags }), options, callback, user_data) }
+    unsafe {
+        submit(ctx, move || Ok(net::AcceptMultishot { fd, flags }), options, callback, user_data)
+    }
 }
 
 /// Connects a socket; completes with 0.
@@ -128,7 +130,7 @@ pub unsafe extern "C" fn aio_submit_connect(
     unsafe {
         submit(
             ctx,
-            || Ok(net::Connect { fd, address: arguments::address(addr, addrlen)? }),
+            move || Ok(net::Connect { fd, address: arguments::address(addr, addrlen)? }),
             options,
             callback,
             user_data,
@@ -154,7 +156,7 @@ pub unsafe extern "C" fn aio_submit_send(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 arguments::buffer(buf, len)?;
                 Ok(net::Send { fd, buf, len, flags })
             },
@@ -181,7 +183,7 @@ pub unsafe extern "C" fn aio_submit_recv(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 arguments::buffer(buf, len)?;
                 Ok(net::Recv { fd, buf, len, flags })
             },
@@ -209,7 +211,7 @@ pub unsafe extern "C" fn aio_submit_sendmsg(
     unsafe {
         submit(
             ctx,
-            || Ok(net::SendMsg { fd, message: arguments::message(msg)?, flags }),
+            move || Ok(net::SendMsg { fd, message: arguments::message(msg)?, flags }),
             options,
             callback,
             user_data,
@@ -237,7 +239,7 @@ pub unsafe extern "C" fn aio_submit_recvmsg(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 let (message, out) = arguments::message_out(msg)?;
                 Ok(net::RecvMsg { fd, message, out, flags })
             },
@@ -261,7 +263,7 @@ pub unsafe extern "C" fn aio_submit_shutdown(
     callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
     // SAFETY: the ABI's pointers.
-    unsafe { submit(ctx, || Ok(net::Shutdown { fd, how }), options, callback, user_data) }
+    unsafe { submit(ctx, move || Ok(net::Shutdown { fd, how }), options, callback, user_data) }
 }
 
 /// Receives until all of `len` has come; completes with 0 then, and with an error otherwise.
@@ -282,7 +284,7 @@ pub unsafe extern "C" fn aio_submit_recv_exact(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 arguments::buffer(buf, len)?;
                 if flags & !net::Exact::<false>::FLAGS != 0 {
                     return Err(Errno::EINVAL);
@@ -312,7 +314,7 @@ pub unsafe extern "C" fn aio_submit_send_all(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 arguments::buffer(buf, len)?;
                 if flags & !net::Exact::<true>::FLAGS != 0 {
                     return Err(Errno::EINVAL);

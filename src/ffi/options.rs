@@ -30,7 +30,7 @@ pub unsafe extern "C" fn aio_submit_setsockopt(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 arguments::buffer(optval, optlen as usize)?;
                 if optlen > OPTION_MAX {
                     return Err(Errno::EINVAL);
@@ -62,7 +62,7 @@ pub unsafe extern "C" fn aio_submit_getsockopt(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 let value = arguments::output(optval)?;
                 Ok(SocketOption::<false> { fd, level, name: optname, value, len: optlen })
             },
@@ -84,7 +84,9 @@ pub unsafe extern "C" fn aio_submit_socket_inq(
     user_data: *mut c_void,
 ) -> aio_op_id {
     // SAFETY: the ABI's pointers.
-    unsafe { submit(ctx, || Ok(SocketQueue { fd, outgoing: false }), options, callback, user_data) }
+    unsafe {
+        submit(ctx, move || Ok(SocketQueue { fd, outgoing: false }), options, callback, user_data)
+    }
 }
 
 /// Asks how many bytes of a socket its peer has not taken; the result is the number.
@@ -98,5 +100,7 @@ pub unsafe extern "C" fn aio_submit_socket_outq(
     user_data: *mut c_void,
 ) -> aio_op_id {
     // SAFETY: the ABI's pointers.
-    unsafe { submit(ctx, || Ok(SocketQueue { fd, outgoing: true }), options, callback, user_data) }
+    unsafe {
+        submit(ctx, move || Ok(SocketQueue { fd, outgoing: true }), options, callback, user_data)
+    }
 }

@@ -55,7 +55,7 @@ pub unsafe extern "C" fn aio_submit_statx(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 let (path, out) = (arguments::path(path)?, arguments::output(statx_out)?.cast());
                 Ok(path::Statx { dirfd, path, flags, mask, out })
             },
@@ -81,7 +81,7 @@ pub unsafe extern "C" fn aio_submit_unlinkat(
     unsafe {
         submit(
             ctx,
-            || Ok(path::UnlinkAt { dirfd, path: arguments::path(path)?, flags }),
+            move || Ok(path::UnlinkAt { dirfd, path: arguments::path(path)?, flags }),
             options,
             callback,
             user_data,
@@ -104,7 +104,7 @@ pub unsafe extern "C" fn aio_submit_mkdirat(
     unsafe {
         submit(
             ctx,
-            || Ok(path::MkdirAt { dirfd, path: arguments::path(path)?, mode }),
+            move || Ok(path::MkdirAt { dirfd, path: arguments::path(path)?, mode }),
             options,
             callback,
             user_data,
@@ -128,7 +128,7 @@ pub unsafe extern "C" fn aio_submit_renameat(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 let (old_path, new_path) = (arguments::path(old_path)?, arguments::path(new_path)?);
                 Ok(path::RenameAt { old_dirfd, old_path, new_dirfd, new_path, flags })
             },
@@ -155,7 +155,7 @@ pub unsafe extern "C" fn aio_submit_linkat(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 let (old_path, new_path) = (arguments::path(old_path)?, arguments::path(new_path)?);
                 Ok(path::LinkAt { old_dirfd, old_path, new_dirfd, new_path, flags: flags as u32 })
             },
@@ -181,7 +181,7 @@ pub unsafe extern "C" fn aio_submit_symlinkat(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 let (target, link_path) = (arguments::path(target)?, arguments::path(link_path)?);
                 Ok(path::SymlinkAt { target, dirfd: new_dirfd, link_path })
             },
@@ -210,7 +210,7 @@ pub unsafe extern "C" fn aio_submit_getxattr(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 Ok(path::PathAttribute::<false>(path::Attribute {
                     fd: 0,
                     path: arguments::path(path)?,
@@ -245,7 +245,7 @@ pub unsafe extern "C" fn aio_submit_setxattr(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 Ok(path::PathAttribute::<true>(path::Attribute {
                     fd: 0,
                     path: arguments::path(path)?,
@@ -278,7 +278,7 @@ pub unsafe extern "C" fn aio_submit_fgetxattr(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 Ok(path::FileAttribute::<false>(path::Attribute {
                     fd,
                     path: c"",
@@ -312,7 +312,7 @@ pub unsafe extern "C" fn aio_submit_fsetxattr(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 Ok(path::FileAttribute::<true>(path::Attribute {
                     fd,
                     path: c"",

@@ -17,7 +17,7 @@ pub unsafe extern "C" fn aio_submit_poll(
     callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
     // SAFETY: the ABI's pointers.
-    unsafe { submit(ctx, || Ok(Poll::<false> { fd, events }), options, callback, user_data) }
+    unsafe { submit(ctx, move || Ok(Poll::<false> { fd, events }), options, callback, user_data) }
 }
 
 /// The same again and again, with AIO_CQE_MORE, until cancelled.
@@ -34,5 +34,5 @@ pub unsafe extern "C" fn aio_submit_poll_multishot(
     callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
     // SAFETY: the ABI's pointers.
-    unsafe { submit(ctx, || Ok(Poll::<true> { fd, events }), options, callback, user_data) }
+    unsafe { submit(ctx, move || Ok(Poll::<true> { fd, events }), options, callback, user_data) }
 }

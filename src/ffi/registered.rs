@@ -164,7 +164,7 @@ pub unsafe extern "C" fn aio_submit_read_fixed(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 arguments::buffer(buf, len)?;
                 Ok(Fixed::<false> { fd, buf, len, offset, index: buf_index })
             },
@@ -192,7 +192,7 @@ pub unsafe extern "C" fn aio_submit_write_fixed(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 arguments::buffer(buf, len)?;
                 Ok(Fixed::<true> { fd, buf, len, offset, index: buf_index })
             },
@@ -246,7 +246,7 @@ pub unsafe extern "C" fn aio_submit_readv_fixed(
     unsafe {
         submit_vectored::<false>(
             ctx,
-            || {
+            move || {
                 let vectors = arguments::vectors(iov, arguments::count(iovcnt)?)?;
                 let vectored = Vectored { fd, vectors, offset, flags };
                 Ok(VectoredFixed { vectored, index: buf_index })
@@ -273,7 +273,7 @@ pub unsafe extern "C" fn aio_submit_writev_fixed(
     unsafe {
         submit_vectored::<true>(
             ctx,
-            || {
+            move || {
                 let vectors = arguments::vectors(iov, arguments::count(iovcnt)?)?;
                 let vectored = Vectored { fd, vectors, offset, flags };
                 Ok(VectoredFixed { vectored, index: buf_index })

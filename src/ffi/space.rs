@@ -28,7 +28,7 @@ pub unsafe extern "C" fn aio_submit_ftruncate(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 signed(&[length])?;
                 Ok(space::Ftruncate { fd, length })
             },
@@ -54,7 +54,7 @@ pub unsafe extern "C" fn aio_submit_fallocate(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 signed(&[offset, len])?;
                 Ok(space::Fallocate { fd, mode, offset, len })
             },
@@ -81,7 +81,7 @@ pub unsafe extern "C" fn aio_submit_sync_file_range(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 signed(&[offset])?;
                 let len = u32::try_from(nbytes).map_err(|_| Errno::EINVAL)?;
                 Ok(space::SyncFileRange { fd, offset, len, flags })
@@ -109,7 +109,7 @@ pub unsafe extern "C" fn aio_submit_fadvise(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 signed(&[offset, len])?;
                 Ok(space::Fadvise { fd, offset, len, advice })
             },
@@ -135,7 +135,7 @@ pub unsafe extern "C" fn aio_submit_madvise(
     unsafe {
         submit(
             ctx,
-            || Ok(space::Madvise { addr, len: len as u64, advice }),
+            move || Ok(space::Madvise { addr, len: len as u64, advice }),
             options,
             callback,
             user_data,

@@ -51,7 +51,7 @@ pub unsafe extern "C" fn aio_submit_send_zc(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 arguments::buffer(buf, len)?;
                 Ok(SendZc { fd, buf, len, flags, zc_flags: known(zc_flags)? })
             },
@@ -80,7 +80,7 @@ pub unsafe extern "C" fn aio_submit_sendmsg_zc(
     unsafe {
         submit(
             ctx,
-            || {
+            move || {
                 let message = arguments::message(msg)?;
                 Ok(SendMsgZc { fd, message, flags, zc_flags: known(zc_flags)? })
             },

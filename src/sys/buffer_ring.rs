@@ -3,7 +3,8 @@
 //! entry's spare word, and the memory order of that word. `BufferQueue` is the other end, for the
 //! epoll backend, which stands where the kernel stands.
 
-use crate::sys::atomic::{AtomicU16, Ordering};
+use crate::sys::atomic::Ordering;
+use crate::sys::atomic::fixed::AtomicU16;
 use crate::sys::errno::Errno;
 use crate::sys::memory::Region;
 use linux_raw_sys::io_uring as abi;

@@ -2,7 +2,8 @@
 //! n-th call fails. A context keeps the table that was installed when it was created.
 //! All return the kernel's convention: a value, or a negative error number.
 
-use crate::sys::atomic::{AtomicPtr, Ordering};
+use crate::sys::atomic::Ordering;
+use crate::sys::atomic::fixed::AtomicPtr;
 use linux_raw_sys::io_uring::io_uring_params;
 
 pub(crate) type Setup = unsafe fn(entries: u32, params: *mut io_uring_params) -> i32;

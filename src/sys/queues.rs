@@ -4,7 +4,8 @@
 //! instruction of the common path, is the same. Hides where the queues lie, how wide their entries
 //! are, and which memory order pairs with the kernel's.
 
-use crate::sys::atomic::{AtomicU32, Ordering};
+use crate::sys::atomic::Ordering;
+use crate::sys::atomic::fixed::AtomicU32;
 use crate::sys::entry::{Cqe, Peeked, Sqe, WideSqe};
 use crate::sys::errno::Errno;
 use crate::sys::memory::{Mapping, Region};

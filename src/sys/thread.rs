@@ -2,7 +2,8 @@
 //! that the kernel wipes in a forked child. One comparison with the gate's owner therefore tells
 //! this thread from another, from a child's copy, and from a context that takes no calls just now.
 
-use crate::sys::atomic::{AtomicUsize, Ordering};
+use crate::sys::atomic::Ordering;
+use crate::sys::atomic::fixed::AtomicUsize;
 use crate::sys::errno::Errno;
 use std::ptr::NonNull;
 

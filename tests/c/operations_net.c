@@ -283,6 +283,7 @@ static void with_full_backlog(struct env *e) {
         const int fd = keep_socket(e, AF_INET, SOCK_STREAM | SOCK_NONBLOCK);
         connect(fd, ADDR(e), sizeof e->addr);
     }
+    CHECK(is_readable(e->other, 5000)); /* now it is full */
     e->fd = keep_socket(e, AF_INET, SOCK_STREAM);
 }
 

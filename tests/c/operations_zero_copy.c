@@ -13,6 +13,7 @@ static void with_pair(struct env *e) {
 static void with_unmade_connection(struct env *e) {
     const int listener = env_keep(e, make_tcp_listener(&e->addr, 0));
     env_keep(e, tcp_connect_to(&e->addr));
+    CHECK(is_readable(listener, 5000)); /* its backlog is full */
     e->value = listener;
     e->fd = env_keep(e, SYS(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)));
     CHECK_EQ(connect(e->fd, (const struct sockaddr *)&e->addr, sizeof e->addr), -1);

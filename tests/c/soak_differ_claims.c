@@ -116,10 +116,10 @@ static bool makes_doubtful(const struct op *op, const struct op *writer) {
 
 /* A writer that waits is told of its own shutdown by nobody but the engine that does it, and of its
  * peer's, for reading, by nobody: neither epoll nor poll(2) shows it (but of a stream's, for both).
- */
+ * At its own, for reading, a ring tries it again, and there may be room that neither shows. */
 static bool shuts_unseen(const struct op *op, int writer) {
     const bool datagrams = socket_type(number_of(0, op->slot)) == SOCK_DGRAM;
-    return (has(op, PLAIN) && op->slot == writer) ||
+    return (op->slot == writer && (has(op, PLAIN) || op->flags == SHUT_RD)) ||
            (slots[writer].peer == op->slot && (op->flags == SHUT_RD || datagrams));
 }
 

@@ -983,6 +983,7 @@ TEST(line_17_a_timeout_of_the_network_has_no_deadline_flag) {
         fillers[i] = SYS(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
         connect(fillers[i], (struct sockaddr *)&addr, sizeof addr);
     }
+    CHECK(is_readable(listener, 5000)); /* now it is */
     const int fd = SYS(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     const unsigned timeout_ms = 100;
     SYS(setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms));

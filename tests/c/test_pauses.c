@@ -384,6 +384,34 @@ TEST(what_came_before_the_end_comes_first) {
     CHECK_EQ(aio_buffer_pool_destroy(flow.pool), 0);
 }
 
+static void cancel_at_first_data(struct flow *flow) {
+    if (flow->calls == 1)
+        CHECK_EQ(aio_ctx_cancel(flow->ctx, *(const aio_op_id *)flow->arg), 0);
+    if (flow->buffers == flow->calls)
+        CHECK_EQ(flow->flags & ~AIO_CQE_SOCK_NONEMPTY, AIO_CQE_BUFFER | AIO_CQE_MORE);
+}
+
+/* With a queue of two completions the kernel ends the receive at its third buffer, with data. */
+TEST(data_that_came_before_a_cancel_is_told_before_the_end) {
+    aio_ctx *ctx = make_ctx_with(
+        &(aio_ctx_options){.size = sizeof(aio_ctx_options), .sq_entries = 2, .cq_entries = 2});
+    struct flow flow = make_flow(ctx, make_pool_of(ctx, 8, 4));
+    aio_op_id id;
+    flow.then = cancel_at_first_data;
+    flow.arg = &id;
+    flow_send(&flow, "0123456789abcdefghij");
+    id = flow_receive(&flow);
+    check_ends(ctx, &flow, -ECANCELED);
+    CHECK_EQ(flow.flags, 0);
+    CHECK_EQ(flow.calls, flow.buffers + 1);
+    CHECK_GE(flow.len, 4);
+    CHECK(memcmp(flow.data, "0123456789abcdefghij", flow.len) == 0);
+    CHECK_EQ(info_of(flow.pool).free, 8);
+    close_flow(&flow);
+    end_ctx(ctx);
+    CHECK_EQ(aio_buffer_pool_destroy(flow.pool), 0);
+}
+
 TEST(a_socket_shut_down_here_has_ended) {
     aio_ctx *ctx = make_ctx();
     aio_buffer_pool *pool = make_pool_of(ctx, 2, 64);

@@ -298,6 +298,7 @@ static void open_full_tcp_listener(struct scene *s) {
         const int fd = keep(s, socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
         connect(fd, (struct sockaddr *)&s->addr, sizeof s->addr);
     }
+    CHECK(is_readable(s->other, 5000)); /* the backlog is full */
     s->fd = keep(s, socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     s->flags_before = SYS(fcntl(s->fd, F_GETFL));
 }

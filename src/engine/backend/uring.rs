@@ -1,6 +1,7 @@
 //! The io_uring driver: which rings are asked for, and how long memory for one is waited for.
 
-use crate::sys::atomic::{AtomicU64, Ordering};
+use crate::sys::atomic::Ordering;
+use crate::sys::atomic::fixed::AtomicU64;
 use crate::sys::buffer_ring::BufferRing;
 use crate::sys::clock;
 use crate::sys::descriptor::kernel_version;

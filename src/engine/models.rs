@@ -1,6 +1,6 @@
 //! loom's models of what threads share: every interleaving, up to a number of preemptions, of the
 //! mailbox, of notifiers and channels upon it, and of destroy against those who send. Run by
-//! `tools/interleavings`. The owner's loop is written out here as `turn.rs` and `destroy.rs` go
+//! `tools/loom`. The owner's loop is written out here as `turn.rs` and `destroy.rs` go
 //! about it; what is modelled is the code itself, with an eventfd that a loom thread can sleep on.
 //! A wake-up that is lost shows as a deadlock, a missing order as a race on what was sent.
 
@@ -43,17 +43,16 @@ impl EventFd {
     }
 }
 
-/// Explores; says how far. AIO_LOOM_PREEMPTIONS=0: all of it.
+/// Explores; says how far. LOOM_MAX_PREEMPTIONS says otherwise; 0 there: as far as there is.
 fn explore(name: &str, preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
-    let asked = std::env::var("AIO_LOOM_PREEMPTIONS").ok();
-    let bound = asked.and_then(|text| text.parse().ok()).unwrap_or(preemptions);
     let mut builder = loom::model::Builder::new();
+    let bound = builder.preemption_bound.unwrap_or(preemptions);
     builder.preemption_bound = (bound != 0).then_some(bound);
     builder.max_branches = 100_000;
     let started = std::time::Instant::now();
     builder.check(model);
-    let most = if bound == 0 { "any number of".into() } else { format!("at most {bound}") };
-    println!("{name}: {most} preemptions, {:.1} s", started.elapsed().as_secs_f64());
+    let spent = started.elapsed().as_secs_f64();
+    println!("{name}: preemption bound: {:?}, {spent:.1} s", builder.preemption_bound);
 }
 
 /// A posted function, known by its argument.
