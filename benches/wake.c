@@ -14,8 +14,11 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 enum { SQ_ENTRIES = 8, CQ_ENTRIES = 16 };
+enum { REGISTER_SEND_MSG_RING = 31 }; /* Debian 12's headers do not have it */
 
 struct workload {
     uint64_t count;
@@ -72,6 +75,13 @@ static void wake_by_message(struct side *side) {
     sqe->flags = IOSQE_CQE_SKIP_SUCCESS;
 }
 
+/* As a thread without a ring would; Linux 6.13. */
+static void wake_by_register_call(struct side *side) {
+    struct io_uring_sqe sqe = {.opcode = IORING_OP_MSG_RING, .fd = side->other->ring.fd, .off = 1};
+    bench_check(syscall(SYS_io_uring_register, -1, REGISTER_SEND_MSG_RING, &sqe, 1),
+                "IORING_REGISTER_SEND_MSG_RING");
+}
+
 static void wake_by_event_fd(struct side *side) {
     const uint64_t one = 1;
     if (write(side->other->event_fd, &one, sizeof one) != sizeof one)
@@ -115,6 +125,15 @@ static void *bare_message_side(void *arg) {
     return spent;
 }
 
+static void *bare_register_side(void *arg) {
+    struct side *side = arg;
+    bench_check(bare_ring_create(&side->ring, SQ_ENTRIES, CQ_ENTRIES), "bare ring");
+    pthread_barrier_wait(side->both);
+    void *spent = answer_by_hand(side, wake_by_register_call);
+    bare_ring_destroy(&side->ring);
+    return spent;
+}
+
 static void *bare_event_fd_side(void *arg) {
     struct side *side = arg;
     bench_check(bare_ring_create(&side->ring, SQ_ENTRIES, CQ_ENTRIES), "bare ring");
@@ -129,6 +148,7 @@ static void *bare_event_fd_side(void *arg) {
 }
 
 static double bare_message_sample(void *arg) { return run_both(arg, bare_message_side); }
+static double bare_register_sample(void *arg) { return run_both(arg, bare_register_side); }
 static double bare_event_fd_sample(void *arg) { return run_both(arg, bare_event_fd_side); }
 
 /* --- the engine ------------------------------------------------------------------------------ */
@@ -205,6 +225,7 @@ static double epoll_sample(void *arg) { return run_both(arg, epoll_side); }
 int main(int argc, char **argv) {
     static const struct bench_engine engines[] = {
         {"bare-message", bare_message_sample, BENCH_LIMIT},
+        {"bare-register", bare_register_sample, BENCH_LIMIT},
         {"bare-eventfd", bare_event_fd_sample, BENCH_LIMIT},
         {"aio-message", message_sample, BENCH_ENGINE},
         {"aio-post", post_sample, BENCH_ENGINE},

@@ -37,8 +37,16 @@ function(aio_rs_cargo_archive var)
         endif()
         list(APPEND environment RUSTC_BOOTSTRAP=1 "RUSTFLAGS=$ENV{RUSTFLAGS} -Zsanitizer=address"
             CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true)
+    elseif(AIO_RS_SANITIZE STREQUAL "thread")
+        # The standard library stays as it is, hence the allowance: what it hides from the sanitizer
+        # is replaced (src/sys/sync.rs) or in tests/c/thread_sanitizer.txt.
+        if(NOT triple)
+            aio_rs_host_triple(triple)
+        endif()
+        list(APPEND environment RUSTC_BOOTSTRAP=1 "RUSTFLAGS=$ENV{RUSTFLAGS} -Zsanitizer=thread --cfg tsan \
+-Cunsafe-allow-abi-mismatch=sanitizer" CARGO_PROFILE_RELEASE_LTO=off)
     elseif(AIO_RS_SANITIZE)
-        message(FATAL_ERROR "AIO_RS_SANITIZE is empty or address, not '${AIO_RS_SANITIZE}'")
+        message(FATAL_ERROR "AIO_RS_SANITIZE is empty, address or thread, not '${AIO_RS_SANITIZE}'")
     endif()
 
     set(arguments rustc --package "${AIO_RS_CARGO_PACKAGE}" --lib --crate-type staticlib

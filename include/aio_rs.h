@@ -150,6 +150,7 @@
 #endif
 
 struct addrinfo;
+struct aio_ctx;
 struct epoll_event;
 struct futex_waitv;
 struct io_uring_sqe;
@@ -174,6 +175,12 @@ typedef int32_t (*aio_work_fn)(void *arg) AIO_NOEXCEPT;
 
 /* A message of the engine; `level` is one of AIO_LOG_*. */
 typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NOEXCEPT;
+
+/* A function of a worker, called with its context and its number, see aio_workers_options. */
+typedef int32_t (*aio_worker_fn)(void *arg, struct aio_ctx *ctx, uint32_t index) AIO_NOEXCEPT;
+
+/* Takes a descriptor on the thread of a context. */
+typedef void (*aio_take_fn)(void *arg, struct aio_ctx *ctx, int fd) AIO_NOEXCEPT;
 
 #ifdef __cplusplus
 }
@@ -476,20 +483,32 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
 #define AIO_RESOLVER_TCP 1u /* A resolver's option: asks over TCP from the start. */
 #define AIO_RESOLVER_ROTATE 2u /* A resolver's option: each lookup begins with the next server. */
 
+#define AIO_WORKERS_UNPINNED 1u /* An option of workers: their threads run on any processor. */
+#define AIO_WORKERS_ANY 4294967295u /* In place of a worker's number: each in turn. */
+
 /* What a lookup has found. */
 typedef struct aio_answer aio_answer;
 
 /* A pool of buffers that receives take when data is there. */
 typedef struct aio_buffer_pool aio_buffer_pool;
 
+/* A bounded queue of records, from any thread to an operation. */
+typedef struct aio_channel aio_channel;
+
 /* A context: one thread's ring, and the handle through which other threads reach it. */
 typedef struct aio_ctx aio_ctx;
+
+/* A count of signals that an operation waits for. */
+typedef struct aio_notifier aio_notifier;
 
 /* A DNS client: servers, patience, cache. */
 typedef struct aio_resolver aio_resolver;
 
 /* Threads for work that would hold a context up. */
 typedef struct aio_thread_pool aio_thread_pool;
+
+/* Threads with a context each. */
+typedef struct aio_workers aio_workers;
 
 /* Options of aio_ctx_create; NULL stands for all defaults, and so does a zero in any field. */
 typedef struct aio_ctx_options {
@@ -972,6 +991,44 @@ typedef struct aio_dns_record {
     uint32_t data_len; /* Bytes at `data`. */
     uint32_t reserved1; /* 0 */
 } aio_dns_record;
+
+/* Options of aio_channel_create; NULL stands for all defaults. */
+typedef struct aio_channel_options {
+    uint32_t size; /* sizeof(aio_channel_options) */
+    /* Records that it holds, rounded up to a power of two; 0: 256. At most 1,048,576. */
+    uint32_t capacity;
+    uint32_t record_size; /* Bytes of a record; 0: 8, a pointer. At most 65,536. */
+    uint32_t reserved0; /* 0 */
+    uint64_t reserved[2]; /* 0 */
+} aio_channel_options;
+
+/* Options of aio_workers_create; NULL stands for all defaults. */
+typedef struct aio_workers_options {
+    uint32_t size; /* sizeof(aio_workers_options) */
+    uint32_t flags; /* AIO_WORKERS_* */
+    uint32_t count; /* Workers, at most 1,024; 0: one for each of the processors. */
+    uint32_t cpu_count; /* Entries of `cpus`. */
+    /*
+     * Processors, as numbers: worker i is kept on cpus[i % cpu_count]. NULL: those that the caller
+     * may run on. Copied.
+     */
+    const uint32_t *cpus;
+    const aio_ctx_options *ctx; /* Of each context; NULL for the defaults. Copied. */
+    /*
+     * Called on each worker's thread with its context, before aio_workers_create returns, several
+     * at a time; a negative value is why the workers cannot begin. NULL: nothing.
+     */
+    aio_worker_fn on_start;
+    /*
+     * Called on each worker's thread when it is to stop, before it waits for what is in flight;
+     * what it returns means nothing. NULL: nothing.
+     */
+    aio_worker_fn on_stop;
+    /* Called on a worker's thread with a descriptor of aio_workers_send_fd. NULL: none is taken. */
+    aio_take_fn on_fd;
+    void *arg; /* Passed to all three. */
+    uint64_t reserved[4]; /* 0 */
+} aio_workers_options;
 
 #ifdef __cplusplus
 extern "C" {
@@ -3019,6 +3076,298 @@ int32_t aio_answer_sockaddr(const aio_answer *answer, uint32_t index, uint16_t p
  * Any thread.
  */
 void aio_answer_free(aio_answer *answer);
+
+/* ---- notifier -------------------------------------------------------------------------------- */
+
+/*
+ * Creates a notifier: a count of signals that an operation on any context waits for.
+ *
+ * `notifier_out`: receives it; destroy it with aio_notifier_destroy.
+ * Any thread.
+ * Errors: -EINVAL, `notifier_out` is NULL.
+ */
+int32_t aio_notifier_create(aio_notifier **notifier_out);
+
+/*
+ * Ends a notifier: what waits is told of the signals that were sent, and then AIO_ECLOSED.
+ *
+ * Gives the creator's reference back: who else uses it must hold one of aio_notifier_ref; their
+ * calls then give AIO_ECLOSED.
+ * Any thread.
+ * Errors: -EINVAL, `notifier` is NULL.
+ */
+int32_t aio_notifier_destroy(aio_notifier *notifier);
+
+/*
+ * Keeps the handle valid until aio_notifier_unref, also after aio_notifier_destroy.
+ *
+ * Any thread that holds a reference, or the creator. Returns 0.
+ * Errors: -EINVAL, `notifier` is NULL.
+ */
+int32_t aio_notifier_ref(aio_notifier *notifier);
+
+/*
+ * Gives a reference of aio_notifier_ref back; NULL: nothing.
+ *
+ * Any thread.
+ */
+void aio_notifier_unref(aio_notifier *notifier);
+
+/*
+ * Signals: what waits, or the next that will, is told. Signals of which nobody was told yet are
+ * counted and told together. What the caller has written before is seen by who is told.
+ *
+ * Any thread, and signal handlers: it takes no lock and no memory.
+ * Errors: -EINVAL, `notifier` is NULL; AIO_ECLOSED.
+ * Surprise: a burst wakes the context that waits once; it makes no system call unless that sleeps.
+ */
+int32_t aio_notifier_signal(aio_notifier *notifier);
+
+/*
+ * Waits for a signal; the result is how many were sent since somebody was last told of them, at
+ * least 1. Signals from before the wait count.
+ *
+ * `notifier`: the operation holds a reference of its own.
+ * Context thread; of any context, one operation at a time.
+ * Errors: -EINVAL, `notifier` is NULL; -EBUSY, another operation waits for it. In the callback:
+ * AIO_ECLOSED, it was destroyed, and everything sent before was told.
+ * Kernel: any.
+ */
+aio_op_id aio_submit_notifier_wait(aio_ctx *ctx, aio_notifier *notifier,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * The same again and again: each callback, with AIO_CQE_MORE, tells of the signals since the one
+ * before. The last one comes when the operation was cancelled, or the notifier destroyed.
+ *
+ * As aio_submit_notifier_wait.
+ */
+aio_op_id aio_submit_notifier_wait_multishot(aio_ctx *ctx, aio_notifier *notifier,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/* ---- channel --------------------------------------------------------------------------------- */
+
+/*
+ * Creates a channel: a bounded queue of records, copied in and out, from any number of threads to
+ * one receiver at a time. To pass memory on instead of copying it, send pointers.
+ *
+ * `options`: NULL for the defaults. `channel_out`: receives it; destroy it with
+ * aio_channel_destroy.
+ * Any thread.
+ * Errors: -EINVAL and -E2BIG for bad options; -ENOMEM.
+ */
+int32_t aio_channel_create(const aio_channel_options *options, aio_channel **channel_out);
+
+/*
+ * Closes a channel, and gives the creator's reference back: who else uses it must hold one of
+ * aio_channel_ref, as a receive in flight does. Records that nobody receives go with the last.
+ *
+ * Any thread.
+ * Errors: -EINVAL, `channel` is NULL.
+ */
+int32_t aio_channel_destroy(aio_channel *channel);
+
+/*
+ * Keeps the handle valid until aio_channel_unref, also after aio_channel_destroy.
+ *
+ * Any thread that holds a reference, or the creator. Returns 0.
+ * Errors: -EINVAL, `channel` is NULL.
+ */
+int32_t aio_channel_ref(aio_channel *channel);
+
+/*
+ * Gives a reference of aio_channel_ref back; NULL: nothing.
+ *
+ * Any thread.
+ */
+void aio_channel_unref(aio_channel *channel);
+
+/*
+ * Closes a channel, from either side: sends give AIO_ECLOSED from now on; what was sent before is
+ * received, and then a receive ends with 0. Closing again changes nothing.
+ *
+ * Any thread.
+ * Errors: -EINVAL, `channel` is NULL.
+ */
+int32_t aio_channel_close(aio_channel *channel);
+
+/*
+ * Sends a record; first in, first out for each sender.
+ *
+ * `record`: copied.
+ * Any thread, and signal handlers: it takes no lock and no memory.
+ * Errors: -EINVAL, a pointer is NULL; -EAGAIN, the channel is full; AIO_ECLOSED.
+ * Surprise: a burst wakes the context that receives once; it makes no system call unless that
+ * sleeps.
+ */
+int32_t aio_channel_send(aio_channel *channel, const void *record);
+
+/*
+ * Sends records that lie behind each other; returns how many the channel took, at least 1. Others
+ * may send in between.
+ *
+ * `records`: `count` of them, copied; at least 1.
+ * Any thread, and signal handlers.
+ * Errors: -EINVAL, a pointer is NULL or `count` is 0; -EAGAIN, the channel is full; AIO_ECLOSED.
+ */
+int32_t aio_channel_send_many(aio_channel *channel, const void *records, uint32_t count);
+
+/*
+ * Receives without waiting and without a context; returns how many records it took, 0 if there
+ * will be no more.
+ *
+ * `records`: room for `count` of them, at least 1.
+ * Any thread, one at a time.
+ * Errors: -EINVAL, a pointer is NULL or `count` is 0; -EAGAIN, there is none now; -EBUSY, an
+ * operation receives, or another thread does.
+ */
+int32_t aio_channel_take(aio_channel *channel, void *records, uint32_t count);
+
+/*
+ * How many records were sent and not received; roughly while others send or receive.
+ *
+ * Any thread.
+ * Errors: -EINVAL, `channel` is NULL.
+ */
+int32_t aio_channel_length(const aio_channel *channel);
+
+/*
+ * How many records a channel holds.
+ *
+ * Any thread.
+ * Errors: -EINVAL, `channel` is NULL.
+ */
+int32_t aio_channel_capacity(const aio_channel *channel);
+
+/*
+ * Receives records, as soon as there is one; the result is how many, 0 if there will be no more:
+ * the channel was closed and everything sent before received. aio_ctx_current_bytes tells the
+ * bytes.
+ *
+ * `channel`: the operation holds a reference of its own. `records`: room for `count` of them, at
+ * least 1; the engine's until the last callback.
+ * Context thread; of any context, one operation at a time.
+ * Errors: -EINVAL, a pointer is NULL or `count` is 0; -EBUSY, another receive is in flight.
+ * Kernel: any.
+ * Surprise: records stay in the channel until the callback is about to run: what is cancelled, or
+ * meets its deadline, has taken none.
+ */
+aio_op_id aio_submit_channel_receive(aio_ctx *ctx, aio_channel *channel, void *records,
+        uint32_t count, const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/*
+ * The same again and again: each callback, with AIO_CQE_MORE, finds records in the same memory,
+ * where they stay until it returns. The last one comes when the operation was cancelled, or with 0
+ * at the end.
+ *
+ * As aio_submit_channel_receive; also -EINVAL, `callback` is AIO_CALLBACK_REAP: the records would
+ * be written over before they are reaped.
+ */
+aio_op_id aio_submit_channel_receive_multishot(aio_ctx *ctx, aio_channel *channel, void *records,
+        uint32_t count, const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/* ---- workers --------------------------------------------------------------------------------- */
+
+/*
+ * Starts threads with a context each, which run until aio_workers_stop, also while nothing is in
+ * flight. Returns when all have started, or none has: what had started is ended again.
+ *
+ * `options`: NULL for the defaults, a worker per processor. `workers_out`: receives them; destroy
+ * them with aio_workers_destroy.
+ * A worker's thread is kept on its processor and creates its context there, so that its rings,
+ * slots and pools lie in that processor's memory; it holds back all signals.
+ * Any thread.
+ * Errors: -EINVAL and -E2BIG for bad options; -EINVAL, a processor that the process may not use;
+ * -EAGAIN, no thread; those of aio_ctx_create; what `on_start` said.
+ * Surprise: the contexts belong to the workers, which run and destroy them. aio_ctx_stop does
+ * nothing to one, and completions for aio_ctx_reap, which nobody calls there, end it (-ENOBUFS).
+ */
+int32_t aio_workers_create(const aio_workers_options *options, aio_workers **workers_out);
+
+/*
+ * Asks all workers to stop, and does not wait for it. Each accepts no more connections of
+ * aio_workers_listen, calls `on_stop`, runs until nothing is in flight, posted or held, but no
+ * longer than `drain_ns`, and destroys its context, which cancels what is left.
+ *
+ * `drain_ns`: nanoseconds; 0: cancel at once; negative: no limit. Of several calls the earliest
+ * end counts.
+ * Any thread, workers included.
+ * Errors: -EINVAL, `workers` is NULL.
+ */
+int32_t aio_workers_stop(aio_workers *workers, int64_t drain_ns);
+
+/*
+ * Waits until all workers have ended, which somebody must have asked them to.
+ *
+ * Any thread but theirs.
+ * Errors: -EINVAL, `workers` is NULL; -EDEADLK, the caller is one of them; the first failure of a
+ * worker, such as AIO_ESTUCK of its context's destruction.
+ */
+int32_t aio_workers_join(aio_workers *workers);
+
+/*
+ * Stops workers that nobody has asked to stop (without a drain), waits for them as
+ * aio_workers_join does, and frees them. Their contexts' pointers are good for nothing then.
+ *
+ * Any thread but theirs, and none uses them any more. In a forked child, where their threads are
+ * not: lets go of the copies of their contexts.
+ * Errors: as aio_workers_join; all but -EINVAL and -EDEADLK have freed them.
+ */
+int32_t aio_workers_destroy(aio_workers *workers);
+
+/*
+ * How many workers there are.
+ *
+ * Any thread.
+ * Errors: -EINVAL, `workers` is NULL.
+ */
+int32_t aio_workers_count(const aio_workers *workers);
+
+/*
+ * The context of a worker, for what any thread may do with it; NULL, there is no such worker.
+ * Valid until aio_workers_destroy; aio_ctx_ref keeps it longer.
+ *
+ * Any thread.
+ */
+aio_ctx *aio_workers_ctx(const aio_workers *workers, uint32_t index);
+
+/*
+ * Has `fn(arg)` called on a worker's thread, as aio_ctx_post does.
+ *
+ * `index`: of the worker, or AIO_WORKERS_ANY.
+ * Any thread, workers included.
+ * Errors: -EINVAL, a pointer is NULL or there is no such worker; those of aio_ctx_post.
+ */
+int32_t aio_workers_post(aio_workers *workers, uint32_t index, aio_post_fn fn, void *arg);
+
+/*
+ * Hands a descriptor over to a worker, whose `on_fd` gets it; from then on it is that function's
+ * to close. For connections that one thread accepts and others serve. What is a slot of a table
+ * goes from one context to another by aio_submit_msg_ring_fd.
+ *
+ * `index`: of the worker, or AIO_WORKERS_ANY. `fd`: stays the caller's on failure.
+ * Any thread, workers included.
+ * Errors: -EINVAL, `workers` is NULL, there is no such worker, or the workers have no `on_fd`;
+ * -EBADF, `fd` is negative; those of aio_ctx_post.
+ * Surprise: a worker that ends while it is on its way calls `on_fd` in the destruction of its
+ * context, where submitting gives -ECANCELED.
+ */
+int32_t aio_workers_send_fd(aio_workers *workers, uint32_t index, int fd);
+
+/*
+ * Accepts TCP connections on every worker, each with a socket of its own on the same address
+ * (SO_REUSEPORT), over which the kernel spreads them. Returns the port.
+ *
+ * `addr`: IPv4 or IPv6; port 0: any free one. `backlog`: of each socket; 0: 4096.
+ * `on_connection`: called on a worker's thread with its context and the connection, which is the
+ * function's to close; when the worker stops it accepts no more.
+ * Any thread, workers included; when it returns, connections are taken.
+ * Errors: -EINVAL, a pointer is NULL, or another kind of address; those of socket(2), bind(2) and
+ * listen(2): nothing is accepted then; AIO_ECLOSED, the workers are stopping.
+ * Surprise: connections that were waiting to be accepted by a worker that stops are reset.
+ */
+int32_t aio_workers_listen(aio_workers *workers, const struct sockaddr *addr, socklen_t addrlen,
+        int backlog, aio_take_fn on_connection, void *arg);
 
 #ifdef __cplusplus
 }  // extern "C"

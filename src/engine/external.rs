@@ -51,6 +51,11 @@ pub(crate) trait External: 'static {
 
     /// What a function of the program has said that the hook has asked (`Scope::ask`).
     fn answered(&mut self, _scope: &mut Scope<'_>, _answer: i32) {}
+    /// Its bell has rung (`engine::bell`). What this gives is told as a message of the completer's
+    /// would be. Not called any more once the operation was asked to end.
+    fn rung(&mut self, _scope: &mut Scope<'_>) -> Option<Told> {
+        None
+    }
 
     /// Where it is, for dumps.
     fn place(&self) -> &'static str {
@@ -91,6 +96,14 @@ pub(crate) trait Payload: Any + Send {
     fn deliver(&mut self) {}
 }
 
+/// A result that a hook tells itself.
+pub(crate) struct Told {
+    pub result: i32,
+    pub is_last: bool,
+    /// As of `Completer::end`.
+    pub extra: u64,
+}
+
 /// A result of an external operation, as a message.
 pub(crate) struct End {
     id: u64,
@@ -112,6 +125,11 @@ pub(crate) struct Completer {
 impl Completer {
     pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Whose operation it is.
+    pub(crate) fn handle(&self) -> &Reference {
+        &self.handle
     }
 
     /// The last result.
@@ -418,6 +436,20 @@ impl Engine {
         self.local -= 1;
         let delivery = self.end(index, result, flags, end.extra)?;
         Some(self.bring(delivery, end))
+    }
+
+    /// A bell has rung: its hook says what there is to tell.
+    pub(crate) fn rung(&mut self, id: u64) -> Option<Delivery> {
+        let index = self.slots.find(id)?;
+        if self.mute || self.slots.at(index).phase() != phase::EXTERNAL {
+            return None;
+        }
+        if !self.hooked(index)?.listens() {
+            return None;
+        }
+        let told = self.with_hook(index, |hook, scope| hook.rung(scope))??;
+        let Told { result, is_last, extra } = told;
+        self.take_end(End { id, result, is_last, extra, payload: None })
     }
 
     /// Makes what a result has brought ready for whoever is told.

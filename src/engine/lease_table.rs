@@ -11,8 +11,8 @@
 
 use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crate::sys::errno::Errno;
+use crate::sys::sync::OnceLock;
 use std::ptr::NonNull;
-use std::sync::OnceLock;
 
 const INDEX_BITS: u32 = 24;
 const INDEX_MASK: u64 = (1 << INDEX_BITS) - 1;

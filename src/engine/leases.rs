@@ -11,8 +11,9 @@ use crate::sys::clock;
 use crate::sys::interface_queue::KeptRing;
 use crate::sys::memory::Region;
 use crate::sys::message;
+use crate::sys::sync::Mutex;
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// What a pool has to do with a network interface.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -15,12 +15,16 @@
 //! `shared` was stored, announces every later one.
 
 use crate::engine::external::End;
+#[cfg(all(test, loom))]
+use crate::engine::models::EventFd as Waker;
 use crate::engine::msg_ring::{Kind, Letter, Parcel};
-use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, put, total_order};
 use crate::sys::descriptor::EventFd;
+#[cfg(not(all(test, loom)))]
+use crate::sys::descriptor::EventFd as Waker;
 use crate::sys::errno::Errno;
+use crate::sys::sync::OnceLock;
 use std::ffi::c_void;
-use std::sync::OnceLock;
 
 /// A posted function, or what another thread has to say about an operation.
 pub(crate) enum Message {
@@ -32,6 +36,8 @@ pub(crate) enum Message {
     Refill(u16),
     /// This pool has run low.
     LowWater(u16),
+    /// The bell of this external operation has rung.
+    Rung(u64),
     /// For who receives messages here.
     Letter(Letter),
     /// A descriptor for the table of direct ones.
@@ -85,9 +91,18 @@ pub(crate) struct Mailbox {
     signals: AtomicU32,
     holds: AtomicUsize,
     /// Polled by the backend.
-    wake: EventFd,
+    wake: Waker,
     /// Polled by a foreign loop, once it has asked for it.
     foreign: OnceLock<EventFd>,
+}
+
+/// A message with its place in the queue: sending it takes no memory.
+pub(crate) struct Prepared(Box<Node>);
+
+impl Prepared {
+    pub(crate) fn new(message: Message) -> Prepared {
+        Prepared(Box::new(Node { next: std::ptr::null_mut(), message }))
+    }
 }
 
 /// Messages taken, oldest first.
@@ -106,16 +121,16 @@ impl Queue {
         Queue(AtomicPtr::new(std::ptr::null_mut()))
     }
 
-    /// False, and the message is dropped, once the queue is closed to it.
-    fn push(&self, message: Message) -> bool {
-        let refusing = if matches!(message, Message::End(_)) { 0 } else { ENDS_ONLY };
-        let node = Box::into_raw(Box::new(Node { next: std::ptr::null_mut(), message }));
+    /// The message comes back once the queue is closed to it.
+    fn push(&self, prepared: Prepared) -> Result<(), Prepared> {
+        let is_end = matches!(prepared.0.message, Message::End(_));
+        let refusing = if is_end { 0 } else { ENDS_ONLY };
+        let node = Box::into_raw(prepared.0);
         let mut head = self.0.load(Ordering::Relaxed);
         loop {
             if head == CLOSED || head.addr() & refusing != 0 {
                 // SAFETY: never published, so still ours.
-                drop(unsafe { Box::from_raw(node) });
-                return false;
+                return Err(Prepared(unsafe { Box::from_raw(node) }));
             }
             let mark = head.addr() & ENDS_ONLY;
             // SAFETY: as above; published by the exchange below.
@@ -124,11 +139,10 @@ impl Queue {
             // SeqCst: releases the node to the owner's swap in `take`, and orders the push before
             // the look at `sleep` in `wake` (pairs with `prepare_sleep`).
             match self.0.compare_exchange_weak(head, new, Ordering::SeqCst, Ordering::Relaxed) {
-                Ok(_) => break,
+                Ok(_) => return Ok(()),
                 Err(now) => head = now,
             }
         }
-        true
     }
 
     #[cold]
@@ -159,7 +173,7 @@ impl Mailbox {
             sleep: AtomicU32::new(AWAKE),
             signals: AtomicU32::new(0),
             holds: AtomicUsize::new(0),
-            wake: EventFd::create()?,
+            wake: Waker::create()?,
             foreign: OnceLock::new(),
         })
     }
@@ -167,12 +181,17 @@ impl Mailbox {
     /// Queues a message. False once the queue is closed to it. A sender that is not the owner calls
     /// `wake` afterwards.
     pub(crate) fn send(&self, message: Message) -> bool {
-        self.queue.push(message)
+        self.queue.push(Prepared::new(message)).is_ok()
+    }
+
+    /// The same without taking or freeing memory; a message that is refused comes back.
+    pub(crate) fn send_prepared(&self, prepared: Prepared) -> Result<(), Prepared> {
+        self.queue.push(prepared)
     }
 
     /// Queues a letter to a context that nobody has adopted; false if somebody has.
     pub(crate) fn send_early(&self, letter: Letter) -> bool {
-        self.is_early() && self.early.push(Message::Letter(letter))
+        self.is_early() && self.early.push(Prepared::new(Message::Letter(letter))).is_ok()
     }
 
     /// Whether nobody has adopted the context, which may have changed since.
@@ -191,12 +210,13 @@ impl Mailbox {
         if self.signals.load(Ordering::Relaxed) & SHARED == 0
             && self.signals.fetch_or(SHARED, Ordering::SeqCst) & SHARED == 0
         {
-            self.sleep.store(AWAKE, Ordering::Relaxed);
+            put(&self.sleep, AWAKE);
             self.foreign.get().into_iter().for_each(EventFd::signal);
             return self.wake.signal();
         }
         // SeqCst: after the push or flag that the caller made, before the owner's announcement or
         // after it (pairs with `prepare_sleep`).
+        total_order();
         if self.sleep.load(Ordering::SeqCst) == AWAKE {
             return;
         }
@@ -262,6 +282,7 @@ impl Mailbox {
         if foreign || self.signals.load(Ordering::Relaxed) & SHARED != 0 {
             let state = if foreign { ASLEEP_FOREIGN } else { ASLEEP };
             self.sleep.swap(state, Ordering::SeqCst);
+            total_order();
         }
     }
 
@@ -281,7 +302,7 @@ impl Mailbox {
     /// Relaxed: a sender that still sees the sleeper signals once too often, which is harmless.
     #[inline(always)]
     pub(crate) fn awake(&self) {
-        self.sleep.store(AWAKE, Ordering::Relaxed);
+        put(&self.sleep, AWAKE);
     }
 
     pub(crate) fn request_stop(&self) {
@@ -427,5 +448,13 @@ impl Batch {
     #[inline(never)]
     fn drop_nodes(&mut self) {
         self.by_ref().for_each(drop);
+    }
+}
+
+#[cfg(all(test, loom))]
+impl Mailbox {
+    /// The owner's wait in the kernel.
+    pub(crate) fn sleep_in_model(&self, sleep: impl FnOnce(&Waker)) {
+        sleep(&self.wake);
     }
 }

@@ -21,6 +21,7 @@
 mod arena;
 pub(crate) mod backend;
 mod barrier;
+pub(crate) mod bell;
 pub(crate) mod buffer_pool;
 pub(crate) mod buffers;
 pub(crate) mod bundles;
@@ -40,11 +41,14 @@ mod interface_queue;
 pub(crate) mod lease_table;
 pub(crate) mod leases;
 pub(crate) mod mailbox;
+#[cfg(all(test, loom))]
+mod models;
 pub(crate) mod msg_ring;
 mod pages;
 mod pauses;
 mod pool;
 pub(crate) mod probe;
+pub(crate) mod record_queue;
 pub(crate) mod registered;
 mod run;
 mod slots;

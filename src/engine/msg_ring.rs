@@ -17,8 +17,9 @@ use crate::sys::descriptor::{self, Parcelled, kernel_version};
 use crate::sys::entry::{Cqe, Opcode, Sqe, cqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::ring::{IORING_SETUP_IOPOLL, OpenRing};
+use crate::sys::sync::{Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// The result where the other context does not take messages any more (`AIO_ECLOSED`).
 pub(crate) const GONE: i32 = -5009;
@@ -71,7 +72,7 @@ impl Drop for Parcel {
     }
 }
 
-fn lock(fate: &Mutex<Fate>) -> std::sync::MutexGuard<'_, Fate> {
+fn lock(fate: &Mutex<Fate>) -> MutexGuard<'_, Fate> {
     fate.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

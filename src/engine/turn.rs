@@ -398,6 +398,13 @@ impl Engine {
                         None => {}
                     }
                 }
+                Message::Rung(id) => {
+                    if let Some(delivery) = self.rung(id)
+                        && let Some(call) = self.deliver(delivery)
+                    {
+                        return Some(call);
+                    }
+                }
                 Message::Refill(group) => self.refill(group),
                 Message::Letter(_) | Message::Parcel(_) | Message::Answer(_) | Message::Kept(_) => {
                     if let Some(delivery) = self.take_message(message)

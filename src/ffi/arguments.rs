@@ -10,6 +10,7 @@ use crate::sys::facility::{self, Cpus};
 use crate::sys::message::{Message, Outputs, iovec, msghdr, sockaddr};
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 /// Longest path, with its terminator.
 const PATH_MAX: usize = 4096;
@@ -115,6 +116,21 @@ pub(super) unsafe fn submit_options_or_default(
     }
     // SAFETY: passed on.
     unsafe { submit_options(options) }
+}
+
+/// Another reference to what a handle of the caller's points to.
+///
+/// # Safety
+/// `pointer` is NULL, or came from `Arc::into_raw` and has not been given up.
+pub(super) unsafe fn counted<T>(pointer: *const T) -> Result<Arc<T>, Errno> {
+    if pointer.is_null() {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        Arc::increment_strong_count(pointer);
+        Ok(Arc::from_raw(pointer))
+    }
 }
 
 /// A submission entry of `size` bytes, 64 or 128.

@@ -40,6 +40,9 @@ pub mod interface_queue;
 pub mod threads;
 pub mod names;
 pub mod resolver;
+pub mod notifier;
+pub mod channel;
+pub mod workers;
 
 use crate::engine::Refusal;
 use crate::engine::handle::Handle;
@@ -60,6 +63,21 @@ pub struct aio_thread_pool {
     _private: (),
 }
 
+/// A count of signals that an operation waits for.
+pub struct aio_notifier {
+    _private: (),
+}
+
+/// A bounded queue of records, from any thread to an operation.
+pub struct aio_channel {
+    _private: (),
+}
+
+/// Threads with a context each.
+pub struct aio_workers {
+    _private: (),
+}
+
 /// Names an operation: positive. Negative: a status, and nothing was submitted.
 pub type aio_op_id = i64;
 
@@ -75,6 +93,13 @@ pub type aio_work_fn = Option<unsafe extern "C-unwind" fn(*mut c_void) -> i32>;
 /// Receives the engine's few messages.
 pub type aio_log_fn =
     Option<unsafe extern "C-unwind" fn(*mut c_void, i32, *const std::ffi::c_char)>;
+
+/// A function of a worker: its context, and its number.
+pub type aio_worker_fn = Option<unsafe extern "C-unwind" fn(*mut c_void, *mut aio_ctx, u32) -> i32>;
+
+/// Takes a descriptor on a context's thread.
+pub type aio_take_fn =
+    Option<unsafe extern "C-unwind" fn(*mut c_void, *mut aio_ctx, std::ffi::c_int)>;
 
 /// Runs a body that ends in `Result<value, Refusal>` with the handle behind a C pointer. NULL is
 /// -EINVAL; a panic poisons the context and is AIO_EPANIC.

@@ -477,7 +477,7 @@ mod tests {
 
     /// Submit functions that no opcode stands behind: the engine does what they ask for, or the
     /// caller says which opcode.
-    const WITHOUT_OPCODE: [&str; 12] = [
+    const WITHOUT_OPCODE: [&str; 16] = [
         "aio_submit_raw",
         "aio_submit_timer",
         "aio_submit_timer_at",
@@ -490,6 +490,10 @@ mod tests {
         "aio_submit_signal",
         "aio_submit_spawn",
         "aio_submit_watch",
+        "aio_submit_notifier_wait",
+        "aio_submit_notifier_wait_multishot",
+        "aio_submit_channel_receive",
+        "aio_submit_channel_receive_multishot",
     ];
 
     const EXPORTED: &str = include_str!("../../tests/abi/aio.syms");

@@ -14,9 +14,11 @@ pub(crate) const WATCH: u8 = 247;
 pub(crate) const GETADDRINFO: u8 = 246;
 pub(crate) const GETNAMEINFO: u8 = 245;
 pub(crate) const RESOLVE: u8 = 244;
+pub(crate) const NOTIFIER_WAIT: u8 = 243;
+pub(crate) const CHANNEL_RECEIVE: u8 = 242;
 
 /// By number, from 255 down.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 14] = [
     "interval",
     "timer",
     "msg_receive",
@@ -29,6 +31,8 @@ const NAMES: [&str; 12] = [
     "getaddrinfo",
     "getnameinfo",
     "resolve",
+    "notifier_wait",
+    "channel_receive",
 ];
 
 /// The name in dumps; None for what the kernel knows.

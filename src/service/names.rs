@@ -15,10 +15,11 @@ use crate::op::{service, traits};
 use crate::service::expiring::Expiring;
 use crate::sys::errno::Errno;
 use crate::sys::names::{self, AddressList, AddressQuestion, NameAnswer, NameQuestion};
+use crate::sys::sync::{Condvar, Mutex, MutexGuard};
 use crate::sys::thread::{Namespaces, PerProcess};
 use crate::sys::{clock, signal};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::thread::Builder;
 use std::time::Duration;
 

@@ -11,7 +11,8 @@ use crate::service::threads::{self, ThreadPool};
 use crate::sys::clock;
 use crate::sys::errno::Errno;
 use crate::sys::function::Function;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use crate::sys::sync::{Condvar, Mutex};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// How often to ask.

@@ -15,11 +15,12 @@ use crate::sys::errno::Errno;
 use crate::sys::poller::{BATCH, Event, Poller, events};
 use crate::sys::process::{Child, Command, Exit, Started};
 use crate::sys::signal;
+use crate::sys::sync::{Mutex, MutexGuard};
 use crate::sys::thread::PerProcess;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::thread::Builder;
 
 /// Added to the signal in the result of a child that a signal has ended.

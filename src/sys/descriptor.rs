@@ -1,8 +1,8 @@
 //! Descriptors that the engine itself owns.
 
 use crate::sys::errno::Errno;
+use crate::sys::sync::OnceLock;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::sync::OnceLock;
 
 /// An event counter, close-on-exec and non-blocking.
 pub(crate) struct EventFd(OwnedFd);

@@ -51,6 +51,7 @@ errnos!(
     EMSGSIZE,
     EPROTONOSUPPORT,
     EDEADLK,
+    ECONNABORTED,
 );
 
 impl Errno {

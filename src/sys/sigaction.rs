@@ -16,11 +16,12 @@ use crate::sys::atomic::fixed::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize};
 use crate::sys::calls::call;
 use crate::sys::descriptor::EventFd;
 use crate::sys::errno::Errno;
+use crate::sys::sync::{Mutex, MutexGuard};
 use crate::sys::thread::PerProcess;
 use crate::sys::{clock, signal};
 use libc::{c_int, c_void, siginfo_t};
 use std::sync::atomic::fence;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// Signals have the numbers 1 to 64.
 const SIGNALS: usize = 65;

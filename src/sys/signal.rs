@@ -4,7 +4,7 @@
 //! returns -EINTR. Threads of the program never get it: it is sent to the engine's threads by name.
 //! Where the program handles every signal there is none, and sleeping calls are waited for.
 
-use std::sync::OnceLock;
+use crate::sys::sync::OnceLock;
 
 /// The highest real-time signals are left to debuggers and valgrind.
 const LEFT_ALONE: i32 = 2;

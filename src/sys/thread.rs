@@ -6,9 +6,9 @@ use crate::sys::atomic::Ordering;
 use crate::sys::atomic::fixed::{AtomicPtr, AtomicUsize};
 use crate::sys::errno::Errno;
 use crate::sys::facility::Cpus;
+use crate::sys::sync::OnceLock;
 use std::os::unix::fs::MetadataExt;
 use std::ptr::NonNull;
-use std::sync::OnceLock;
 
 /// A number that no two live threads share; a later thread can have an earlier one's.
 #[inline(always)]
@@ -286,4 +286,35 @@ pub(crate) fn initial_has_ended() -> bool {
     let state = fields.next().unwrap_or_default();
     let flags: u32 = fields.nth(5).and_then(|flags| flags.parse().ok()).unwrap_or_default();
     matches!(state, "Z" | "X") || flags & PF_EXITING != 0
+}
+
+/// The processors that the calling thread may run on.
+pub(crate) fn allowed_cpus() -> Vec<u32> {
+    // As many as any kernel knows: it refuses a smaller mask.
+    let mut mask = [0u64; 8192 / 64];
+    // SAFETY: as many bytes as are said.
+    let filled = unsafe {
+        libc::sched_getaffinity(0, size_of_val(&mask), mask.as_mut_ptr().cast::<libc::cpu_set_t>())
+    };
+    if filled != 0 {
+        return vec![0];
+    }
+    let is_set = |cpu: &u32| mask[*cpu as usize / 64] >> (cpu % 64) & 1 != 0;
+    (0..mask.len() as u32 * 64).filter(is_set).collect()
+}
+
+/// Keeps the calling thread on one processor, and its memory on that one's node, also where the
+/// process was told to spread it.
+pub(crate) fn pin_to(cpu: u32) -> Result<(), Errno> {
+    const MPOL_LOCAL: i32 = 4;
+    let mut mask = [0u64; 8192 / 64];
+    *mask.get_mut(cpu as usize / 64).ok_or(Errno::EINVAL)? = 1 << (cpu % 64);
+    // SAFETY: as many bytes as are said.
+    if unsafe { libc::sched_setaffinity(0, size_of_val(&mask), mask.as_ptr().cast()) } != 0 {
+        return Err(Errno::last());
+    }
+    // Where a filter refuses that, or the kernel knows no nodes, the policy is the process's.
+    // SAFETY: no nodes are named.
+    unsafe { libc::syscall(libc::SYS_set_mempolicy, MPOL_LOCAL, std::ptr::null::<u64>(), 0) };
+    Ok(())
 }

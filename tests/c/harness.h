@@ -166,6 +166,7 @@ unsigned test_slow(void);           /* AIO_TEST_SLOW, at least 1 */
 int scaled(int count);              /* count / slow, at least 2 */
 bool memory_figures_are_ours(void); /* false under valgrind and sanitizers: RSS is theirs */
 bool under_valgrind(void);
+bool under_thread_sanitizer(void);
 /* Skips the test under valgrind, which cannot follow what it does; on one backend or on both. */
 void beyond_valgrind(const char *reason);
 /* The same where the library itself makes openat2 or futex_waitv, which valgrind does not know. */

@@ -43,6 +43,9 @@ struct env {
     aio_resolver *resolver;     /* destroyed at the end */
     struct addrinfo *list;
     aio_answer *answer;
+    aio_notifier *notifier; /* destroyed at the end */
+    aio_channel *channel;   /* destroyed at the end */
+    uint64_t records[4];
     bool has_helper, helper_stops;
     pthread_t helper;
     void (*undo)(struct env *e); /* called at the end, when the context is gone; NULL: nothing */
@@ -89,6 +92,9 @@ struct row {
     bool service;          /* something else than the kernel ends it: no async, no links */
     bool brings;           /* a success brings what must be told of: no quiet */
     bool bundled;          /* sends the buffers of a pool: no async, no links */
+    bool service;          /* something else than the kernel ends it: no async, no links */
+    bool brings;           /* a success brings what must be told of: no quiet */
+    bool unreaped;         /* calls, but no records */
 };
 
 struct failure {

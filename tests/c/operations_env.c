@@ -35,6 +35,10 @@ void env_close(struct env *e) {
             close(e->fds[i]);
     if (e->pool)
         CHECK_EQ(aio_buffer_pool_destroy(e->pool), 0);
+    if (e->notifier)
+        CHECK_EQ(aio_notifier_destroy(e->notifier), 0);
+    if (e->channel)
+        CHECK_EQ(aio_channel_destroy(e->channel), 0);
     if (e->server)
         name_server_stop(e->server);
     aio_resolver_destroy(e->resolver);

@@ -165,7 +165,7 @@ TEST(three_descriptors_are_passed) {
     struct call call = {0};
     make_socket_pair(pair);
     for (int i = 0; i < 3; i++)
-        passed[i] = temp_file(i == 0 ? "a" : i == 1 ? "b" : "c", "abc" + i, 1);
+        passed[i] = temp_file(i == 0 ? "a" : i == 1 ? "b" : "c", &"abc"[i], 1);
     send_descriptors(ctx, pair[0], passed, 3);
     receive(ctx, pair[1], &header, &iov, &call);
     CHECK_EQ(await_call(ctx, &call), 1);

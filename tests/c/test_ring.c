@@ -305,7 +305,8 @@ TEST(with_sqpoll_submitting_makes_no_system_calls) {
     for (int round = 0; round < rounds; round++) {
         for (int i = 0; i < 16; i++)
             ID(aio_submit_nop(ctx, NULL, on_call_count, &done));
-        for (const uint64_t end = patience_end_ns(); done < 16 * (round + 1);) {
+        const uint64_t end = patience_end_ns();
+        while (done < 16 * (round + 1)) {
             CHECK_GE(aio_ctx_run_once(ctx, 0), 0);
             CHECK_LT(now_ns(), end);
             sched_yield();

@@ -180,10 +180,12 @@ TEST(two_contexts_wake_each_other) {
     b.ctx = make_ctx();
     aio_ctx_hold(a.ctx);
     aio_ctx_hold(b.ctx);
+    CHECK_EQ(aio_ctx_ref(b.ctx), 0); /* the last hit may run before its post has returned */
     const pthread_t thread = start_thread(play, &b);
     CHECK_EQ(aio_ctx_post(a.ctx, hit, &a), 0);
     CHECK_EQ(aio_ctx_run(a.ctx), 0);
     join(thread);
+    aio_ctx_unref(b.ctx);
     CHECK_EQ(a.left, 0);
     CHECK_EQ(b.left, 0);
     end_ctx(a.ctx);
@@ -504,6 +506,8 @@ static void *outlive_the_initial_thread(void *arg) {
 }
 
 TEST(the_initial_thread_that_ends_orphans_its_context) {
+    if (under_thread_sanitizer())
+        SKIP("ThreadSanitizer does not know how to join the initial thread");
     static struct initial initial;
 #ifdef __SANITIZE_ADDRESS__
     __lsan_disable(); /* it does not look into the thread-local memory of an ended initial thread */

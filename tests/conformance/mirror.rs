@@ -7,6 +7,8 @@ pub type aio_callback = Option<extern "C" fn(*mut c_void, i32, u32)>;
 pub type aio_post_fn = Option<extern "C" fn(*mut c_void)>;
 pub type aio_work_fn = Option<extern "C" fn(*mut c_void) -> i32>;
 pub type aio_log_fn = Option<extern "C" fn(*mut c_void, i32, *const c_char)>;
+pub type aio_worker_fn = Option<extern "C" fn(*mut c_void, *mut aio_ctx, u32) -> i32>;
+pub type aio_take_fn = Option<extern "C" fn(*mut c_void, *mut aio_ctx, c_int)>;
 pub const AIO_BUFFER_POOL_INCREMENTAL: u32 = 1;
 pub const AIO_BUFFER_POOL_BUNDLES: u32 = 2;
 pub const AIO_BUFFER_POOL_HUGE: u32 = 4;
@@ -123,6 +125,8 @@ pub const AIO_CQE_DEADLINE: u32 = 65536;
 pub const AIO_CQE_ABORTED: u32 = 131072;
 pub const AIO_THREAD_POOL_BLOCKING: u32 = 0;
 pub const AIO_THREAD_POOL_COMPUTE: u32 = 1;
+pub const AIO_WORKERS_UNPINNED: u32 = 1;
+pub const AIO_WORKERS_ANY: u32 = 4_294_967_295;
 pub const AIO_SEND_ZC_REPORT_USAGE: u32 = 8;
 #[repr(C)]
 pub struct aio_buffer_pool_options {
@@ -170,6 +174,14 @@ pub struct aio_message_view {
     pub payload: *mut c_void,
     pub control: *mut c_void,
     pub controllen: size_t,
+}
+#[repr(C)]
+pub struct aio_channel_options {
+    pub size: u32,
+    pub capacity: u32,
+    pub record_size: u32,
+    pub reserved0: u32,
+    pub reserved: [u64; 2],
 }
 #[repr(C)]
 pub struct aio_ctx_options {
@@ -233,6 +245,9 @@ pub struct aio_interface_queue {
 pub enum aio_ctx {}
 pub enum aio_buffer_pool {}
 pub enum aio_thread_pool {}
+pub enum aio_notifier {}
+pub enum aio_channel {}
+pub enum aio_workers {}
 #[repr(C)]
 pub struct aio_names_cache_options {
     pub size: u32,
@@ -444,6 +459,20 @@ pub struct aio_watch_event {
     pub name_len: u32,
     pub name: *const c_char,
 }
+#[repr(C)]
+pub struct aio_workers_options {
+    pub size: u32,
+    pub flags: u32,
+    pub count: u32,
+    pub cpu_count: u32,
+    pub cpus: *const u32,
+    pub ctx: *const aio_ctx_options,
+    pub on_start: Option<extern "C" fn(*mut c_void, *mut aio_ctx, u32) -> i32>,
+    pub on_stop: Option<extern "C" fn(*mut c_void, *mut aio_ctx, u32) -> i32>,
+    pub on_fd: Option<extern "C" fn(*mut c_void, *mut aio_ctx, c_int)>,
+    pub arg: *mut c_void,
+    pub reserved: [u64; 4],
+}
 extern "C" {
     pub fn aio_buffer_pool_create(a0: *mut aio_ctx, a1: *const aio_buffer_pool_options, a2: *mut *mut aio_buffer_pool) -> i32;
     pub fn aio_buffer_pool_destroy(a0: *mut aio_buffer_pool) -> i32;
@@ -467,6 +496,18 @@ extern "C" {
     pub fn aio_ctx_cancel_group(a0: *mut aio_ctx, a1: u64) -> i32;
     pub fn aio_ctx_cancel_wait(a0: *mut aio_ctx, a1: aio_op_id) -> i32;
     pub fn aio_ctx_detach(a0: *mut aio_ctx, a1: aio_op_id) -> i32;
+    pub fn aio_channel_create(a0: *const aio_channel_options, a1: *mut *mut aio_channel) -> i32;
+    pub fn aio_channel_destroy(a0: *mut aio_channel) -> i32;
+    pub fn aio_channel_ref(a0: *mut aio_channel) -> i32;
+    pub fn aio_channel_unref(a0: *mut aio_channel);
+    pub fn aio_channel_close(a0: *mut aio_channel) -> i32;
+    pub fn aio_channel_send(a0: *mut aio_channel, a1: *const c_void) -> i32;
+    pub fn aio_channel_send_many(a0: *mut aio_channel, a1: *const c_void, a2: u32) -> i32;
+    pub fn aio_channel_take(a0: *mut aio_channel, a1: *mut c_void, a2: u32) -> i32;
+    pub fn aio_channel_length(a0: *const aio_channel) -> i32;
+    pub fn aio_channel_capacity(a0: *const aio_channel) -> i32;
+    pub fn aio_submit_channel_receive(a0: *mut aio_ctx, a1: *mut aio_channel, a2: *mut c_void, a3: u32, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_channel_receive_multishot(a0: *mut aio_ctx, a1: *mut aio_channel, a2: *mut c_void, a3: u32, a4: *const aio_submit_options, a5: Option<extern "C" fn(*mut c_void, i32, u32)>, a6: *mut c_void) -> aio_op_id;
     pub fn aio_control_put_segment_size(a0: *mut c_void, a1: usize, a2: *mut usize, a3: u32) -> i32;
     pub fn aio_control_put_descriptors(a0: *mut c_void, a1: usize, a2: *mut usize, a3: *const c_int, a4: u32) -> i32;
     pub fn aio_control_get_segment_size(a0: *const c_void, a1: usize) -> i32;
@@ -541,6 +582,13 @@ extern "C" {
     pub fn aio_submit_shutdown(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
     pub fn aio_submit_recv_exact(a0: *mut aio_ctx, a1: c_int, a2: *mut c_void, a3: usize, a4: c_int, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_send_all(a0: *mut aio_ctx, a1: c_int, a2: *const c_void, a3: usize, a4: c_int, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
+    pub fn aio_notifier_create(a0: *mut *mut aio_notifier) -> i32;
+    pub fn aio_notifier_destroy(a0: *mut aio_notifier) -> i32;
+    pub fn aio_notifier_ref(a0: *mut aio_notifier) -> i32;
+    pub fn aio_notifier_unref(a0: *mut aio_notifier);
+    pub fn aio_notifier_signal(a0: *mut aio_notifier) -> i32;
+    pub fn aio_submit_notifier_wait(a0: *mut aio_ctx, a1: *mut aio_notifier, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
+    pub fn aio_submit_notifier_wait_multishot(a0: *mut aio_ctx, a1: *mut aio_notifier, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
     pub fn aio_submit_setsockopt(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: c_int, a4: *const c_void, a5: socklen_t, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
     pub fn aio_submit_getsockopt(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: c_int, a4: *mut c_void, a5: socklen_t, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
     pub fn aio_submit_socket_inq(a0: *mut aio_ctx, a1: c_int, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
@@ -607,6 +655,15 @@ extern "C" {
     pub fn aio_submit_interval(a0: *mut aio_ctx, a1: u64, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
     pub fn aio_submit_watch(a0: *mut aio_ctx, a1: *const c_char, a2: u32, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
     pub fn aio_ctx_current_event(a0: *mut aio_ctx, a1: *mut aio_watch_event) -> i32;
+    pub fn aio_workers_create(a0: *const aio_workers_options, a1: *mut *mut aio_workers) -> i32;
+    pub fn aio_workers_stop(a0: *mut aio_workers, a1: i64) -> i32;
+    pub fn aio_workers_join(a0: *mut aio_workers) -> i32;
+    pub fn aio_workers_destroy(a0: *mut aio_workers) -> i32;
+    pub fn aio_workers_count(a0: *const aio_workers) -> i32;
+    pub fn aio_workers_ctx(a0: *const aio_workers, a1: u32) -> *mut aio_ctx;
+    pub fn aio_workers_post(a0: *mut aio_workers, a1: u32, a2: Option<extern "C" fn(*mut c_void)>, a3: *mut c_void) -> i32;
+    pub fn aio_workers_send_fd(a0: *mut aio_workers, a1: u32, a2: c_int) -> i32;
+    pub fn aio_workers_listen(a0: *mut aio_workers, a1: *const sockaddr, a2: socklen_t, a3: c_int, a4: Option<extern "C" fn(*mut c_void, *mut aio_ctx, c_int)>, a5: *mut c_void) -> i32;
     pub fn aio_submit_send_zc(a0: *mut aio_ctx, a1: c_int, a2: *const c_void, a3: usize, a4: c_int, a5: u32, a6: *const aio_submit_options, a7: Option<extern "C" fn(*mut c_void, i32, u32)>, a8: *mut c_void) -> aio_op_id;
     pub fn aio_submit_sendmsg_zc(a0: *mut aio_ctx, a1: c_int, a2: *const msghdr, a3: c_int, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
 }

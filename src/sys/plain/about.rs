@@ -2,7 +2,7 @@
 
 use super::{number, plain};
 use crate::sys::errno::Errno;
-use std::sync::OnceLock;
+use crate::sys::sync::OnceLock;
 
 /// Sets O_NONBLOCK for good.
 pub(crate) fn set_nonblocking(fd: i32) -> Result<(), Errno> {

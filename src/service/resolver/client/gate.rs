@@ -4,8 +4,9 @@
 use crate::engine::external::{self, Completer, External, Kind, Payload, Scope};
 use crate::op::service;
 use crate::sys::errno::Errno;
+use crate::sys::sync::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 pub(crate) struct Gate {
     state: Mutex<State>,

@@ -8,9 +8,10 @@ use crate::service::resolver::client::exchange::{Exchange, Failure, Next, Reques
 use crate::service::resolver::client::message::{FullName, Record};
 use crate::service::resolver::data::{Kind, Want};
 use crate::sys::clock;
+use crate::sys::sync::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// Questions at a time.
 pub(crate) const SIDES_MAX: usize = 2;

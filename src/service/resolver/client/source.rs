@@ -9,10 +9,11 @@ use crate::service::resolver::client::hosts::Hosts;
 use crate::service::resolver::client::lookup::{Lookup, Missing};
 use crate::service::resolver::data::{Answer, Entry, Kind, Options, Question, Want, text};
 use crate::sys::clock;
+use crate::sys::sync::{Mutex, MutexGuard};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
 /// How long files are believed to be as they were.
