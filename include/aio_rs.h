@@ -403,6 +403,19 @@ typedef void (*aio_log_fn)(void *arg, int32_t level, const char *message) AIO_NO
  * above it, nor with `low_water`.
  */
 #define AIO_BUFFER_POOL_SEND 8u
+/*
+ * What aio_buffer_pool_info alone says: a network card fills the pool, see
+ * aio_buffer_pool_create_zero_copy.
+ */
+#define AIO_BUFFER_POOL_ZERO_COPY 16u
+
+/*
+ * A flag of aio_interface_queue: there is no interface, and the kernel copies what comes for any
+ * socket. To try programs on machines without such a card; Linux 7.1.
+ */
+#define AIO_INTERFACE_NONE 1u
+/* A flag of aio_interface_queue: without the queue there shall be no pool either. */
+#define AIO_INTERFACE_REQUIRED 2u
 
 /* A pool of buffers that receives take when data is there. */
 typedef struct aio_buffer_pool aio_buffer_pool;
@@ -660,6 +673,15 @@ typedef struct aio_pool_info {
     uint32_t queued; /* With AIO_BUFFER_POOL_SEND: buffers that wait to be sent. */
     uint64_t pauses; /* How often an operation had to wait for a buffer. */
     uint64_t low_waters; /* How often the pool ran low. */
+    /*
+     * Why a pool of aio_buffer_pool_create_zero_copy has no interface queue: AIO_REASON_*.
+     * _KERNEL; _PERMISSION, it takes CAP_NET_ADMIN; _MEMLOCK, _LIMIT; _HARDWARE, with -EOPNOTSUPP:
+     * the card or its driver cannot; with -EINVAL: it does not split headers from data; with
+     * -EEXIST or -EBUSY: the queue is taken. Or why the context has no ring. Other pools:
+     * AIO_REASON_NONE.
+     */
+    uint32_t zero_copy_reason;
+    int32_t zero_copy_error; /* What the kernel said to it; 0: nothing. */
 } aio_pool_info;
 
 /* A buffer, or a piece of one, that is the caller's until it is released. */
@@ -685,6 +707,22 @@ typedef struct aio_message_view {
     void *control;
     size_t controllen;
 } aio_message_view;
+
+/* A receive queue of a network card. */
+typedef struct aio_interface_queue {
+    uint32_t size; /* sizeof(aio_interface_queue) */
+    uint32_t flags; /* AIO_INTERFACE_* */
+    const char *name; /* The interface, such as "eth0"; NULL: `index` says. */
+    uint32_t index; /* The interface's number, as if_nametoindex(3) has it; 0: `name` says. */
+    uint32_t queue; /* The number of the receive queue plus one, as ethtool(8) counts. */
+    /*
+     * How many pieces may be on their way back to the kernel, at most 32,768; 0: two per page of
+     * the pool. Others wait.
+     */
+    uint32_t refill_entries;
+    uint32_t reserved0; /* 0 */
+    uint64_t reserved[4]; /* 0 */
+} aio_interface_queue;
 
 #ifdef __cplusplus
 extern "C" {
@@ -2354,6 +2392,61 @@ int32_t aio_buffer_pool_discard(aio_buffer_pool *pool);
  * Surprise: for streams. Elsewhere buffers that are sent together are one message.
  */
 aio_op_id aio_submit_send_bundle(aio_ctx *ctx, int fd, aio_buffer_pool *pool, int flags,
+        const aio_submit_options *options, aio_callback callback, void *user_data);
+
+/* ---- interface_queue ------------------------------------------------------------------------- */
+
+/*
+ * Makes a pool for aio_submit_recv_zc alone, whose memory a receive queue of a network card fills:
+ * what comes for its sockets is not copied. The card must split headers from data, and send to
+ * this queue the connections that are received from here, and no others:
+ *
+ *   ethtool -G eth0 tcp-data-split on
+ *   ethtool -X eth0 equal 3                            all else goes to queues 0 to 2
+ *   ethtool -N eth0 flow-type tcp4 dst-port 9000 action 3
+ *
+ * What comes another way is copied into the pool. Where the queue cannot be had, the pool is an
+ * ordinary one, and aio_buffer_pool_info says why: `zero_copy_reason` and `zero_copy_error`.
+ *
+ * `queue`: the card's. `options`: NULL for the defaults; `count` times `buffer_size` is the memory
+ * in bytes, below 4 GiB, rounded up to pages; the kernel divides it as it likes, and a buffer may
+ * carry several receives. Take more than the card keeps at hand (ethtool -g). `count_max` is 0 or
+ * `count`: such a pool does not grow; AIO_BUFFER_POOL_INCREMENTAL and _BUNDLES are not for it.
+ * `pool_out`: as for aio_buffer_pool_create.
+ * The memory is locked. The kernel gives a queue up, and unlocks it, when the context has been
+ * destroyed, the pool too, and its last lease was released.
+ * Context thread.
+ * Errors: -EMSGSIZE, the context was made without AIO_CTX_CQE32: a completion has no room to say
+ * where the data is; -EOPNOTSUPP, it was made with AIO_CTX_SQPOLL or AIO_CTX_IOPOLL; -ENODEV, no
+ * such interface; -ERANGE, it has no such queue; else as aio_buffer_pool_create. With
+ * AIO_INTERFACE_REQUIRED also what the kernel refuses the queue with (see aio_pool_info), and
+ * -EOPNOTSUPP where it has none or there is no ring.
+ * Kernel: 6.15; before 6.19 what is copied comes back only as the card asks for more. Without it,
+ * and on epoll, an ordinary pool.
+ * Surprise: not shown on the machines that this is tested on is the card, for they have none;
+ * all else is, on Linux 7.1 with AIO_INTERFACE_NONE.
+ */
+int32_t aio_buffer_pool_create_zero_copy(aio_ctx *ctx, const aio_interface_queue *queue,
+        const aio_buffer_pool_options *options, aio_buffer_pool **pool_out);
+
+/*
+ * Receives whenever data comes, each time a piece of the pool's memory, with AIO_CQE_MORE and
+ * AIO_CQE_BUFFER; take it with aio_ctx_take_buffer. The last result is 0 at the end of the stream,
+ * or an error.
+ *
+ * `pool`: one of aio_buffer_pool_create_zero_copy. Where that has no interface queue, this is
+ * aio_submit_recv_multishot (and needs the opcode `recv` in a context with allowed_ops). While the
+ * pool is empty the operation waits, and goes on by itself; its deadline runs on.
+ * Context thread.
+ * Errors: -EINVAL, no such pool, and AIO_SUBMIT_ASYNC, _QUIET, _LINK or _HARDLINK, as for
+ * aio_submit_recv_multishot; -EPROTONOSUPPORT, not a TCP socket: at once, or through the callback;
+ * -ENOMEM through the callback, the pool is empty although nobody holds a piece of it: the card
+ * has all of it; those of recv(2).
+ * Kernel: 6.15.
+ * Surprise: the socket may be used for sending, but not be received from in another way, once its
+ * packets come to the queue: the kernel answers that with -EFAULT.
+ */
+aio_op_id aio_submit_recv_zc(aio_ctx *ctx, int fd, aio_buffer_pool *pool,
         const aio_submit_options *options, aio_callback callback, void *user_data);
 
 #ifdef __cplusplus

@@ -25,10 +25,11 @@ const UNSAFE_ENGINE_FILES: [&str; 8] = [
     "leases.rs",
 ];
 /// Files that may name an atomic type.
-const ATOMIC_FILES: [&str; 8] = [
+const ATOMIC_FILES: [&str; 9] = [
     "atomic.rs",
     "queues.rs",
     "buffer_ring.rs",
+    "interface_queue.rs",
     "thread.rs",
     "calls.rs",
     "mailbox.rs",

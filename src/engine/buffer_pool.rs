@@ -3,8 +3,10 @@
 //! only. What a pool means to operations is in `buffers.rs`.
 
 use crate::engine::bundles::Outbox;
+use crate::engine::interface_queue::Area;
 use crate::engine::leases::{Piece, Shared};
-use crate::sys::buffer_ring::{BufferRing, Offer};
+use crate::engine::probe::Refused;
+use crate::sys::buffer_ring::{BufferRing, ENTRIES_MAX, Offer};
 use crate::sys::entry::{Cqe, Peeked, cqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::memory::Region;
@@ -29,6 +31,17 @@ pub(crate) struct PoolOptions {
     pub sends: bool,
 }
 
+impl PoolOptions {
+    pub(super) fn check(&self) -> Result<(), Errno> {
+        let is_counted = self.count != 0 && self.count <= self.count_max;
+        if is_counted && self.count_max <= ENTRIES_MAX && self.buffer_size <= i32::MAX as u32 {
+            Ok(())
+        } else {
+            Err(Errno::EINVAL)
+        }
+    }
+}
+
 pub(crate) type Callee = (unsafe extern "C-unwind" fn(*mut c_void), *mut c_void);
 
 /// Buffers begin at multiples of this, or of their size if that is smaller.
@@ -51,13 +64,18 @@ pub(super) struct Pool {
     pub(super) shared: Arc<Shared>,
     pub(super) options: PoolOptions,
     pub(super) ring: BufferRing,
+    /// Its buffers are a card's: the ring and what follows lie idle.
+    pub(super) area: Option<Box<Area>>,
+    /// Why they are not, though asked for.
+    pub(super) unserved: Option<Refused>,
     pub(super) buffers: Vec<Buffer>,
     /// Which buffer is at a position of the ring.
     order: Vec<u16>,
     tail: u16,
     /// Offered, and not known to be used up.
     pub(super) free: u32,
-    /// How many of them were offered in the current period, or in the one that is named.
+    /// How many of them were offered in the current period, or in the one that is named; of a
+    /// card's, how many the kernel may have got in it.
     pub(super) fresh: u32,
     pub(super) period: u32,
     /// Numbers of leases that nobody has.
@@ -107,6 +125,8 @@ impl Pool {
             options,
             order: vec![0; ring.entries() as usize],
             ring,
+            area: None,
+            unserved: None,
             buffers: Vec::new(),
             tail: 0,
             free: 0,
@@ -125,8 +145,26 @@ impl Pool {
         }
     }
 
+    /// A pool of what a card puts into `region`.
+    pub(super) fn of_area(
+        shared: Arc<Shared>, options: PoolOptions, area: Area, region: Region,
+    ) -> Result<Pool, Errno> {
+        let mut pool = Pool::create(shared, options, BufferRing::create(1)?);
+        pool.is_huge = region.is_huge();
+        pool.shared.keep(region);
+        pool.free = area.free();
+        pool.area = Some(Box::new(area));
+        Ok(pool)
+    }
+
     pub(super) fn count(&self) -> u32 {
-        self.buffers.len() as u32
+        self.area.as_ref().map_or(self.buffers.len() as u32, |area| area.chunks())
+    }
+
+    /// How many operations would find a buffer.
+    #[inline(always)]
+    pub(super) fn usable(&self) -> u32 {
+        self.area.as_ref().map_or(self.free, |area| area.usable())
     }
 
     /// Adds buffers of fresh memory.
@@ -193,13 +231,24 @@ impl Pool {
             return;
         }
         let shared = self.shared.clone();
-        shared.take_released(|lease, buffer| self.take_back(lease, buffer));
+        shared.take_released(|lease, piece| self.take_back(lease, piece));
     }
 
-    pub(super) fn take_back(&mut self, lease: u32, buffer: u32) {
+    pub(super) fn take_back(&mut self, lease: u32, piece: Piece) {
         self.spare.push(lease);
         self.leased -= 1;
-        self.let_go(buffer);
+        self.give_back(piece);
+    }
+
+    /// Gives up a piece that was held.
+    #[inline(always)]
+    fn give_back(&mut self, piece: Piece) {
+        let Some(area) = &mut self.area else { return self.let_go(piece.buffer) };
+        if area.give_back(piece) {
+            self.free = area.free();
+            self.fresh = self.fresh.saturating_add(u32::from(area.takes_when_it_likes()));
+            self.low &= self.free < self.options.low_water;
+        }
     }
 
     /// Leases a held piece; its hold goes with it.
@@ -278,6 +327,9 @@ impl Pool {
     /// The pieces of an arrival, in order.
     pub(super) fn pieces(&self, arrival: Arrival, mut found: impl FnMut(Piece)) {
         let Arrival { first, mut offset, len: mut left, .. } = arrival;
+        if let Some(area) = &self.area {
+            return found(area.piece(offset, left));
+        }
         let mut index = usize::from(first);
         if !self.options.bundles {
             left = left.min(self.options.buffer_size - offset);
@@ -311,13 +363,20 @@ impl Pool {
             // SAFETY: the kernel wrote a message into the buffer, which is held.
             unsafe { message::close_passed_in_buffer(piece.data, control_at) };
         }
-        self.let_go(piece.buffer);
+        self.give_back(piece);
     }
 
     /// With every completion taken in that was made before now: whether the backend found no buffer
-    /// since the last such moment. Else some are left of those that were offered before.
-    pub(super) fn was_dry(&self) -> bool {
-        self.free <= self.fresh
+    /// since the last such moment. Else some are left of those that were offered before. Asked once
+    /// for all operations that were refused one.
+    pub(super) fn was_dry(&mut self) -> bool {
+        let fresh = self.fresh;
+        self.area.as_mut().map_or(self.free <= fresh, |area| area.was_dry(fresh))
+    }
+
+    /// What the backend says when it finds no buffer.
+    pub(super) fn refusal(&self) -> Errno {
+        if self.area.is_none() { Errno::ENOBUFS } else { Errno::ENOMEM }
     }
 
     /// Whether many of the paused operations may have ended since.

@@ -3,20 +3,19 @@
 //! says which it has used, in whole or in part, and the caller leases what it wants to keep
 //! (`leases.rs`). A buffer is offered again when nobody holds a piece of it.
 //!
-//! An operation that finds the ring empty is paused: to its caller it goes on. It is armed again
-//! when buffers have come back, no more operations in a turn than there are buffers, so that an
-//! empty pool costs nothing while it is empty.
+//! An operation that finds the ring empty is paused (`pauses.rs`): to its caller it goes on.
 
 use crate::engine::Engine;
 use crate::engine::buffer_pool::{Arrival, Callee, Pool, PoolOptions};
 use crate::engine::bundles::Outbox;
 use crate::engine::completion::{Brings, Current, Plain, Record};
 use crate::engine::handle::Handle;
-use crate::engine::leases::{Piece, Shared};
+use crate::engine::leases::{Interface, Piece, Shared};
 use crate::engine::mailbox::{Batch, Message};
-use crate::engine::slots::{phase, state};
+use crate::engine::probe::Refused;
+use crate::engine::slots::state;
 use crate::op::traits;
-use crate::sys::buffer_ring::{BufferRing, ENTRIES_MAX};
+use crate::sys::buffer_ring::BufferRing;
 use crate::sys::entry::{Cqe, GROUP_FIRST, Opcode, cqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::message;
@@ -40,6 +39,10 @@ pub(crate) struct PoolInfo {
     pub incremental: bool,
     pub bundles: bool,
     pub huge: bool,
+    /// Its buffers are a card's.
+    pub zero_copy: bool,
+    /// Why they are not, though asked for.
+    pub unserved: Option<Refused>,
     pub pauses: u64,
     pub low_waters: u64,
 }
@@ -62,9 +65,9 @@ impl Pending {
 
 #[derive(Default)]
 pub(crate) struct Pools {
-    pools: Slab<Pool>,
+    pub(super) pools: Slab<Pool>,
     /// Groups with paused or refused operations.
-    hungry: Vec<u16>,
+    pub(super) hungry: Vec<u16>,
     /// Counts the moments at which no completion waited to be taken in. What is taken in now was
     /// made after the last of them, when the backend knew of every buffer offered before it.
     period: u32,
@@ -91,6 +94,17 @@ impl Pools {
         self.hungry.is_empty()
     }
 
+    /// The group that the next pool gets.
+    pub(super) fn next_group(&self) -> Result<u16, Errno> {
+        let group = u16::try_from(self.pools.vacant_key()).map_err(|_| Errno::ENOSPC)?;
+        group.checked_add(GROUP_FIRST).ok_or(Errno::ENOSPC)?;
+        Ok(group)
+    }
+
+    pub(super) fn insert(&mut self, pool: Pool) {
+        self.pools.insert(pool);
+    }
+
     /// The pool, which then knows the current period.
     pub(super) fn get(&mut self, group: u16) -> Option<&mut Pool> {
         let pool = self.pools.get_mut(usize::from(group))?;
@@ -100,7 +114,7 @@ impl Pools {
         Some(pool)
     }
 
-    fn add_hungry(&mut self, group: u16) {
+    pub(super) fn add_hungry(&mut self, group: u16) {
         if !self.hungry.contains(&group) {
             self.hungry.push(group);
         }
@@ -114,7 +128,7 @@ impl Pools {
 
     /// Whether paused operations could be armed.
     pub(crate) fn can_resume(&self) -> bool {
-        self.hungry.iter().any(|&group| self.pools[usize::from(group)].free != 0)
+        self.hungry.iter().any(|&group| self.pools[usize::from(group)].usable() != 0)
     }
 
     pub(crate) fn takes_bundles(&self, group: u16) -> bool {
@@ -123,7 +137,7 @@ impl Pools {
 
     /// Whether an armed operation would find a buffer.
     pub(crate) fn has_free(&self, group: u16) -> bool {
-        self.pools.get(usize::from(group)).is_some_and(|pool| pool.free != 0)
+        self.pools.get(usize::from(group)).is_some_and(|pool| pool.usable() != 0)
     }
 
     pub(crate) fn add_user(&mut self, group: u16) {
@@ -142,21 +156,22 @@ impl Pools {
 impl Engine {
     /// Makes a pool and its first buffers.
     pub(crate) fn create_pool(
-        &mut self, handle: &Handle, mut options: PoolOptions,
+        &mut self, handle: &Handle, options: PoolOptions,
     ) -> Result<Arc<Shared>, Errno> {
-        let group = u16::try_from(self.pools.pools.vacant_key()).map_err(|_| Errno::ENOSPC)?;
-        group.checked_add(GROUP_FIRST).ok_or(Errno::ENOSPC)?;
-        if options.count == 0 || options.count > options.count_max {
-            return Err(Errno::EINVAL);
-        }
-        if options.count_max > ENTRIES_MAX || options.buffer_size > i32::MAX as u32 {
-            return Err(Errno::EINVAL);
-        }
+        self.create_pool_of(handle, options, Interface::Unasked)
+    }
+
+    pub(super) fn create_pool_of(
+        &mut self, handle: &Handle, mut options: PoolOptions, interface: Interface,
+    ) -> Result<Arc<Shared>, Errno> {
+        let group = self.pools.next_group()?;
+        options.check()?;
         let entries = options.count_max.next_power_of_two();
         options.bundles &= self.backend.has_bundles();
         let ring = BufferRing::create(entries)?;
         let (bundles, incremental) = (options.bundles, options.incremental);
-        let shared = Shared::create(handle, group, bundles, incremental, options.sends);
+        let mut shared = Shared::create(handle, group, bundles, incremental, options.sends);
+        shared.set_interface(interface, None);
         let shared = Arc::new(shared);
         if !options.sends || self.backend.has_bundles() {
             options.incremental = self.backend.register_buffers(group, &ring, incremental)?;
@@ -167,7 +182,7 @@ impl Engine {
             self.unregister_pool(group, options.sends);
             return Err(errno);
         }
-        self.pools.pools.insert(pool);
+        self.pools.insert(pool);
         Ok(shared)
     }
 
@@ -206,6 +221,8 @@ impl Engine {
             incremental: pool.options.incremental,
             bundles: pool.options.bundles,
             huge: pool.is_huge,
+            zero_copy: pool.area.is_some(),
+            unserved: pool.unserved,
             pauses: pool.pauses,
             low_waters: pool.low_waters,
         })
@@ -214,10 +231,13 @@ impl Engine {
     /// Ends a pool; its memory stays while there are leases.
     pub(crate) fn remove_pool(&mut self, shared: &Shared) -> Result<(), Errno> {
         let pool = self.own_pool(shared)?;
-        if pool.users != 0 || (!self.pending.is_empty() && self.pending.group == shared.group) {
+        let (users, is_offered) = (pool.users, pool.area.is_none());
+        if users != 0 || (!self.pending.is_empty() && self.pending.group == shared.group) {
             return Err(Errno::EBUSY);
         }
-        self.unregister_pool(shared.group, shared.sends);
+        if is_offered {
+            self.unregister_pool(shared.group, shared.sends);
+        }
         self.pools.hungry.retain(|&group| group != shared.group);
         self.pools.pools.remove(usize::from(shared.group));
         Ok(())
@@ -225,9 +245,10 @@ impl Engine {
 
     /// Takes an ended lease back at once; false if the pool is not, or not any more, ours.
     pub(crate) fn take_back(&mut self, shared: &Shared, lease: u32) -> bool {
-        let buffer = shared.buffer_of(lease);
-        let Ok(pool) = self.own_pool(shared) else { return false };
-        pool.take_back(lease, buffer);
+        let (Some(piece), Ok(pool)) = (shared.piece_of(lease), self.own_pool(shared)) else {
+            return false;
+        };
+        pool.take_back(lease, piece);
         true
     }
 
@@ -273,13 +294,20 @@ impl Engine {
 
     /// Accounts for what a completion has brought, once, before any later one.
     pub(crate) fn note_buffers(&mut self, index: u32, cqe: &mut Cqe) {
-        if cqe.flags & (cqe_flags::BUFFER | cqe_flags::NOTED) != cqe_flags::BUFFER {
+        if cqe.flags & cqe_flags::NOTED != 0 {
             return;
         }
         let Some(group) = self.group(index) else { return };
         let Some(pool) = self.pools.get(group) else { return };
-        cqe.extra = pool.note(cqe).into();
-        cqe.flags |= cqe_flags::NOTED;
+        if cqe.flags & cqe_flags::BUFFER != 0 {
+            cqe.extra = pool.note(cqe).into();
+            cqe.flags |= cqe_flags::NOTED;
+        } else {
+            Engine::note_area(pool, cqe);
+        }
+        if cqe.flags & cqe_flags::NOTED == 0 {
+            return;
+        }
         pool.take_released();
         if pool.free < pool.options.low_water && !pool.low {
             pool.low = true;
@@ -404,119 +432,6 @@ impl Engine {
             self.records.push_back(Record { result, extra: 0, ..record });
         }
         self.close_arrival();
-    }
-
-    // --- pauses ------------------------------------------------------------------------------
-
-    /// An operation found no buffer, or its file has refused it for a reason of its own (netlink
-    /// sockets do). Which it was is seen when all completions are taken in: Linux 6.1 tells of some
-    /// refusals before it tells of the receives that took the last buffers.
-    pub(crate) fn hold_refused(&mut self, index: u32, group: u16) {
-        let id = self.slots.id(index);
-        self.slots.at_mut(index).set_phase(phase::HELD);
-        self.local += 1;
-        let Some(pool) = self.pools.get(group) else { return };
-        pool.refused.push(id);
-        self.pools.add_hungry(group);
-    }
-
-    /// Every completion is taken in: pauses what found no buffer, ends what was refused otherwise.
-    #[cold]
-    fn judge_refused(&mut self) {
-        for position in 0..self.pools.hungry.len() {
-            let group = self.pools.hungry[position];
-            let Some(pool) = self.pools.get(group) else { continue };
-            let was_dry = pool.was_dry();
-            for id in std::mem::take(&mut pool.refused) {
-                let Some(index) = self.slots.find(id) else { continue };
-                if self.slots.at(index).phase() != phase::HELD {
-                    continue; // It was cancelled.
-                }
-                if was_dry {
-                    // Also with buffers that have come back since: others may wait, and all would
-                    // be refused but a few.
-                    self.wait_for_buffer(id, group);
-                } else {
-                    self.make_ready(index, Errno::ENOBUFS.status(), 0);
-                }
-            }
-        }
-    }
-
-    /// Arms an operation again, as soon as there is a buffer.
-    pub(crate) fn start_again(&mut self, index: u32, group: u16) {
-        if self.pools.has_free(group) {
-            self.start(index);
-        } else {
-            self.pause(index, group);
-        }
-    }
-
-    /// Keeps an operation until there are buffers.
-    pub(crate) fn pause(&mut self, index: u32, group: u16) {
-        let id = self.slots.id(index);
-        self.slots.at_mut(index).set_phase(phase::HELD);
-        self.local += 1;
-        self.pools.add_hungry(group);
-        self.wait_for_buffer(id, group);
-    }
-
-    fn wait_for_buffer(&mut self, id: u64, group: u16) {
-        let slots = &self.slots;
-        let Some(pool) = self.pools.get(group) else { return };
-        if pool.is_crowded() {
-            pool.paused.retain(|&id| slots.find(id).is_some());
-        }
-        pool.pauses += 1;
-        self.tally.dry_pools();
-        pool.paused.push_back(id);
-        self.look_for_buffers(group);
-    }
-
-    /// Takes back what was released; if that is nothing, asks to be told of the next release.
-    fn look_for_buffers(&mut self, group: u16) {
-        let Some(pool) = self.pools.get(group) else { return };
-        pool.take_released();
-        if pool.free == 0 && !pool.paused.is_empty() {
-            pool.shared.set_thirsty(true);
-            pool.take_released();
-        }
-    }
-
-    /// A thread has released a buffer of a thirsty pool.
-    pub(crate) fn refill(&mut self, group: u16) {
-        self.look_for_buffers(group);
-    }
-
-    /// Arms paused operations, as many as there are buffers.
-    pub(crate) fn feed_pools(&mut self) {
-        if self.is_all_taken_in() {
-            self.judge_refused();
-        }
-        let mut position = 0;
-        while let Some(&group) = self.pools.hungry.get(position) {
-            self.look_for_buffers(group);
-            let most = self.pools.pools[usize::from(group)].free;
-            let mut armed = 0;
-            while armed < most
-                && let Some(id) = self.pools.pools[usize::from(group)].paused.pop_front()
-            {
-                let Some(index) = self.slots.find(id) else { continue };
-                if self.slots.at(index).phase() == phase::HELD {
-                    armed += 1;
-                    self.start(index);
-                }
-            }
-            let pool = &self.pools.pools[usize::from(group)];
-            if pool.paused.is_empty() {
-                pool.shared.set_thirsty(false);
-            }
-            if pool.paused.is_empty() && pool.refused.is_empty() {
-                self.pools.hungry.swap_remove(position);
-            } else {
-                position += 1;
-            }
-        }
     }
 }
 

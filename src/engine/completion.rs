@@ -227,6 +227,10 @@ impl Engine {
                 self.tally.rearms();
                 self.start(index);
                 flags |= MORE;
+            } else if cqe.result >= 0 && slot.has(state::ENDED) && !slot.has(state::DISCARD) {
+                // Its last callback says how it has ended.
+                self.make_ended_ready(index);
+                flags |= MORE;
             }
         }
         if flags & MORE == 0 {
@@ -254,9 +258,8 @@ impl Engine {
         let slot = self.slots.at(index);
         let is_over = slot.has(state::ENDED | state::DISCARD);
         if flags & MORE == 0 {
-            if result == Errno::ENOBUFS.status() && !is_over {
+            if result < 0 && !is_over && self.outlasts(index, group, result) {
                 arrival.into_iter().for_each(|arrival| self.drop_arrival(arrival));
-                self.hold_refused(index, group);
                 return None;
             }
             if let Some(is_named) = arrival.and_then(|arrival| self.empty_message(arrival)) {
@@ -286,7 +289,7 @@ impl Engine {
             None
         };
         let delivery = if flags & MORE == 0 {
-            if result == Errno::ENOBUFS.status() && is_over {
+            if result < 0 && is_over && self.is_want(group, result) {
                 result = Errno::ECANCELED.status();
             }
             let (result, extra_flags) = self.spell(index, result);

@@ -14,6 +14,7 @@ use crate::engine::mailbox::Message;
 use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crate::sys::clock;
 use crate::sys::errno::Errno;
+use crate::sys::interface_queue::KeptRing;
 use crate::sys::memory::Region;
 use crate::sys::message;
 use std::ptr::NonNull;
@@ -47,6 +48,29 @@ struct Lease {
     next: AtomicU32,
 }
 
+impl Lease {
+    /// What it names, or named last.
+    fn piece(&self) -> Piece {
+        let data = NonNull::new(self.data.load(Ordering::Relaxed));
+        Piece {
+            data: data.unwrap_or(NonNull::dangling()),
+            len: self.len.load(Ordering::Relaxed),
+            buffer: self.buffer.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// What a pool has to do with a network interface.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Interface {
+    /// Nothing.
+    Unasked,
+    /// It was to have an interface queue, and got none: an ordinary pool serves.
+    Refused,
+    /// The number of its interface queue.
+    Queue(u32),
+}
+
 pub(crate) struct Shared {
     handle: NonNull<Handle>,
     /// Names the pool inside its context.
@@ -57,6 +81,9 @@ pub(crate) struct Shared {
     pub(crate) incremental: bool,
     /// Buffers are filled by the caller and sent.
     pub(crate) sends: bool,
+    pub(crate) interface: Interface,
+    /// An interface queue goes with its ring, and what is leased must not be written over before.
+    _ring: Option<KeptRing>,
     tables: [OnceLock<Box<[Lease]>>; TABLES],
     first_generation: u64,
     /// The newest of the stack of released leases, plus one.
@@ -88,6 +115,8 @@ impl Shared {
             bundles,
             incremental,
             sends,
+            interface: Interface::Unasked,
+            _ring: None,
             tables: [const { OnceLock::new() }; TABLES],
             // Below half of the range, and not 0: as for operations.
             first_generation: (clock::random_bits() >> (64 - 38)).max(1),
@@ -97,6 +126,12 @@ impl Shared {
             given_up: AtomicU32::new(0),
             memory: Mutex::new(Vec::new()),
         }
+    }
+
+    /// Says that the pool was to have an interface queue; `ring`: the one that it has one on.
+    pub(crate) fn set_interface(&mut self, interface: Interface, ring: Option<KeptRing>) {
+        self.interface = interface;
+        self._ring = ring;
     }
 
     /// The context, which may be closed by now.
@@ -183,11 +218,7 @@ impl Shared {
         if lease.id.load(Ordering::Acquire) != id as u64 {
             return Err(Errno::ENOENT);
         }
-        Ok(Piece {
-            data: NonNull::new(lease.data.load(Ordering::Relaxed)).ok_or(Errno::ENOENT)?,
-            len: lease.len.load(Ordering::Relaxed),
-            buffer: lease.buffer.load(Ordering::Relaxed),
-        })
+        Ok(lease.piece())
     }
 
     fn named(&self, id: i64) -> Option<&Lease> {
@@ -264,20 +295,20 @@ impl Shared {
         self.released.load(Ordering::SeqCst) != 0
     }
 
-    /// Takes every released lease: calls `take` with its number and its buffer's. Owner only.
-    pub(crate) fn take_released(&self, mut take: impl FnMut(u32, u32)) {
+    /// Takes every released lease: calls `take` with its number and what it named. Owner only.
+    pub(crate) fn take_released(&self, mut take: impl FnMut(u32, Piece)) {
         // Acquire pairs with the pushes: links are written, and the buffers' users are done.
         let mut next = self.released.swap(0, Ordering::SeqCst);
         while let Some(index) = next.checked_sub(1) {
             let Some(lease) = self.lease(index) else { return };
             next = lease.next.load(Ordering::Relaxed);
-            take(index, lease.buffer.load(Ordering::Relaxed));
+            take(index, lease.piece());
         }
     }
 
-    /// The buffer of an ended lease. Owner only.
-    pub(crate) fn buffer_of(&self, index: u32) -> u32 {
-        self.lease(index).map_or(0, |lease| lease.buffer.load(Ordering::Relaxed))
+    /// What an ended lease named. Owner only.
+    pub(crate) fn piece_of(&self, index: u32) -> Option<Piece> {
+        self.lease(index).map(Lease::piece)
     }
 }
 
@@ -345,7 +376,7 @@ mod tests {
             }
         }
         for index in 0..FIRST * 15 {
-            assert_eq!(shared.buffer_of(index), index);
+            assert_eq!(shared.piece_of(index).unwrap().buffer, index);
         }
         assert!(shared.lease(FIRST * 15).is_none());
     }

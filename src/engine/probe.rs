@@ -14,6 +14,9 @@ use crate::sys::ring;
 /// The names of all exported functions, a line each.
 const EXPORTED: &str = include_str!("../../tests/abi/aio.syms");
 
+/// IORING_OP_RECV_ZC.
+const RECV_ZC: usize = 58;
+
 /// Linux 6.1: what AIO_BACKEND_AUTO wants of a kernel.
 const FLOOR: Version = (6, 1);
 
@@ -80,6 +83,46 @@ impl Reason {
             _ => Reason::Kernel,
         }
     }
+}
+
+/// Why a pool has no interface queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Refused {
+    pub reason: Reason,
+    /// What the kernel said.
+    pub errno: Option<Errno>,
+}
+
+impl Refused {
+    /// For a caller that will have nothing else.
+    pub(crate) fn status(self) -> Errno {
+        match (self.reason, self.errno) {
+            (Reason::Kernel, _) | (_, None) => Errno::EOPNOTSUPP,
+            (_, Some(errno)) => errno,
+        }
+    }
+}
+
+/// Whether a context has what zero-copy receives need, beside an interface queue.
+pub(crate) fn check_zero_copy_receive(granted: &Granted) -> Result<(), Refused> {
+    let ground = Ground::of(granted);
+    if ground.ring.is_none() {
+        let (reason, errno, _) = ground.why_not();
+        return Err(Refused { reason, errno });
+    }
+    if ground.has(RECV_ZC) { Ok(()) } else { Err(Refused { reason: Reason::Kernel, errno: None }) }
+}
+
+/// What a refused interface queue means; `of_card`: it was to be one of an interface.
+pub(crate) fn why_no_interface_queue(of_card: bool, errno: Errno) -> Refused {
+    let reason = match errno {
+        Errno::EPERM => Reason::Permission,
+        Errno::ENOMEM => Reason::Memlock,
+        Errno::EMFILE | Errno::ENFILE => Reason::Limit,
+        Errno::EINVAL if !of_card => Reason::Kernel,
+        _ => Reason::Hardware,
+    };
+    Refused { reason, errno: Some(errno) }
 }
 
 /// What is said of one thing.
@@ -217,7 +260,7 @@ impl Ground {
                     let text = row.purpose.to_string();
                     return Some(answer(Status::Yes, Reason::None, None, text));
                 }
-                Ok(Some(hardware)) => (Reason::Hardware, None, format!("hardware: {hardware}")),
+                Ok(Some((reason, lack))) => (reason, None, format!("{}: {lack}", reason.name())),
                 Err(errno) => {
                     let reason = Reason::of(errno);
                     let (major, minor) = row.since;
@@ -231,17 +274,19 @@ impl Ground {
         } else {
             self.why_not()
         };
-        let emulated = row.emulated && (self.ring.is_none() || reason == Reason::Hardware);
+        // A pool without an interface queue is one all the same.
+        let falls_back = row.facility == Facility::ZeroCopyReceive;
+        let is_lacking = self.ring.is_none() || reason == Reason::Hardware || falls_back;
+        let emulated = row.emulated && is_lacking;
         let (status, how) =
             if emulated { (Status::Emulated, "emulated") } else { (Status::No, "-EOPNOTSUPP") };
         Some(answer(status, reason, errno, format!("{why}; {how}")))
     }
 
-    /// Asks the kernel for a facility; the text is what it depends on beside the kernel.
-    fn try_facility(&self, row: &FacilityRow) -> Result<Option<&'static str>, Errno> {
+    /// Asks the kernel for a facility; the text is what it lacks beside the kernel.
+    fn try_facility(&self, row: &FacilityRow) -> Result<Option<(Reason, &'static str)>, Errno> {
         const SOCKET: usize = 45;
         const SEND_ZC: usize = 47;
-        const RECV_ZC: usize = 58;
         let plain = || Scratch::create(0);
         let setup = |flags: u32| Scratch::create(flags).map(drop);
         let if_opcode = |opcode| if self.has(opcode) { Ok(()) } else { Err(Errno::EINVAL) };
@@ -256,7 +301,18 @@ impl Ground {
             Facility::MultishotReceive | Facility::ZeroCopySend => if_opcode(SEND_ZC),
             Facility::ZeroCopyReceive => {
                 if_opcode(RECV_ZC)?;
-                return Ok(Some("the network card must split headers from data"));
+                let ring = Scratch::create(deferred | ring::IORING_SETUP_CQE32)?;
+                return match ring.has_capable_interface() {
+                    Ok(true) => Ok(None),
+                    Ok(false) => {
+                        let lack = "no network card here can split headers from data";
+                        Ok(Some((Reason::Hardware, lack)))
+                    }
+                    Err(Errno::EPERM) => {
+                        Ok(Some((Reason::Permission, "interface queues take CAP_NET_ADMIN")))
+                    }
+                    Err(errno) => Err(errno),
+                };
             }
             Facility::BufferRings => plain()?.knows(Register::IORING_REGISTER_PBUF_RING, 1),
             Facility::IncrementalBuffers => plain()?.make_incremental_buffers(),
@@ -277,7 +333,8 @@ impl Ground {
                 };
                 setup(probe::IORING_SETUP_IOPOLL | hybrid)?;
                 if !probe::has_polled_device() {
-                    return Ok(Some("no block device has poll queues (queue/io_poll)"));
+                    let lack = "no block device has poll queues (queue/io_poll)";
+                    return Ok(Some((Reason::Hardware, lack)));
                 }
                 Ok(())
             }

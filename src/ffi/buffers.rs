@@ -4,7 +4,8 @@
 use crate::engine::Refusal;
 use crate::engine::buffer_pool::PoolOptions;
 use crate::engine::handle::Handle;
-use crate::engine::leases::{Piece, Shared};
+use crate::engine::leases::{Interface, Piece, Shared};
+use crate::ffi::probe::{AIO_REASON_NONE, reason_number};
 use crate::ffi::submit::{aio_submit_options, submit};
 use crate::ffi::{
     aio_buffer_pool, aio_callback, aio_ctx, aio_op_id, aio_post_fn, arguments, guard,
@@ -33,6 +34,9 @@ pub const AIO_BUFFER_POOL_HUGE: u32 = 4;
 /// aio_buffer_pool_take, aio_buffer_pool_queue and aio_submit_send_bundle. Not with the two options
 /// above it, nor with `low_water`.
 pub const AIO_BUFFER_POOL_SEND: u32 = 8;
+/// What aio_buffer_pool_info alone says: a network card fills the pool, see
+/// aio_buffer_pool_create_zero_copy.
+pub const AIO_BUFFER_POOL_ZERO_COPY: u32 = 16;
 
 /// Options of aio_buffer_pool_create; NULL stands for all defaults.
 #[repr(C)]
@@ -87,6 +91,14 @@ pub struct aio_pool_info {
     pub pauses: u64,
     /// How often the pool ran low.
     pub low_waters: u64,
+    /// Why a pool of aio_buffer_pool_create_zero_copy has no interface queue: AIO_REASON_*.
+    /// _KERNEL; _PERMISSION, it takes CAP_NET_ADMIN; _MEMLOCK, _LIMIT; _HARDWARE, with -EOPNOTSUPP:
+    /// the card or its driver cannot; with -EINVAL: it does not split headers from data; with
+    /// -EEXIST or -EBUSY: the queue is taken. Or why the context has no ring. Other pools:
+    /// AIO_REASON_NONE.
+    pub zero_copy_reason: u32,
+    /// What the kernel said to it; 0: nothing.
+    pub zero_copy_error: i32,
 }
 
 /// A buffer, or a piece of one, that is the caller's until it is released.
@@ -132,7 +144,9 @@ const COUNT_MAX: u32 = 32_768;
 
 /// # Safety
 /// As `arguments::sized`, or NULL.
-unsafe fn pool_options(options: *const aio_buffer_pool_options) -> Result<PoolOptions, Errno> {
+pub(super) unsafe fn pool_options(
+    options: *const aio_buffer_pool_options,
+) -> Result<PoolOptions, Errno> {
     let defaults = aio_buffer_pool_options {
         size: 0,
         count: 0,
@@ -272,7 +286,8 @@ pub unsafe extern "C" fn aio_buffer_pool_info(
             flags: granted(info.incremental, AIO_BUFFER_POOL_INCREMENTAL)
                 | granted(info.bundles, AIO_BUFFER_POOL_BUNDLES)
                 | granted(info.huge, AIO_BUFFER_POOL_HUGE)
-                | granted(info.sends, AIO_BUFFER_POOL_SEND),
+                | granted(info.sends, AIO_BUFFER_POOL_SEND)
+                | granted(info.zero_copy, AIO_BUFFER_POOL_ZERO_COPY),
             count: info.count,
             count_max: info.count_max,
             buffer_size: info.buffer_size,
@@ -283,6 +298,8 @@ pub unsafe extern "C" fn aio_buffer_pool_info(
             queued: info.queued,
             pauses: info.pauses,
             low_waters: info.low_waters,
+            zero_copy_reason: info.unserved.map_or(AIO_REASON_NONE, |it| reason_number(it.reason)),
+            zero_copy_error: info.unserved.and_then(|it| it.errno).map_or(0, Errno::status),
         };
         // SAFETY: the caller's sized structure, or NULL.
         unsafe { arguments::write_sized(out, value) }?;
@@ -371,13 +388,25 @@ pub(super) unsafe fn write_lease(out: *mut aio_buffer_lease, id: i64, piece: Pie
     unsafe { out.write_unaligned(aio_buffer_lease { size, len: piece.len, data, id }) };
 }
 
-/// A pool of this context's, for a receive with `flags`, of which those are refused by which an
-/// operation would hold a buffer while it waits, be told of more than is in it, or never come to
-/// an end.
+/// An ordinary pool of this context's, for a receive with `flags`, of which those are refused by
+/// which an operation would hold a buffer while it waits, be told of more than is in it, or never
+/// come to an end.
 ///
 /// # Safety
 /// As for `shared`; `ctx` is NULL or a context.
 unsafe fn own<'a>(
+    ctx: *mut aio_ctx, pool: *mut aio_buffer_pool, flags: c_int, refused: c_int,
+) -> Result<&'a Shared, Errno> {
+    // SAFETY: passed on.
+    let pool = unsafe { own_any(ctx, pool, flags, refused) }?;
+    if pool.interface == Interface::Unasked { Ok(pool) } else { Err(Errno::EINVAL) }
+}
+
+/// The same, also of aio_buffer_pool_create_zero_copy.
+///
+/// # Safety
+/// As for `own`.
+pub(super) unsafe fn own_any<'a>(
     ctx: *mut aio_ctx, pool: *mut aio_buffer_pool, flags: c_int, refused: c_int,
 ) -> Result<&'a Shared, Errno> {
     // SAFETY: passed on.

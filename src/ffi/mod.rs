@@ -33,6 +33,7 @@ pub mod registered;
 pub mod files;
 pub mod buffers;
 pub mod bundles;
+pub mod interface_queue;
 
 use crate::engine::Refusal;
 use crate::engine::handle::Handle;

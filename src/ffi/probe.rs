@@ -216,7 +216,7 @@ fn result(answer: &Answer, functions: &str) -> aio_probe_result {
     }
 }
 
-fn reason_number(reason: Reason) -> u32 {
+pub(super) fn reason_number(reason: Reason) -> u32 {
     match reason {
         Reason::None => AIO_REASON_NONE,
         Reason::Kernel => AIO_REASON_KERNEL,

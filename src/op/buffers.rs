@@ -149,6 +149,46 @@ impl Operation for PoolReadAgain {
     }
 }
 
+/// A receive into the area of an interface queue, again and again.
+#[derive(Clone, Copy)]
+pub(crate) struct AreaRecv {
+    pub fd: i32,
+    pub group: u16,
+    /// The number of the interface queue.
+    pub queue: u32,
+}
+
+impl Operation for AreaRecv {
+    const OPCODE: Opcode = Opcode::IORING_OP_RECV_ZC;
+    /// What stands in for it where there is no interface queue.
+    const FALLBACK: Fallback = PoolRecv::<true>::FALLBACK;
+
+    fn traits(&self) -> u32 {
+        pool_traits(true)
+    }
+
+    fn descriptor(&self) -> i32 {
+        self.fd
+    }
+
+    fn pool(&self) -> u32 {
+        u32::from(self.group) + 1
+    }
+
+    fn prepare(&self, sqe: &mut Sqe, _: &mut [u64]) {
+        sqe.fd = self.fd;
+        sqe.ioprio = RECV_MULTISHOT;
+        sqe.splice_fd_in = self.queue as i32;
+    }
+}
+
+/// Whether what comes to `fd` can come to an interface queue: the kernel says so of TCP sockets
+/// alone. What is no socket is for the receive to refuse.
+pub(crate) fn is_for_area(fd: i32) -> bool {
+    const TCP: i32 = 6;
+    plain::protocol(fd).is_none_or(|protocol| protocol == TCP)
+}
+
 pub(super) fn select(sqe: &mut Sqe, group: u16) {
     sqe.flags |= sqe_flags::BUFFER_SELECT;
     sqe.buf_index = GROUP_FIRST + group;

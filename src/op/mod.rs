@@ -508,6 +508,7 @@ mod tests {
             let without = match fallback(opcode) {
                 None if opcode == Opcode::IORING_OP_ASYNC_CANCEL as u8 => Without::Engine,
                 None if files::is_of_table(opcode) => Without::Engine,
+                None if opcode == buffers::AreaRecv::OPCODE as u8 => Without::Pooled,
                 None if opcode == msg_ring::OPCODE => Without::Engine,
                 None => Without::Nothing,
                 Some(Fallback::Prompt(_)) => Without::Prompt,

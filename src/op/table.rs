@@ -30,9 +30,13 @@ pub(crate) enum Without {
     Readiness,
     /// By the engine itself.
     Engine,
+    /// As another operation, which the function then makes.
+    Pooled,
     /// Not at all.
     Nothing,
 }
+
+const MULTISHOT: &str = "as aio_submit_recv_multishot";
 
 impl Without {
     pub(crate) fn text(self) -> &'static str {
@@ -45,6 +49,7 @@ impl Without {
             }
             Without::Readiness => "poll(2) once, then epoll",
             Without::Engine => "by the engine",
+            Without::Pooled => MULTISHOT,
             Without::Nothing => "-EOPNOTSUPP",
         }
     }
@@ -53,6 +58,7 @@ impl Without {
     const fn on_old_ring(self) -> &'static str {
         match self {
             Without::Prompt | Without::Brief => "a plain call inside the submit",
+            Without::Pooled => MULTISHOT,
             _ => "-EOPNOTSUPP",
         }
     }
@@ -88,7 +94,7 @@ const fn superseded(name: &'static str, since: Version, instead: &'static str) -
 }
 
 // The rows read better without the enum's name.
-use Without::{Brief, Either, Engine, Nothing, Prompt, Readiness, Sleeping, Trying};
+use Without::{Brief, Either, Engine, Pooled, Prompt, Readiness, Sleeping, Trying};
 
 /// By opcode, as of Linux 6.16.
 pub(crate) const OPERATIONS: [Row; 63] = [
@@ -194,7 +200,7 @@ pub(crate) const OPERATIONS: [Row; 63] = [
     row("ftruncate", (6, 9), Brief, &["aio_submit_ftruncate"]),
     row("bind", (6, 11), Prompt, &["aio_submit_bind"]),
     row("listen", (6, 11), Prompt, &["aio_submit_listen"]),
-    row("recv_zc", (6, 15), Nothing, &["aio_submit_recv_zc"]),
+    row("recv_zc", (6, 15), Pooled, &["aio_submit_recv_zc"]),
     row("epoll_wait", (6, 15), Trying, &["aio_submit_epoll_wait"]),
     row("readv_fixed", (6, 15), Either, &["aio_submit_readv_fixed"]).or("an ordinary readv"),
     row("writev_fixed", (6, 15), Either, &["aio_submit_writev_fixed"]).or("an ordinary writev"),

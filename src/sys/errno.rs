@@ -46,6 +46,9 @@ errnos!(
     ENOSPC,
     EACCES,
     ENXIO,
+    ENODEV,
+    EMSGSIZE,
+    EPROTONOSUPPORT,
 );
 
 impl Errno {

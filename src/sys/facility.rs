@@ -3,6 +3,7 @@
 //! heart. A call per facility; which of them a context wants is `engine/backend/tuned.rs`.
 
 use crate::sys::errno::Errno;
+use crate::sys::interface_queue;
 use crate::sys::memory::Region;
 use crate::sys::queues::Queues;
 use crate::sys::ring::Ring;
@@ -95,7 +96,7 @@ impl Ring {
         let opcodes = (0..=u8::MAX).filter(|&opcode| contains(allowed, opcode));
         let mut list: Vec<_> = opcodes.map(|opcode| restriction(SQE_OP, opcode)).collect();
         list.push(restriction(SQE_FLAGS_ALLOWED, FLAGS));
-        let registers = 0..=Register::IORING_REGISTER_MEM_REGION as u8;
+        let registers = 0..=interface_queue::REGISTER_CTRL as u8;
         let registers = registers.filter(|&call| call != personality && call != restrictions);
         list.extend(registers.map(|call| restriction(REGISTER_OP, call)));
         // An older kernel refuses calls that it does not know; they are the last of the list.

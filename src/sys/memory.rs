@@ -92,6 +92,22 @@ impl Region {
     pub(crate) fn base<T>(&self) -> NonNull<T> {
         self.base.cast()
     }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// A forked child finds zeroes there: pages that are pinned would be copied in fork.
+    pub(crate) fn wipe_on_fork(&self) {
+        // SAFETY: our mapping; its contents stay. Kernels that refuse (before 4.14) copy.
+        unsafe { libc::madvise(self.base.as_ptr().cast(), self.len, libc::MADV_WIPEONFORK) };
+    }
+}
+
+/// Bytes of a page.
+pub(crate) fn page_size() -> usize {
+    // SAFETY: no pointers.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
 }
 
 impl Drop for Region {

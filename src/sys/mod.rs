@@ -12,6 +12,7 @@ pub(crate) mod descriptor;
 pub(crate) mod entry;
 pub(crate) mod errno;
 pub(crate) mod facility;
+pub(crate) mod interface_queue;
 pub(crate) mod memory;
 pub(crate) mod message;
 pub(crate) mod plain;

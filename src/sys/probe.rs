@@ -4,6 +4,7 @@
 
 use crate::sys::calls::Calls;
 use crate::sys::errno::Errno;
+use crate::sys::interface_queue;
 use linux_raw_sys::io_uring as abi;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
@@ -95,6 +96,21 @@ impl Scratch {
         let clock =
             abi::io_uring_clock_register { clockid: libc::CLOCK_BOOTTIME as u32, __resv: [0; 3] };
         self.register(Register::IORING_REGISTER_CLOCK, &raw const clock as usize, 0).map(drop)
+    }
+
+    /// Whether a network interface could bring receives without a copy. Each is asked for a queue
+    /// that none has: a driver that knows of such queues looks for it (ERANGE), and no other does.
+    pub(crate) fn has_capable_interface(&self) -> Result<bool, Errno> {
+        let mut refused = Err(Errno::EOPNOTSUPP);
+        for interface in interface_queue::interfaces() {
+            refused = interface_queue::ask(interface, |reg| {
+                self.register(Register::IORING_REGISTER_ZCRX_IFQ, reg, 1).map(drop)
+            });
+            if refused == Err(Errno::ERANGE) {
+                return Ok(true);
+            }
+        }
+        if refused == Err(Errno::EPERM) { Err(Errno::EPERM) } else { Ok(false) }
     }
 
     fn register(&self, what: Register, arg: usize, count: u32) -> Result<i32, Errno> {

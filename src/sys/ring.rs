@@ -283,6 +283,11 @@ impl Ring {
         Ok(bits)
     }
 
+    /// Another descriptor of the ring, close-on-exec.
+    pub(super) fn duplicate(&self) -> Result<OwnedFd, Errno> {
+        self.fd.try_clone().map_err(|error| Errno(error.raw_os_error().unwrap_or(Errno::EMFILE.0)))
+    }
+
     pub(crate) fn address(&self) -> Address {
         Address(Arc::downgrade(&self.fd))
     }
@@ -293,8 +298,8 @@ impl Ring {
     }
 
     pub(super) fn register(&mut self, opcode: u32, arg: usize, count: u32) -> Result<i32, Errno> {
-        // SAFETY: every caller, here, in facility.rs and in registered.rs, passes an argument that
-        // fits its opcode and lives on its frame.
+        // SAFETY: every caller, here, in facility.rs, interface_queue.rs and registered.rs, passes
+        // an argument that fits its opcode and lives during the call.
         Errno::check(unsafe { (self.calls.register)(self.fd.as_raw_fd(), opcode, arg, count) })
     }
 

@@ -351,8 +351,12 @@ void needs_linux(int major, int minor) {
         test_skip("needs Linux %d.%d", major, minor);
 }
 
+bool is_ring_before(const aio_ctx *ctx, int major, int minor) {
+    return has_ring(ctx) && kernel_is_before(major, minor);
+}
+
 void needs_ring_of(const aio_ctx *ctx, int major, int minor) {
-    if (has_ring(ctx) && kernel_is_before(major, minor))
+    if (is_ring_before(ctx, major, minor))
         test_skip("rings have it since Linux %d.%d", major, minor);
 }
 

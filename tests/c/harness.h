@@ -133,6 +133,7 @@ bool has_ring(const aio_ctx *ctx);
  */
 void needs_linux(int major, int minor);
 void needs_ring_of(const aio_ctx *ctx, int major, int minor);
+bool is_ring_before(const aio_ctx *ctx, int major, int minor); /* for what it does instead */
 /* Skips a test that means nothing without a ring. On epoll a line of differs.txt must say so, with
  * the same reason; a line that no longer holds is a failure too. */
 void needs_ring(const aio_ctx *ctx, const char *reason);

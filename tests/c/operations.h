@@ -43,6 +43,8 @@ struct env {
     pthread_t helper;
 };
 
+/* Whether a test of this row is running. */
+bool is_test_of(const char *op);
 /* The beginning and the end of an attempt. */
 void env_open(struct env *e);
 void env_close(struct env *e);

@@ -279,3 +279,73 @@ FAILS(read_multishot, EINVAL_without_a_pool, -EINVAL) {
     with_fed_pipe(e);
     return aio_submit_read_multishot(e->ctx, e->fd, NULL, o, cb, u);
 }
+
+/* --- recv_zc --------------------------------------------------------------------------------- */
+
+/* From Linux 7.1 on a queue of no card; before, and on epoll, the pool that stands in for it. */
+static void with_card_pool(struct env *e) {
+    const aio_interface_queue none = {.size = sizeof none, .flags = AIO_INTERFACE_NONE};
+    CHECK_EQ(aio_buffer_pool_create_zero_copy(e->ctx, &none, NULL, &e->pool), 0);
+}
+
+static void with_card_pair(struct env *e) {
+    int fds[2];
+    with_card_pool(e);
+    make_tcp_pair(fds);
+    env_keep_both(e, fds);
+}
+
+static void with_fed_card_pair(struct env *e) {
+    with_card_pair(e);
+    feed(e);
+}
+
+SUBMIT(submit_recv_zc) { return aio_submit_recv_zc(e->ctx, e->fd, e->pool, o, cb, u); }
+
+ROW(recv_zc, .shown = "recv", .setup = with_fed_card_pair, .check = check_five,
+    .block = with_card_pair, .unblock = feed, .multishot = true, .pooled = true);
+
+FAILS(recv_zc, EBADF, -EBADF) {
+    with_card_pool(e);
+    e->fd = 9999;
+    return submit_recv_zc(e, o, cb, u);
+}
+
+FAILS(recv_zc, ENOTSOCK, -ENOTSOCK) {
+    with_card_pool(e);
+    e->fd = env_file(e, e->path, "file", O_RDWR);
+    return submit_recv_zc(e, o, cb, u);
+}
+
+FAILS(recv_zc, ENOTCONN, -ENOTCONN) {
+    with_card_pool(e);
+    e->fd = env_keep(e, make_tcp_listener(&e->addr, 8));
+    return submit_recv_zc(e, o, cb, u);
+}
+
+FAILS(recv_zc, ECONNRESET, -ECONNRESET) {
+    with_card_pair(e);
+    const struct linger now = {.l_onoff = 1};
+    SYS(setsockopt(e->other, SOL_SOCKET, SO_LINGER, &now, sizeof now));
+    SYS(close(e->other));
+    CHECK(is_readable(e->fd, 20000));
+    return submit_recv_zc(e, o, cb, u);
+}
+
+FAILS(recv_zc, EPROTONOSUPPORT_of_a_unix_socket, -EPROTONOSUPPORT) {
+    int fds[2];
+    with_card_pool(e);
+    make_socket_pair(fds);
+    env_keep_both(e, fds);
+    return submit_recv_zc(e, o, cb, u);
+}
+
+FAILS(recv_zc, EINVAL_of_an_ordinary_pool, -EINVAL) {
+    with_fed_pair(e);
+    return submit_recv_zc(e, o, cb, u);
+}
+
+FAILS(recv_zc, EINVAL_without_a_pool, -EINVAL) {
+    with_fed_card_pair(e);
+    return aio_submit_recv_zc(e->ctx, e->fd, NULL, o, cb, u);
+}

@@ -6,9 +6,14 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+bool is_test_of(const char *op) {
+    const size_t len = strlen(op);
+    return strncmp(harness_running(), op, len) == 0 && harness_running()[len] == '_';
+}
+
 void env_open(struct env *e) {
     memset(e, 0, sizeof *e);
-    e->ctx = make_ctx();
+    e->ctx = is_test_of("recv_zc") ? make_ctx_with(CTX_WITH(.flags = AIO_CTX_CQE32)) : make_ctx();
     e->fd = e->other = -1;
     e->peer_len = sizeof e->peer;
 }

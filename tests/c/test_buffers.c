@@ -361,6 +361,24 @@ TEST(a_buffer_is_taken_once) {
     CHECK_EQ(aio_buffer_pool_destroy(flow.pool), 0);
 }
 
+/* Without a ring it was not looked for behind a receive that had found less than a buffer. */
+TEST(the_end_of_a_stream_that_comes_with_its_last_bytes_is_told) {
+    aio_ctx *ctx = make_ctx();
+    int fds[2];
+    make_tcp_pair(fds);
+    struct flow flow = {
+        .ctx = ctx, .pool = make_pool_of(ctx, 4, 64), .fd = fds[0], .other = fds[1]};
+    flow_receive(&flow);
+    run_for_ms(ctx, 20); /* nobody has doubts about the descriptor any more */
+    flow_send(&flow, "last words");
+    SYS(shutdown(flow.other, SHUT_WR));
+    check_ends(ctx, &flow, 0);
+    check_flow(&flow, "last words");
+    close_flow(&flow);
+    CHECK_EQ(aio_buffer_pool_destroy(flow.pool), 0);
+    end_ctx(ctx);
+}
+
 TEST(a_peek_leaves_the_data) {
     aio_ctx *ctx = make_ctx();
     struct flow flow = make_flow(ctx, make_pool_of(ctx, 2, 16));

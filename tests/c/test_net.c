@@ -229,6 +229,34 @@ TEST(accept_multishot_goes_on_after_a_full_completion_queue) {
     end_ctx(ctx);
 }
 
+static void note_arrival_and_cancel(struct call *call) {
+    note_arrival(call);
+    if (call->calls == 1)
+        CHECK_EQ(aio_ctx_cancel(call->ctx, call->id), 0);
+}
+
+/* The one behind which the kernel has ended it because the completion queue was full, too. */
+TEST(accept_multishot_that_is_cancelled_gives_every_connection_with_more) {
+    aio_ctx *ctx = make_ctx_with(CTX_WITH(.sq_entries = 4, .cq_entries = 8));
+    struct sockaddr_in addr;
+    const int listener = make_tcp_listener(&addr, 64);
+    struct arrivals arrivals = {0};
+    struct call call = {.then = note_arrival_and_cancel, .arg = &arrivals};
+    int clients[60];
+    ID(aio_submit_accept_multishot(ctx, listener, 0, NULL, on_call, &call));
+    for (int i = 0; i < 60; i++)
+        clients[i] = tcp_connect_to(&addr);
+    CHECK_EQ(await_call(ctx, &call), -ECANCELED);
+    CHECK_GE(arrivals.count, 1);
+    CHECK_EQ(call.calls, arrivals.count + 1);
+    for (int i = 0; i < arrivals.count; i++)
+        close(arrivals.fds[i]);
+    for (int i = 0; i < 60; i++)
+        close(clients[i]);
+    close(listener);
+    end_ctx(ctx);
+}
+
 TEST(accept_multishot_inherits_when_asked) {
     aio_ctx *ctx = make_ctx();
     struct sockaddr_in addr;
@@ -573,6 +601,22 @@ TEST(the_end_of_the_stream_is_zero) {
     check_blocked(ctx, &call);
     close(pair[1]);
     CHECK_EQ(await_call(ctx, &call), 0);
+    end_ctx(ctx);
+}
+
+/* Without a ring the second was not tried when the first had found less than it had room for. */
+TEST(the_end_of_the_stream_is_told_to_all_who_wait) {
+    aio_ctx *ctx = make_ctx();
+    int fds[2];
+    char bufs[2][64];
+    struct call calls[2] = {{0}, {0}};
+    make_tcp_pair(fds);
+    for (int i = 0; i < 2; i++)
+        ID(aio_submit_recv(ctx, fds[0], bufs[i], sizeof bufs[i], 0, NULL, on_call, &calls[i]));
+    run_for_ms(ctx, 20); /* nobody has doubts about the descriptor any more */
+    write_all_or_fail(fds[1], "last", 4);
+    SYS(shutdown(fds[1], SHUT_WR));
+    CHECK_EQ(await_call(ctx, &calls[0]) + await_call(ctx, &calls[1]), 4);
     end_ctx(ctx);
 }
 

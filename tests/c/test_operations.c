@@ -20,11 +20,6 @@ struct attempt {
     int descriptors_before;
 };
 
-static bool is_test_of(const char *op) {
-    const size_t len = strlen(op);
-    return strncmp(harness_running(), op, len) == 0 && harness_running()[len] == '_';
-}
-
 /* The library makes the system call itself, and valgrind sees it. */
 static bool is_plain_call(const struct env *e) {
     return !has_ring(e->ctx) || is_test_of("getsockopt");

@@ -141,6 +141,33 @@ TEST(a_multishot_poll_goes_on_after_a_full_completion_queue) {
     end_ctx(ctx);
 }
 
+static void cancel_all_at_once(struct call *call) {
+    call->then = NULL;
+    CHECK_GE(aio_ctx_cancel_all(call->ctx), 0);
+}
+
+/* What the full completion queue kept back, the kernel's own end of a poll, comes after it. */
+TEST(a_multishot_poll_that_is_cancelled_says_so_last) {
+    aio_ctx *ctx = make_ctx_with(CTX_WITH(.sq_entries = 4, .cq_entries = 8));
+    enum { COUNT = 40 };
+    struct call calls[COUNT];
+    const int fd = SYS(eventfd(0, EFD_CLOEXEC));
+    const uint64_t value = 1;
+    for (int i = 0; i < COUNT; i++) {
+        calls[i] = (struct call){.then = cancel_all_at_once};
+        ID(aio_submit_poll_multishot(ctx, fd, POLLIN, NULL, on_call, &calls[i]));
+    }
+    CHECK_GE(aio_ctx_run_once(ctx, 0), 0);
+    CHECK_EQ(write(fd, &value, sizeof value), (int64_t)sizeof value);
+    CHECK_EQ(aio_ctx_run(ctx), 0);
+    for (int i = 0; i < COUNT; i++) {
+        CHECK_EQ(calls[i].finals, 1);
+        CHECK_EQ(calls[i].result, -ECANCELED);
+    }
+    close(fd);
+    end_ctx(ctx);
+}
+
 TEST(many_polls_on_one_descriptor_all_see_the_event) {
     aio_ctx *ctx = make_ctx();
     int pair[2], calls = 0;

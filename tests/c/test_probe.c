@@ -18,18 +18,6 @@ enum { OPERATIONS = 63, FACILITIES = 24 };
 enum { OP_NOP = 0, OP_POLL_REMOVE = 7, OP_TIMEOUT = 11, OP_ASYNC_CANCEL = 14, OP_CONNECT = 16 };
 enum { OP_PROVIDE_BUFFERS = 31, OP_MSG_RING = 40, OP_FTRUNCATE = 55, OP_PIPE = 62 };
 
-/* Operations that have no function of their own yet. */
-static const char *const untyped[] = {
-    "recv_zc",
-};
-
-static bool is_untyped(const char *name) {
-    for (int i = 0; i < COUNT_OF(untyped); i++)
-        if (strcmp(untyped[i], name) == 0)
-            return true;
-    return false;
-}
-
 static aio_probe_result op(const aio_ctx *ctx, uint32_t opcode) {
     aio_probe_result result = {.size = sizeof result};
     CHECK_EQ(aio_probe_op(ctx, opcode, &result), 0);
@@ -75,11 +63,6 @@ TEST(all_63_operations_are_yes_or_superseded_on_a_kernel_that_has_them) {
     int superseded = 0;
     for (uint32_t opcode = 0; opcode < OPERATIONS; opcode++) {
         const aio_probe_result result = op(ctx, opcode);
-        if (result.status == AIO_PROBE_NO) {
-            CHECK_EQ(result.reason, AIO_REASON_LIBRARY);
-            CHECK(is_untyped(result.name));
-            continue;
-        }
         superseded += result.status == AIO_PROBE_SUPERSEDED;
         CHECK(result.status == AIO_PROBE_YES || result.status == AIO_PROBE_SUPERSEDED);
         CHECK_EQ(result.reason, AIO_REASON_NONE);
@@ -310,7 +293,7 @@ static void check_all_blame(const aio_ctx *ctx, uint32_t reason, int32_t error, 
     for (uint32_t opcode = 0; opcode < OPERATIONS; opcode++) {
         const aio_probe_result result = op(ctx, opcode);
         CHECK_NE(result.status, AIO_PROBE_YES);
-        if (result.status == AIO_PROBE_SUPERSEDED || result.reason == AIO_REASON_LIBRARY)
+        if (result.status == AIO_PROBE_SUPERSEDED)
             continue;
         CHECK_EQ(result.reason, reason);
         CHECK_EQ(result.error, error);
@@ -375,7 +358,7 @@ TEST(facilities_are_yes_or_say_why_not) {
         CHECK(*result.name != 0);
         CHECK(*result.text != 0);
         CHECK(*result.functions != 0);
-        if (result.reason == AIO_REASON_LIBRARY || result.reason == AIO_REASON_HARDWARE)
+        if (result.reason == AIO_REASON_HARDWARE)
             continue;
         if (version < result.since)
             CHECK_EQ(result.reason, AIO_REASON_KERNEL);

@@ -100,9 +100,9 @@ TEST(a_chain_goes_through_registered_buffers) {
     end_ctx(ctx);
 }
 
+/* Linux 6.12 looks at it when the chain is submitted, which then fails whole. */
 TEST(a_member_outside_of_its_buffer_breaks_its_chain) {
     aio_ctx *ctx = make_ctx();
-    needs_ring_of(ctx, 6, 13);
     const int from = temp_file("from", "twelve bytes", 12);
     struct call calls[3] = {{0}};
     CHECK_EQ(register_some(ctx, 1, NULL), 0);
@@ -111,7 +111,9 @@ TEST(a_member_outside_of_its_buffer_breaks_its_chain) {
                                  i < 2 ? WITH(.flags = AIO_SUBMIT_LINK) : NULL, on_call,
                                  &calls[i]));
     CHECK_EQ(aio_ctx_run(ctx), 0);
-    CHECK_EQ(calls[0].result, 5);
+    const bool whole = is_ring_before(ctx, 6, 13) && calls[0].result < 0;
+    CHECK_EQ(calls[0].result, whole ? -ECANCELED : 5);
+    CHECK_EQ(calls[0].flags, whole ? AIO_CQE_ABORTED : 0);
     CHECK_EQ(calls[1].result, -EFAULT);
     CHECK_EQ(calls[2].result, -ECANCELED);
     CHECK_EQ(calls[2].flags, AIO_CQE_ABORTED);
@@ -233,21 +235,22 @@ TEST(a_table_that_is_given_up_is_released_when_its_operations_have_ended) {
     end_ctx(ctx);
 }
 
-TEST(a_new_table_need_not_wait_for_the_operations_of_the_old_one) {
+TEST(a_new_table_waits_for_the_operations_of_the_old_one_before_linux_6_13_alone) {
     aio_ctx *ctx = make_ctx();
-    needs_ring_of(ctx, 6, 13);
+    const bool waits = is_ring_before(ctx, 6, 13);
     struct call call = {0};
     const uint64_t old[1] = {1}, new[1] = {2};
     CHECK_EQ(register_some(ctx, 1, old), 0);
     const int end = read_waiting(ctx, &call, NULL);
     CHECK_EQ(aio_buffers_unregister(ctx), 0);
-    CHECK_EQ(register_some(ctx, 1, new), 0);
+    CHECK_EQ(register_some(ctx, 1, new), waits ? -EBUSY : 0);
     CHECK_EQ(releases.count, 0);
     write_all_or_fail(end, "hello", 5);
     CHECK_EQ(await_call(ctx, &call), 5);
-    CHECK_EQ(aio_ctx_run(ctx), 0);
-    CHECK_EQ(releases.count, 1);
+    RUN_UNTIL(ctx, releases.count == 1);
     CHECK_EQ(releases.tags[0], 1);
+    if (waits)
+        CHECK_EQ(register_some(ctx, 1, new), 0);
     end_ctx(ctx);
     CHECK_EQ(releases.count, 2);
     CHECK_EQ(releases.tags[1], 2);

@@ -10,6 +10,7 @@ pub const AIO_BUFFER_POOL_INCREMENTAL: u32 = 1;
 pub const AIO_BUFFER_POOL_BUNDLES: u32 = 2;
 pub const AIO_BUFFER_POOL_HUGE: u32 = 4;
 pub const AIO_BUFFER_POOL_SEND: u32 = 8;
+pub const AIO_BUFFER_POOL_ZERO_COPY: u32 = 16;
 pub const AIO_CANCEL_FIXED_FILE: u32 = 1;
 pub const AIO_BACKEND_AUTO: u32 = 0;
 pub const AIO_BACKEND_URING: u32 = 1;
@@ -27,6 +28,8 @@ pub const AIO_LOG_WARN: i32 = 2;
 pub const AIO_LOG_INFO: i32 = 3;
 pub const AIO_FILES_INHERIT: u32 = 1;
 pub const AIO_FSYNC_DATASYNC: u32 = 1;
+pub const AIO_INTERFACE_NONE: u32 = 1;
+pub const AIO_INTERFACE_REQUIRED: u32 = 2;
 pub const AIO_OFFSET_CURRENT: u64 = u64 :: MAX;
 pub const AIO_PROBE_NO: u32 = 0;
 pub const AIO_PROBE_YES: u32 = 1;
@@ -121,6 +124,8 @@ pub struct aio_pool_info {
     pub queued: u32,
     pub pauses: u64,
     pub low_waters: u64,
+    pub zero_copy_reason: u32,
+    pub zero_copy_error: i32,
 }
 #[repr(C)]
 pub struct aio_buffer_lease {
@@ -187,6 +192,17 @@ pub struct aio_files_options {
     pub alloc_first: u32,
     pub alloc_count: u32,
     pub reserved: [u64; 2],
+}
+#[repr(C)]
+pub struct aio_interface_queue {
+    pub size: u32,
+    pub flags: u32,
+    pub name: *const c_char,
+    pub index: u32,
+    pub queue: u32,
+    pub refill_entries: u32,
+    pub reserved0: u32,
+    pub reserved: [u64; 4],
 }
 pub enum aio_ctx {}
 pub enum aio_buffer_pool {}
@@ -354,6 +370,8 @@ extern "C" {
     pub fn aio_submit_futex_wait(a0: *mut aio_ctx, a1: *mut u32, a2: u64, a3: u64, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_futex_wake(a0: *mut aio_ctx, a1: *mut u32, a2: u64, a3: u64, a4: u32, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
     pub fn aio_submit_futex_waitv(a0: *mut aio_ctx, a1: *const futex_waitv, a2: u32, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
+    pub fn aio_buffer_pool_create_zero_copy(a0: *mut aio_ctx, a1: *const aio_interface_queue, a2: *const aio_buffer_pool_options, a3: *mut *mut aio_buffer_pool) -> i32;
+    pub fn aio_submit_recv_zc(a0: *mut aio_ctx, a1: c_int, a2: *mut aio_buffer_pool, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
     pub fn aio_submit_nop(a0: *mut aio_ctx, a1: *const aio_submit_options, a2: Option<extern "C" fn(*mut c_void, i32, u32)>, a3: *mut c_void) -> aio_op_id;
     pub fn aio_submit_raw(a0: *mut aio_ctx, a1: *const io_uring_sqe, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
     pub fn aio_submit_epoll_ctl(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: c_int, a4: *const epoll_event, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;

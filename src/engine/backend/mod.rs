@@ -5,6 +5,7 @@
 //! two submissions. A `Driver` takes what is staged and completes it.
 
 pub(crate) mod epoll;
+mod interface_queue;
 mod registered;
 pub(crate) mod tuned;
 pub(crate) mod uring;
@@ -16,7 +17,9 @@ use crate::sys::entry::{Cqe, Opcode, Peeked, Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::facility::Opcodes;
 use crate::sys::queues::Queues;
-use crate::sys::ring::{Address, Config, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SQPOLL, Wait};
+use crate::sys::ring::{
+    Address, Config, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_IOPOLL, IORING_SETUP_SQPOLL, Wait,
+};
 use epoll::Epoll;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -57,6 +60,11 @@ impl Granted {
     /// A kernel thread takes entries, whatever the context's own does.
     pub(crate) fn polls(&self) -> bool {
         self.setup_flags & IORING_SETUP_SQPOLL != 0
+    }
+
+    /// Either queue of the ring is polled: that of submissions, or that of devices.
+    pub(crate) fn is_polled(&self) -> bool {
+        self.setup_flags & (IORING_SETUP_SQPOLL | IORING_SETUP_IOPOLL) != 0
     }
 }
 

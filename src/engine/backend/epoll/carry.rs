@@ -360,7 +360,9 @@ impl Epoll {
                     self.finish(queues, key, result);
                     if drains && let Some(watch) = self.watches.get(fd) {
                         watch.found_drained();
-                        break;
+                        if watch.is_dry() {
+                            break;
+                        }
                     }
                 }
                 Outcome::Unready(_) => {

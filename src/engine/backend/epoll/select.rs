@@ -78,7 +78,7 @@ impl Epoll {
                         && let Some(watch) = self.watches.get(entry.fd)
                     {
                         watch.found_drained();
-                        if !watch.is_worth_trying(Side::Readers) {
+                        if watch.is_dry() {
                             return false;
                         }
                     }

@@ -77,11 +77,15 @@ impl Watch {
     /// socket reports room when there is a third of it, and takes bytes before.)
     #[inline(always)]
     pub(super) fn is_worth_trying(&mut self, side: Side) -> bool {
-        // What is not watched is not known, nor what nobody has tried.
-        let hopeless = side == Side::Readers
-            && self.known & (known::DRY | known::ODD) == known::DRY
-            && self.covers(events::IN);
+        let hopeless = side == Side::Readers && self.is_dry();
         !hopeless && self.list(side).is_empty()
+    }
+
+    /// Whether the next event will tell of anything that can be received, its end included. What is
+    /// not watched is not known, nor what nobody has tried.
+    #[inline(always)]
+    pub(super) fn is_dry(&self) -> bool {
+        self.known & (known::DRY | known::ODD) == known::DRY && self.covers(events::IN)
     }
 
     /// Whether sends and receives are known to be calls that this descriptor understands.
