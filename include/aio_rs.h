@@ -1019,9 +1019,10 @@ int32_t aio_ctx_operation_stats(const aio_ctx *ctx, uint32_t opcode, aio_operati
 
 /*
  * Writes what is in flight as text: a line about the context, then one per operation with its id,
- * name, descriptor, age and state. Returns the length of the whole text, as snprintf does; what
- * does not fit is cut, and the text is always terminated when `len` is not 0. An age counts from
- * the context's last look at the clock before the submit, at most eight turns earlier.
+ * name, descriptor, age and state, then one per buffer pool with what is left in it. Returns the
+ * length of the whole text, as snprintf does; what does not fit is cut, and the text is always
+ * terminated when `len` is not 0. An age counts from the context's last look at the clock before
+ * the submit, at most eight turns earlier.
  *
  * `buf`: NULL is allowed with `len` 0. Context thread, also after AIO_ESTUCK.
  * Errors: -EINVAL; AIO_EWRONGTHREAD; AIO_ECLOSED.

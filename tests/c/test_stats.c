@@ -301,6 +301,31 @@ TEST(an_operation_that_waits_for_a_buffer_met_a_dry_pool) {
     end_ctx(ctx);
 }
 
+TEST(a_dump_says_what_is_left_in_each_pool_and_who_waits) {
+    aio_ctx *ctx = make_ctx();
+    aio_buffer_pool *pool = make_pool_of(ctx, 2, 64);
+    struct flow flow = make_flow(ctx, pool);
+    flow.keeps = true;
+    flow_receive(&flow);
+    char text[4096] = {0};
+    CHECK_GT(aio_ctx_dump(ctx, text, sizeof text), 0);
+    CHECK(strstr(text, ": 2 buffers of 64 bytes, 2 free, 0 leased, 0 of 1 operations waiting"));
+    for (int i = 1; i <= 2; i++) {
+        flow_send(&flow, "x");
+        RUN_UNTIL(ctx, flow.buffers == i);
+    }
+    flow_send(&flow, "y");
+    RUN_UNTIL(ctx, info_of(pool).paused == 1);
+    CHECK_GT(aio_ctx_dump(ctx, text, sizeof text), 0);
+    CHECK(strstr(text, ": 2 buffers of 64 bytes, 0 free, 2 leased, 1 of 1 operations waiting"));
+    CHECK(strstr(text, "waiting for a buffer"));
+    flow_release(&flow);
+    RUN_UNTIL(ctx, flow.buffers == 3);
+    flow_release(&flow);
+    close_flow(&flow);
+    end_ctx(ctx);
+}
+
 struct watcher {
     aio_ctx *ctx;
     atomic_bool is_over;
