@@ -3,18 +3,24 @@
  * `depth` chains run at once: the completion of an operation starts the next one, in the loop of
  * the bare ring and in the callback of the engine. Both rings have the same sizes and flags. With
  * --engine one engine runs alone, so that a tool can count its instructions exactly: the slope
- * over two values of --count is the cost of one operation. */
+ * over two values of --count is the cost of one operation. With --snapshots another thread reads
+ * the context's counters meanwhile. */
 #include "bare_ring.h"
 #include "bench.h"
 
 #include <aio_rs.h>
 #include <inttypes.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <time.h>
 
 enum { SQ_ENTRIES = 256, CQ_ENTRIES = 512, DEPTH_MAX = SQ_ENTRIES };
 
 struct workload {
     uint64_t depth;
     uint64_t count;
+    uint64_t snapshots; /* per second */
 };
 
 /* What a run of either engine counts. */
@@ -80,6 +86,48 @@ static void on_nop(void *user_data, int32_t result, uint32_t flags) {
     }
 }
 
+/* Whoever exports the counters. */
+struct watcher {
+    pthread_t thread;
+    aio_ctx *ctx;
+    uint64_t interval_ns;
+    uint64_t snapshots;
+    atomic_bool is_over;
+};
+
+static void *watch(void *arg) {
+    struct watcher *watcher = arg;
+    /* On any CPU: the context's is pinned. */
+    cpu_set_t cpus;
+    memset(&cpus, 0xff, sizeof cpus);
+    bench_check(-pthread_setaffinity_np(pthread_self(), sizeof cpus, &cpus), "setaffinity");
+    do {
+        aio_stats stats = {.size = sizeof stats};
+        aio_operation_stats row = {.size = sizeof row};
+        bench_check(aio_ctx_stats(watcher->ctx, &stats), "aio_ctx_stats");
+        bench_check(aio_ctx_operation_stats(watcher->ctx, 0, &row), "aio_ctx_operation_stats");
+        watcher->snapshots++;
+        nanosleep(&(struct timespec){.tv_nsec = (long)watcher->interval_ns}, NULL);
+    } while (!atomic_load(&watcher->is_over));
+    return NULL;
+}
+
+static void watcher_start(struct watcher *watcher, const struct workload *load) {
+    if (load->snapshots) {
+        watcher->interval_ns = 1000000000 / load->snapshots;
+        bench_check(-pthread_create(&watcher->thread, NULL, watch, watcher), "pthread_create");
+    }
+}
+
+static void watcher_end(struct watcher *watcher, const struct workload *load) {
+    if (load->snapshots) {
+        atomic_store(&watcher->is_over, true);
+        bench_check(-pthread_join(watcher->thread, NULL), "pthread_join");
+        if (!watcher->snapshots)
+            bench_die("no snapshot was taken");
+    }
+}
+
 static double aio_sample(void *arg) {
     const struct workload *load = arg;
     struct progress progress = {.unstarted = load->count};
@@ -90,6 +138,8 @@ static double aio_sample(void *arg) {
         .cq_entries = CQ_ENTRIES,
     };
     bench_check(aio_ctx_create(&options, &progress.ctx), "aio_ctx_create");
+    struct watcher watcher = {.ctx = progress.ctx};
+    watcher_start(&watcher, load);
     uint64_t start_ns = bench_thread_cpu_ns();
     for (uint64_t i = 0; i < load->depth && progress.unstarted; i++) {
         progress.unstarted--;
@@ -97,6 +147,7 @@ static double aio_sample(void *arg) {
     }
     bench_check(aio_ctx_run(progress.ctx), "aio_ctx_run");
     double ns = cost(load, &progress, start_ns);
+    watcher_end(&watcher, load);
     bench_check(aio_ctx_destroy(progress.ctx), "aio_ctx_destroy");
     return ns;
 }
@@ -119,12 +170,13 @@ static int run_alone(const char *name, struct workload *load) {
 }
 
 int main(int argc, char **argv) {
-    uint64_t depth = 0, count = 200000, rounds = 31, cpu = 1;
+    uint64_t depth = 0, count = 200000, rounds = 31, cpu = 1, snapshots = 0;
     const char *engine = NULL, *json = NULL;
     const struct bench_flag flags[] = {
         {"engine", NULL, &engine, "run this one alone: bare or aio"},
         {"depth", &depth, NULL, "operations in flight; 0: 1, 32 and 256"},
         {"count", &count, NULL, "operations of one sample"},
+        {"snapshots", &snapshots, NULL, "of the engine's counters per second, at most 1000000"},
         {"rounds", &rounds, NULL, "rounds of A B B A"},
         {"cpu", &cpu, NULL, "where to run"},
         {"json", NULL, &json, "write the figures to this file"},
@@ -133,8 +185,10 @@ int main(int argc, char **argv) {
     bench_parse(argc, argv, flags);
     if (depth > DEPTH_MAX || !count)
         bench_die("--depth is at most %d, --count at least 1", DEPTH_MAX);
+    if (snapshots > 1000000)
+        bench_die("--snapshots is at most 1000000");
     bench_pin(cpu);
-    struct workload load = {.depth = depth ? depth : 1, .count = count};
+    struct workload load = {.depth = depth ? depth : 1, .count = count, .snapshots = snapshots};
     if (engine)
         return run_alone(engine, &load);
 

@@ -636,7 +636,26 @@ typedef struct aio_stats {
     uint64_t cancels; /* Cancel requests handed to the kernel */
     uint64_t deadlines; /* Deadlines that passed */
     uint64_t rearms; /* Multishot operations started again by the engine */
+    uint64_t failed; /* Operations that have ended with an error, but not as the next two */
+    uint64_t cancelled; /* Operations that have ended with -ECANCELED */
+    /* Operations that have ended because their deadline had passed (AIO_CQE_DEADLINE) */
+    uint64_t timed_out;
+    uint64_t dry_pools; /* Times that an operation had to wait for a pool's next free buffer */
 } aio_stats;
+
+/* Counters of the operations of one opcode since the context was created. */
+typedef struct aio_operation_stats {
+    uint32_t size; /* sizeof(aio_operation_stats) */
+    uint32_t opcode; /* The number that was asked for */
+    uint32_t in_flight; /* Operations that have not ended */
+    uint32_t in_flight_max; /* Most that have not ended at a time */
+    uint64_t submitted; /* Ids given out */
+    uint64_t completed; /* Operations that have ended, in whatever way */
+    uint64_t failed; /* Of these: with an error, but not as the next two */
+    uint64_t cancelled; /* With -ECANCELED */
+    uint64_t timed_out; /* Because their deadline had passed (AIO_CQE_DEADLINE) */
+    char name[32]; /* As in aio_ctx_dump and aio_probe_result */
+} aio_operation_stats;
 
 /* What aio_probe tells. */
 typedef struct aio_probe_info {
@@ -1301,7 +1320,8 @@ uint64_t aio_ctx_current_bytes(const aio_ctx *ctx);
 int32_t aio_ctx_info(const aio_ctx *ctx, aio_info *out);
 
 /*
- * The context's counters: exact on its own thread between turns, as of its last turn elsewhere.
+ * The context's counters: exact on its own thread. Elsewhere those of operations are as they are
+ * now, though one of them may be a little older than the next; the others are as of the last turn.
  *
  * `out`: its `size` set by the caller; as much is written. Any thread.
  * Errors: -EINVAL, `out` is NULL or its size below 4; AIO_EFORKED.
@@ -1309,10 +1329,25 @@ int32_t aio_ctx_info(const aio_ctx *ctx, aio_info *out);
 int32_t aio_ctx_stats(const aio_ctx *ctx, aio_stats *out);
 
 /*
+ * The counters of one opcode: exact on the context's thread; on others as they are now, though one
+ * of them may be a little older than the next.
+ *
+ * `opcode`: IORING_OP_*, as for aio_probe_op, or a number above the kernel's for what the engine
+ * does itself (timers, messages, services); those are known by their names. An operation counts
+ * under the opcode that it began with: a sendfile is a splice. To see all, count up from 0 until
+ * -ENOENT and pass over those with nothing submitted. `out`: its `size` set by the caller; as much
+ * is written.
+ * Any thread.
+ * Errors: -ENOENT, `opcode` is above 255; -EINVAL, `out` is NULL or its size below 4; AIO_EFORKED.
+ */
+int32_t aio_ctx_operation_stats(const aio_ctx *ctx, uint32_t opcode, aio_operation_stats *out);
+
+/*
  * Writes what is in flight as text: a line about the context, then one per operation with its id,
- * name, descriptor, age and state. Returns the length of the whole text, as snprintf does; what
- * does not fit is cut, and the text is always terminated when `len` is not 0. An age counts from
- * the context's last look at the clock before the submit, at most eight turns earlier.
+ * name, descriptor, age and state, then one per buffer pool with what is left in it. Returns the
+ * length of the whole text, as snprintf does; what does not fit is cut, and the text is always
+ * terminated when `len` is not 0. An age counts from the context's last look at the clock before
+ * the submit, at most eight turns earlier.
  *
  * `buf`: NULL is allowed with `len` 0. Context thread, also after AIO_ESTUCK.
  * Errors: -EINVAL; AIO_EWRONGTHREAD; AIO_ECLOSED.

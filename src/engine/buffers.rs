@@ -290,6 +290,7 @@ impl Engine {
         (self.pending.group, self.pending.control_at) = (group, 0);
         self.pending.first = Some(piece);
         self.current = Current { id: cqe.user_data, result: cqe.result() };
+        self.count_call();
         let flags = cqe.flags() & cqe_flags::PUBLIC;
         Some(Plain { callback, user_data, result: cqe.result(), flags })
     }

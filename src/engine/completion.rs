@@ -5,6 +5,7 @@
 use crate::engine::Engine;
 use crate::engine::buffer_pool::Arrival;
 use crate::engine::cancel::{INSTALL, INTERNAL, WAKE};
+use crate::engine::counts::Counts;
 use crate::engine::descriptors::{DIRECT, Left, target};
 use crate::engine::external::Hooked;
 use crate::engine::leases::{self, Shared};
@@ -28,6 +29,8 @@ pub(crate) const REAP: usize = 1;
 /// The callback address of what belongs to an external operation (`external.rs`), whose id is its
 /// user data. No function has a lower one.
 pub(crate) const INNER: usize = 2;
+/// The callback address of what was never submitted.
+pub(crate) const NOBODY: usize = 0;
 
 /// One call of a user function, or one record.
 #[derive(Clone, Copy)]
@@ -123,7 +126,7 @@ pub(crate) struct Record {
 impl Engine {
     /// The next completion, if it needs no more than its slot's release and a callback.
     #[inline(always)]
-    pub(crate) fn next_plain(&mut self) -> Option<Plain> {
+    pub(crate) fn next_plain(&mut self, counts: &Counts) -> Option<Plain> {
         let cqe = self.backend.peek()?;
         let candidate = self.slots.candidate(cqe.user_data)?;
         let slot = candidate.slot(&self.slots);
@@ -137,6 +140,7 @@ impl Engine {
         }
         let slot = candidate.slot(&self.slots);
         let (callback, user_data) = (slot.callback, slot.user_data);
+        counts.ended(slot.opcode());
         self.slots.release_candidate(candidate);
         self.current = Current { id: cqe.user_data, result: cqe.result() };
         Some(Plain {
@@ -331,9 +335,18 @@ impl Engine {
             self.write_outputs(index);
         }
         self.raise_sigpipe(index, result);
+        self.count_result(index, result, flags);
         let delivery = self.tell(index, result, flags, extra);
         self.free(index);
         delivery
+    }
+
+    /// Once per operation: a notification follows a result.
+    pub(crate) fn count_result(&self, index: u32, result: i32, flags: u32) {
+        let slot = self.slots.at(index);
+        if result < 0 && slot.callback != INNER && flags & cqe_flags::NOTIFY == 0 {
+            self.counted.resulted(slot.opcode(), result, flags & DEADLINE != 0);
+        }
     }
 
     /// The ring's sends never raise it: the option asks for what send(2) does.
@@ -411,6 +424,7 @@ impl Engine {
     pub(crate) fn free(&mut self, index: u32) {
         let slot = self.slots.at(index);
         let (id, is_inner, owner) = (slot.id(), slot.callback == INNER, slot.user_data as u64);
+        let (opcode, is_nobodys) = (slot.opcode(), slot.callback == NOBODY);
         if slot.has(state::TIMED) {
             self.wheel.disarm(&mut self.slots, index);
         }
@@ -443,9 +457,15 @@ impl Engine {
         }
         self.slots.at_mut(index).cold = 0;
         self.slots.release(index);
+        self.calls_beyond = self.calls_beyond.wrapping_sub(1);
         if is_inner {
             self.inner_ended(owner, id);
-        } else if multishot {
+            return;
+        }
+        if !is_nobodys {
+            self.counted.ended(opcode);
+        }
+        if multishot {
             self.multishots -= 1;
         } else if !self.barriers.is_empty() {
             self.barriers.ended(epoch);

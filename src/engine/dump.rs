@@ -12,7 +12,7 @@ use std::ffi::CString;
 use std::fmt::Write;
 
 impl Engine {
-    /// A line about the context, then one per operation.
+    /// A line about the context, then one per operation, then one per buffer pool.
     pub(crate) fn dump(&self, handle: &Handle) -> String {
         let mut text = String::new();
         let now_ms = (clock::now_ns() / 1_000_000) as u32;
@@ -61,7 +61,28 @@ impl Engine {
             text.push_str(ending_name(slot));
             text.push('\n');
         }
+        self.dump_pools(&mut text);
         text
+    }
+
+    /// A line per buffer pool, as of the last look at what was released.
+    fn dump_pools(&self, text: &mut String) {
+        for (group, pool) in &self.pools.pools {
+            let slots = &self.slots;
+            let waiting = pool.paused.iter().chain(&pool.refused);
+            let waiting = waiting.filter(|&&id| slots.find(id).is_some()).count();
+            let _ = writeln!(
+                text,
+                "  pool {group}: {} buffers of {} bytes, {} free, {} leased, {} of {} operations \
+                 waiting for one",
+                pool.count(),
+                pool.options.buffer_size,
+                pool.free,
+                pool.leased,
+                waiting,
+                pool.users,
+            );
+        }
     }
 
     /// Says what a new context was not granted.

@@ -19,7 +19,7 @@ pub(crate) use inner::{Inner, Scope};
 
 use crate::engine::cancel::Why;
 use crate::engine::cold::Cold;
-use crate::engine::completion::{Delivery, INNER, ended};
+use crate::engine::completion::{Delivery, INNER, NOBODY, ended};
 use crate::engine::handle::{Handle, Reference};
 use crate::engine::slots::{phase, state};
 use crate::engine::submission::{Done, SubmitOptions, submit_flags};
@@ -259,6 +259,7 @@ impl Engine {
         if self.chains.is_open() {
             return Err(Errno::EINVAL);
         }
+        let is_most = self.counted.is_at_most(kind.opcode);
         let index = self.take_slot(kind.opcode, NO_DESCRIPTOR, done, options)?;
         let id = self.slots.id(index);
         let outer = Outer {
@@ -295,10 +296,14 @@ impl Engine {
         match self.start_external(index) {
             // Nothing was begun, so that nothing was submitted.
             Err(errno) if self.is_alone(index) => {
-                // Also a service's own, which was not counted yet.
                 self.local -= 1;
-                self.slots.at_mut(index).callback = 0;
+                self.slots.hide();
+                if done.callback != INNER {
+                    self.counted.forget(kind.opcode, is_most);
+                }
+                self.slots.at_mut(index).callback = NOBODY;
                 self.free(index);
+                self.unhide();
                 Err(errno)
             }
             Err(errno) => {

@@ -3,6 +3,7 @@
 //! the common path is one comparison (`Gate`); everything else is worked out in `refusal`.
 
 use crate::engine::backend::Granted;
+use crate::engine::counts::{Counted, Counts};
 use crate::engine::destroy;
 use crate::engine::dump;
 use crate::engine::external::End;
@@ -39,6 +40,7 @@ pub(crate) struct Handle {
     engine: UnsafeCell<ManuallyDrop<Engine>>,
     pub(crate) mailbox: Mailbox,
     pub(crate) stats: Stats,
+    pub(crate) counts: Counts,
     life: AtomicU32,
     /// The thread pointer of the adopting thread; stays when the gate closes.
     owner: AtomicUsize,
@@ -167,6 +169,7 @@ impl Handle {
             gate: Gate::create()?,
             mailbox,
             stats: Stats::default(),
+            counts: Counts::new(),
             life: AtomicU32::new(life::NEW),
             owner: AtomicUsize::new(0),
             owner_is_initial: AtomicU32::new(0),
@@ -279,6 +282,8 @@ impl Handle {
             self.gate.close();
             return Err(errno.into());
         }
+        // SAFETY: both are parts of this handle, which is where its users have it.
+        engine.counted = unsafe { Counted::new(&self.counts) };
         engine.watch_wake();
         self.owner.store(thread::pointer(), Ordering::Relaxed);
         self.owner_is_initial.store(u32::from(thread::is_initial()), Ordering::Relaxed);

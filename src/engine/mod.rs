@@ -30,6 +30,7 @@ mod chain;
 mod closing;
 mod cold;
 mod completion;
+pub(crate) mod counts;
 pub(crate) mod crew;
 mod descriptors;
 mod destroy;
@@ -73,6 +74,7 @@ use buffers::{Pending, Pools};
 use chain::Chains;
 use cold::ColdTable;
 use completion::{Current, Ready, Record};
+use counts::Counted;
 use descriptors::Descriptors;
 use external::Externals;
 use mailbox::Batch;
@@ -225,6 +227,9 @@ pub(crate) struct Engine {
     pipes: Vec<Pipe>,
     budget: turn::Budget,
     tally: stats::Tally,
+    counted: Counted,
+    /// Callbacks, posts and records beyond one for each operation that has ended; wraps.
+    calls_beyond: u64,
     /// The mailbox's descriptor, polled by the backend.
     wake_fd: i32,
     /// The descriptor that a foreign loop has asked for.
@@ -305,6 +310,8 @@ impl Engine {
             pipes: Vec::new(),
             budget: turn::Budget::default(),
             tally: stats::Tally::default(),
+            counted: Counted::NOWHERE,
+            calls_beyond: 0,
             wake_fd,
             foreign_fd: None,
             running: false,

@@ -71,6 +71,7 @@ impl Engine {
             pool.paused.retain(|&id| slots.find(id).is_some());
         }
         pool.pauses += 1;
+        self.tally.dry_pools();
         pool.paused.push_back(id);
         self.look_for_buffers(group);
     }

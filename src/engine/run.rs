@@ -37,8 +37,8 @@ pub(crate) fn turn(handle: &Handle, wait: Wait) -> Result<(), Refusal> {
 #[inline(always)]
 fn plain_turn(handle: &Handle) -> Result<(), Refusal> {
     borrow(handle).begin_plain_turn(handle)?;
-    while let Some(plain) = borrow(handle).next_plain() {
-        perform(handle, plain);
+    while let Some(plain) = borrow(handle).next_plain(&handle.counts) {
+        perform(plain);
     }
     if !borrow(handle).is_plainly_exhausted() {
         deliver(handle);
@@ -51,15 +51,15 @@ fn plain_turn(handle: &Handle) -> Result<(), Refusal> {
 #[inline(never)]
 fn deliver(handle: &Handle) {
     loop {
-        if let Some(plain) = borrow(handle).next_plain() {
-            perform(handle, plain);
+        if let Some(plain) = borrow(handle).next_plain(&handle.counts) {
+            perform(plain);
         } else if let Some(plain) = borrow(handle).next_pooled() {
-            perform(handle, plain);
+            perform(plain);
             borrow(handle).close_arrival();
         } else if borrow(handle).is_exhausted() {
             return;
         } else if let Some(plain) = borrow(handle).next_timer() {
-            perform(handle, plain);
+            perform(plain);
         } else if let Some(call) = borrow(handle).next_call() {
             perform_any(handle, call);
             borrow(handle).close_arrival();
@@ -77,12 +77,13 @@ pub(crate) fn deliver_local(handle: &Handle) {
         perform_any(handle, call);
         borrow(handle).close_arrival();
     }
+    borrow(handle).publish(handle);
 }
 
-/// Calls the user's callback: the one place where this happens.
+/// Calls the user's callback: the one place where this happens. Counted by whoever has freed the
+/// operation's slot, or by `perform_any`.
 #[inline(always)]
-fn perform(handle: &Handle, plain: Plain) {
-    handle.stats.callbacks.add(1);
+fn perform(plain: Plain) {
     let guard = NoUnwind;
     // SAFETY: the caller of submit promised a function of this type; the engine holds no borrow.
     // `callback` is a function's address: the value for records was sorted out before.
@@ -96,20 +97,22 @@ fn perform(handle: &Handle, plain: Plain) {
 
 /// Calls whatever is due.
 fn perform_any(handle: &Handle, call: Call) {
+    if !matches!(call, Call::Ask(..)) {
+        borrow(handle).count_call();
+    }
     match call {
-        Call::Callback(plain) => perform(handle, plain),
+        Call::Callback(plain) => perform(plain),
         Call::Brought(plain) => {
-            perform(handle, plain);
+            perform(plain);
             borrow(handle).drop_payload();
         }
         Call::Post(function, arg) => {
-            handle.stats.callbacks.add(1);
             let guard = NoUnwind;
             // SAFETY: the caller of post promised a function of this type; nothing is borrowed.
             unsafe { function(arg) };
             std::mem::forget(guard);
         }
-        Call::Record => handle.stats.callbacks.add(1),
+        Call::Record => {}
         Call::Ask(function, id) => {
             let answer = function.call();
             borrow(handle).answer(id, answer);
@@ -140,13 +143,13 @@ pub(crate) fn run_once(handle: &Handle, timeout_ns: i64) -> Result<u32, Refusal>
             }
         };
         let was_empty = borrow(handle).in_flight() == 0;
-        let before = handle.stats.callbacks.get();
+        let before = borrow(handle).callbacks();
         if wait == Wait::Forever && borrow(handle).prepare_plain_turn(&handle.mailbox) {
             plain_turn(handle)?;
         } else {
             turn(handle, wait)?;
         }
-        let delivered = (handle.stats.callbacks.get() - before) as u32;
+        let delivered = (borrow(handle).callbacks() - before) as u32;
         let engine = borrow(handle);
         // The last one may have ended without a word: quietly, or detached.
         let is_emptied = !was_empty && engine.in_flight() == 0;

@@ -3,6 +3,7 @@
 //! freed only at its operation's last completion and retired when its generations are used up, so
 //! that an old id can never name a newer operation (contract, line 5).
 
+use crate::engine::counts::Row;
 use crate::op::traits;
 use crate::sys::errno::Errno;
 use crate::sys::memory::Region;
@@ -242,9 +243,9 @@ impl Slots {
         self.released -= 1;
     }
 
-    /// Operations that ever were.
-    pub(crate) fn taken(&self) -> u64 {
-        self.taken
+    /// Whether the counters by opcode have seen the same.
+    pub(crate) fn agree_with(&self, total: &Row) -> bool {
+        cfg!(aio_uncounted) || (total.submitted, total.completed) == (self.taken, self.released)
     }
 
     /// Operations that ended.

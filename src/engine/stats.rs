@@ -1,6 +1,7 @@
-//! Counters. What is counted in every turn is added, or set, where any thread reads it; the rest is
-//! tallied with plain integers and published when a turn ends that was not a plain one. Relaxed
-//! everywhere: each counter is exact as of a turn, a snapshot of several may be torn between them.
+//! Counters of the context; those of its operations are in `counts.rs`. What is counted in every
+//! turn is added, or set, where any thread reads it; the rest is tallied with plain integers and
+//! published when a turn ends that was not a plain one. Relaxed everywhere: each counter is exact
+//! as of a turn, a snapshot of several may be torn between them.
 
 use crate::sys::atomic::{AtomicU64, Ordering};
 
@@ -75,6 +76,6 @@ macro_rules! counters {
 }
 
 counters! {
-    each turn: submitted, completed, callbacks, turns, system_calls, full_queues;
-    now and then: overflows, posts, wakes, cancels, deadlines, rearms;
+    each turn: callbacks, turns, system_calls, full_queues;
+    now and then: overflows, posts, wakes, cancels, deadlines, rearms, dry_pools;
 }

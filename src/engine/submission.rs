@@ -5,6 +5,7 @@
 use crate::engine::bundles::Bundle;
 use crate::engine::cold::Cold;
 use crate::engine::completion::INNER;
+use crate::engine::counts::Counts;
 use crate::engine::descriptors::{DIRECT, target};
 use crate::engine::msg_ring::Outgoing;
 use crate::engine::slots::{OPCODE_SHIFT, Slot, index_of, phase, state};
@@ -117,7 +118,9 @@ impl Engine {
     /// condition is tested before anything is changed, so that this is a leaf without saved
     /// registers. None: nothing was done.
     #[inline(always)]
-    pub(crate) fn submit_at_once<O: Operation>(&mut self, op: &O, done: Done) -> Option<i64> {
+    pub(crate) fn submit_at_once<O: Operation>(
+        &mut self, op: &O, done: Done, counts: &Counts,
+    ) -> Option<i64> {
         let fd = op.descriptor();
         // A full queue, an open chain and a waiting barrier all mean that there is no room.
         debug_assert!(done.callback > INNER);
@@ -125,7 +128,11 @@ impl Engine {
             return None;
         }
         let head = if fd >= 0 { Some(self.descriptors.plain_head(fd)?) } else { None };
+        if counts.is_at_most(O::OPCODE as u8) {
+            return None;
+        }
         let (id, slot) = self.slots.take_free()?;
+        counts.submitted_plainly(O::OPCODE as u8);
         fill_plain(slot, op, done, self.now_ms);
         if let Some(head) = head {
             let first = std::mem::replace(head, index_of(id) + 1);
@@ -148,6 +155,9 @@ impl Engine {
             return self.submit_carefully(op, &SubmitOptions::default(), done);
         }
         let (id, slot) = self.slots.take()?;
+        if done.callback != INNER {
+            self.counted.submitted(O::OPCODE as u8);
+        }
         fill_plain(slot, op, done, self.now_ms);
         slot.state |= done.records();
         let index = index_of(id);
@@ -413,6 +423,9 @@ impl Engine {
         &mut self, opcode: u8, fd: i32, done: Done, options: &SubmitOptions,
     ) -> Result<u32, Errno> {
         let (id, slot) = self.slots.take()?;
+        if done.callback != INNER {
+            self.counted.submitted(opcode);
+        }
         slot.callback = done.callback;
         slot.user_data = done.user_data;
         slot.fd = fd;

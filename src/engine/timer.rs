@@ -189,6 +189,10 @@ impl Engine {
             self.budget.ready -= 1;
             self.ready.pop_front();
         }
+        self.counted.ended(service::TIMER);
+        if result != 0 {
+            self.counted.resulted(service::TIMER, result, false);
+        }
         self.current = Current { id: self.slots.id(index), result };
         self.local -= 1;
         self.slots.release(index);

@@ -487,20 +487,37 @@ impl Engine {
 
     /// Lets other threads see the counters as they are now.
     pub(crate) fn publish(&mut self, handle: &Handle) {
-        self.count_operations(handle);
+        self.publish_calls(handle);
         self.publish_rest(handle);
     }
 
     #[inline(always)]
     fn count_turn(&self, handle: &Handle) {
         handle.stats.turns.add(1);
-        self.count_operations(handle);
+        self.publish_calls(handle);
     }
 
     #[inline(always)]
-    fn count_operations(&self, handle: &Handle) {
-        handle.stats.submitted.set(self.slots.taken());
-        handle.stats.completed.set(self.slots.released());
+    fn publish_calls(&self, handle: &Handle) {
+        debug_assert!(self.mute || self.slots.agree_with(&handle.counts.total()));
+        handle.stats.callbacks.set(self.callbacks());
+    }
+
+    /// Callbacks, posted functions and records.
+    #[inline(always)]
+    pub(super) fn callbacks(&self) -> u64 {
+        self.slots.released().wrapping_add(self.calls_beyond)
+    }
+
+    /// Takes back the end of an operation that does not count.
+    pub(super) fn unhide(&mut self) {
+        self.slots.unhide();
+        self.count_call();
+    }
+
+    /// One that no plain path has counted with the end of its operation.
+    pub(super) fn count_call(&mut self) {
+        self.calls_beyond = self.calls_beyond.wrapping_add(1);
     }
 
     /// What does not change in a plain turn.

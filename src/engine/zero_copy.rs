@@ -42,6 +42,7 @@ impl Engine {
             self.slots.at_mut(index).state &= !state::LISTED;
         }
         self.raise_sigpipe(index, result);
+        self.count_result(index, result, extra_flags);
         let slot = self.slots.at_mut(index);
         slot.fd = NO_DESCRIPTOR;
         slot.set_phase(phase::NOTIFY);

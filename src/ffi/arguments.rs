@@ -82,6 +82,15 @@ pub(super) unsafe fn write_sized<T: Copy>(out: *mut T, value: T) -> Result<(), E
     Ok(())
 }
 
+/// A terminated string, cut where there is no room.
+pub(super) fn text<const N: usize>(from: &str) -> [c_char; N] {
+    let mut out = [0; N];
+    for (to, byte) in out[..N - 1].iter_mut().zip(from.bytes()) {
+        *to = byte as c_char;
+    }
+    out
+}
+
 /// # Safety
 /// As `sized`.
 pub(super) unsafe fn submit_options(

@@ -2,6 +2,7 @@
 
 use crate::engine::handle::Handle;
 use crate::engine::probe::{self, Answer, Ground, Reason, Status};
+use crate::ffi::arguments::text;
 use crate::ffi::ctx::{AIO_BACKEND_EPOLL, AIO_BACKEND_URING};
 use crate::ffi::{aio_ctx, arguments, status};
 use crate::sys::descriptor::kernel_version;
@@ -228,13 +229,4 @@ pub(super) fn reason_number(reason: Reason) -> u32 {
         Reason::Library => AIO_REASON_LIBRARY,
         Reason::Permission => AIO_REASON_PERMISSION,
     }
-}
-
-/// A terminated string, cut where there is no room.
-fn text<const N: usize>(from: &str) -> [c_char; N] {
-    let mut out = [0; N];
-    for (to, byte) in out[..N - 1].iter_mut().zip(from.bytes()) {
-        *to = byte as c_char;
-    }
-    out
 }

@@ -4,6 +4,7 @@
 use crate::engine::Refusal;
 use crate::ffi::ctx::{AIO_BACKEND_EPOLL, AIO_BACKEND_URING};
 use crate::ffi::{aio_ctx, aio_op_id, arguments, guard};
+use crate::op;
 use crate::sys::errno::Errno;
 use std::ffi::c_char;
 
@@ -71,6 +72,40 @@ pub struct aio_stats {
     pub deadlines: u64,
     /// Multishot operations started again by the engine
     pub rearms: u64,
+    /// Operations that have ended with an error, but not as the next two
+    pub failed: u64,
+    /// Operations that have ended with -ECANCELED
+    pub cancelled: u64,
+    /// Operations that have ended because their deadline had passed (AIO_CQE_DEADLINE)
+    pub timed_out: u64,
+    /// Times that an operation had to wait for a pool's next free buffer
+    pub dry_pools: u64,
+}
+
+/// Counters of the operations of one opcode since the context was created.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct aio_operation_stats {
+    /// sizeof(aio_operation_stats)
+    pub size: u32,
+    /// The number that was asked for
+    pub opcode: u32,
+    /// Operations that have not ended
+    pub in_flight: u32,
+    /// Most that have not ended at a time
+    pub in_flight_max: u32,
+    /// Ids given out
+    pub submitted: u64,
+    /// Operations that have ended, in whatever way
+    pub completed: u64,
+    /// Of these: with an error, but not as the next two
+    pub failed: u64,
+    /// With -ECANCELED
+    pub cancelled: u64,
+    /// Because their deadline had passed (AIO_CQE_DEADLINE)
+    pub timed_out: u64,
+    /// As in aio_ctx_dump and aio_probe_result
+    pub name: [c_char; 32],
 }
 
 /// The operation whose callback is running; -ENOENT outside of callbacks and in posted functions.
@@ -138,7 +173,8 @@ pub unsafe extern "C" fn aio_ctx_info(ctx: *const aio_ctx, out: *mut aio_info) -
     })
 }
 
-/// The context's counters: exact on its own thread between turns, as of its last turn elsewhere.
+/// The context's counters: exact on its own thread. Elsewhere those of operations are as they are
+/// now, though one of them may be a little older than the next; the others are as of the last turn.
 ///
 /// `out`: its `size` set by the caller; as much is written. Any thread.
 /// Errors: -EINVAL, `out` is NULL or its size below 4; AIO_EFORKED.
@@ -152,11 +188,12 @@ pub unsafe extern "C" fn aio_ctx_stats(ctx: *const aio_ctx, out: *mut aio_stats)
             engine.publish(handle);
         }
         let tally = handle.stats.snapshot();
+        let total = handle.counts.total();
         let stats = aio_stats {
             size: 0,
-            in_flight: tally.submitted.saturating_sub(tally.completed) as u32,
-            submitted: tally.submitted,
-            completed: tally.completed,
+            in_flight: total.in_flight as u32,
+            submitted: total.submitted,
+            completed: total.completed,
             callbacks: tally.callbacks,
             turns: tally.turns,
             system_calls: tally.system_calls,
@@ -167,6 +204,48 @@ pub unsafe extern "C" fn aio_ctx_stats(ctx: *const aio_ctx, out: *mut aio_stats)
             cancels: tally.cancels,
             deadlines: tally.deadlines,
             rearms: tally.rearms,
+            failed: total.failed,
+            cancelled: total.cancelled,
+            timed_out: total.timed_out,
+            dry_pools: tally.dry_pools,
+        };
+        // SAFETY: the caller's sized structure, or NULL.
+        unsafe { arguments::write_sized(out, stats) }?;
+        Ok(0)
+    })
+}
+
+/// The counters of one opcode: exact on the context's thread; on others as they are now, though one
+/// of them may be a little older than the next.
+///
+/// `opcode`: IORING_OP_*, as for aio_probe_op, or a number above the kernel's for what the engine
+/// does itself (timers, messages, services); those are known by their names. An operation counts
+/// under the opcode that it began with: a sendfile is a splice. To see all, count up from 0 until
+/// -ENOENT and pass over those with nothing submitted. `out`: its `size` set by the caller; as much
+/// is written.
+/// Any thread.
+/// Errors: -ENOENT, `opcode` is above 255; -EINVAL, `out` is NULL or its size below 4; AIO_EFORKED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio_ctx_operation_stats(
+    ctx: *const aio_ctx, opcode: u32, out: *mut aio_operation_stats,
+) -> i32 {
+    guard!(ctx, handle => {
+        if handle.is_forked() {
+            return Err(Refusal::Forked);
+        }
+        let number = u8::try_from(opcode).map_err(|_| Errno::ENOENT)?;
+        let row = handle.counts.row(number);
+        let stats = aio_operation_stats {
+            size: 0,
+            opcode,
+            in_flight: row.in_flight as u32,
+            in_flight_max: row.most as u32,
+            submitted: row.submitted,
+            completed: row.completed,
+            failed: row.failed,
+            cancelled: row.cancelled,
+            timed_out: row.timed_out,
+            name: arguments::text(op::name(number)),
         };
         // SAFETY: the caller's sized structure, or NULL.
         unsafe { arguments::write_sized(out, stats) }?;
@@ -175,9 +254,10 @@ pub unsafe extern "C" fn aio_ctx_stats(ctx: *const aio_ctx, out: *mut aio_stats)
 }
 
 /// Writes what is in flight as text: a line about the context, then one per operation with its id,
-/// name, descriptor, age and state. Returns the length of the whole text, as snprintf does; what
-/// does not fit is cut, and the text is always terminated when `len` is not 0. An age counts from
-/// the context's last look at the clock before the submit, at most eight turns earlier.
+/// name, descriptor, age and state, then one per buffer pool with what is left in it. Returns the
+/// length of the whole text, as snprintf does; what does not fit is cut, and the text is always
+/// terminated when `len` is not 0. An age counts from the context's last look at the clock before
+/// the submit, at most eight turns earlier.
 ///
 /// `buf`: NULL is allowed with `len` 0. Context thread, also after AIO_ESTUCK.
 /// Errors: -EINVAL; AIO_EWRONGTHREAD; AIO_ECLOSED.

@@ -104,7 +104,7 @@ pub(super) unsafe fn submit<O: Operation>(
         && let done = (Done { callback: address, user_data: user_data as usize })
         && let Some(engine) = handle.enter_open()
         && let Ok(op) = make()
-        && let Some(id) = engine.submit_at_once(&op, done)
+        && let Some(id) = engine.submit_at_once(&op, done, &handle.counts)
     {
         return id;
     }

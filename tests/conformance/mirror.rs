@@ -401,6 +401,23 @@ pub struct aio_stats {
     pub cancels: u64,
     pub deadlines: u64,
     pub rearms: u64,
+    pub failed: u64,
+    pub cancelled: u64,
+    pub timed_out: u64,
+    pub dry_pools: u64,
+}
+#[repr(C)]
+pub struct aio_operation_stats {
+    pub size: u32,
+    pub opcode: u32,
+    pub in_flight: u32,
+    pub in_flight_max: u32,
+    pub submitted: u64,
+    pub completed: u64,
+    pub failed: u64,
+    pub cancelled: u64,
+    pub timed_out: u64,
+    pub name: [c_char; 32],
 }
 #[repr(C)]
 pub struct aio_submit_options {
@@ -639,6 +656,7 @@ extern "C" {
     pub fn aio_ctx_current_bytes(a0: *const aio_ctx) -> u64;
     pub fn aio_ctx_info(a0: *const aio_ctx, a1: *mut aio_info) -> i32;
     pub fn aio_ctx_stats(a0: *const aio_ctx, a1: *mut aio_stats) -> i32;
+    pub fn aio_ctx_operation_stats(a0: *const aio_ctx, a1: u32, a2: *mut aio_operation_stats) -> i32;
     pub fn aio_ctx_dump(a0: *const aio_ctx, a1: *mut c_char, a2: usize) -> i64;
     pub fn aio_ctx_in_flight(a0: *const aio_ctx) -> i32;
     pub fn aio_version() -> u32;

@@ -122,7 +122,7 @@ impl Engine {
     /// An operation of a service's has ended.
     pub(crate) fn inner_ended(&mut self, owner: u64, id: u64) {
         self.externals.inner -= 1;
-        self.slots.unhide();
+        self.unhide();
         let Some(index) = self.slots.find(owner) else { return };
         let Some(hooked) = self.hooked(index) else { return };
         hooked.0.inners.retain(|&inner| inner != id);

@@ -1,6 +1,7 @@
 //! External operations, line by line of the contract, on both backends: a hook that does as a test
 //! says, and toy services made of inner operations.
 
+mod counts;
 mod inner;
 
 use super::*;
