@@ -92,8 +92,6 @@ struct row {
     bool service;          /* something else than the kernel ends it: no async, no links */
     bool brings;           /* a success brings what must be told of: no quiet */
     bool bundled;          /* sends the buffers of a pool: no async, no links */
-    bool service;          /* something else than the kernel ends it: no async, no links */
-    bool brings;           /* a success brings what must be told of: no quiet */
     bool unreaped;         /* calls, but no records */
 };
 
