@@ -378,6 +378,7 @@ impl Engine {
         &mut self, index: u32, result: i32, flags: u32, extra: u64,
     ) -> Option<Delivery> {
         let result = self.direct_result(index, result);
+        self.observe_result(index, result, flags);
         let slot = self.slots.at(index);
         if self.is_unwanted(slot) {
             if slot.has(traits::GIVES_DESCRIPTOR) && result >= 0 {

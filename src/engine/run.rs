@@ -27,10 +27,15 @@ pub(super) fn borrow(handle: &Handle) -> &mut Engine {
 
 /// One turn of a context that may have anything to look after.
 pub(crate) fn turn(handle: &Handle, wait: Wait) -> Result<(), Refusal> {
-    borrow(handle).begin_turn(handle, wait)?;
-    deliver(handle);
-    borrow(handle).end_turn(handle);
-    Ok(())
+    borrow(handle).trace_turn_begin();
+    let begun = borrow(handle).begin_turn(handle, wait);
+    borrow(handle).trace_waited();
+    if begun.is_ok() {
+        deliver(handle);
+        borrow(handle).end_turn(handle);
+    }
+    borrow(handle).trace_turn_end();
+    begun
 }
 
 /// The turn of a context that has nothing but operations in the usual ring.
