@@ -69,7 +69,8 @@
  *     starts it when all one-shot operations before it have completed; later ones are not held.
  *
  * 12. Callbacks may do anything: submit, cancel, post, stop, destroy. Only running a context inside
- *     its own callback is refused: AIO_EREENTRANT.
+ *     its own callback is refused: AIO_EREENTRANT. (A trace callback is another thing, see
+ *     aio_ctx_set_trace.)
  *
  * 13. Destroy is total. It returns 0 after everything was cancelled and every last callback has
  *     run, and what had been posted too; from then on the kernel touches no memory of the
