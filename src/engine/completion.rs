@@ -124,10 +124,17 @@ pub(crate) struct Record {
 }
 
 impl Engine {
-    /// The next completion, if it needs no more than its slot's release and a callback.
+    /// Whether there are completions for `next_plain` to look at.
+    #[inline(always)]
+    pub(crate) fn can_peek(&self) -> bool {
+        self.backend.can_peek()
+    }
+
+    /// The next completion, of which there is one (`can_peek`), if it needs no more than its slot's
+    /// release and a callback.
     #[inline(always)]
     pub(crate) fn next_plain(&mut self, counts: &Counts) -> Option<Plain> {
-        let cqe = self.backend.peek()?;
+        let cqe = self.backend.peek();
         let candidate = self.slots.candidate(cqe.user_data)?;
         let slot = candidate.slot(&self.slots);
         if cqe.has_failed_or_goes_on() || slot.has(state::SPECIAL) {
