@@ -142,8 +142,9 @@ impl Engine {
         }
         let listed = slot.has(state::LISTED);
         self.backend.advance();
-        if listed {
-            self.unlist(index_of(cqe.user_data));
+        let index = index_of(cqe.user_data);
+        if listed && !self.descriptors.unlink_only(candidate.slot(&self.slots), index) {
+            self.unlist(index);
         }
         let slot = candidate.slot(&self.slots);
         let (callback, user_data) = (slot.callback, slot.user_data);
