@@ -9,8 +9,6 @@
 //! come to the hook and to no callback. The end of an operation waits for its inner ones, so that
 //! a hook owns the memory that they use.
 
-#![allow(dead_code, reason = "services use what they need of it")]
-
 mod inner;
 #[cfg(test)]
 mod tests;
@@ -213,12 +211,6 @@ pub(crate) fn begin<H: External>(
     handle: &Handle, hook: H, options: &SubmitOptions, done: Done,
 ) -> Result<u64, Refusal> {
     Ok(handle.enter()?.begin_external(handle, hook, options, done)?)
-}
-
-/// Begins an operation that is nobody's and not in flight to the program, for what a service has
-/// for as long as the context lives, or until it ends it.
-pub(crate) fn host<H: External>(handle: &Handle, hook: H) -> Result<u64, Refusal> {
-    Ok(handle.enter()?.begin_host(handle, hook)?)
 }
 
 /// What an external operation cannot be combined with: it is not in the kernel's order of things.

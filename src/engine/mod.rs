@@ -35,6 +35,7 @@ pub(crate) mod crew;
 mod descriptors;
 mod destroy;
 mod dump;
+#[cfg_attr(not(feature = "resolver"), allow(dead_code))]
 pub(crate) mod external;
 mod files;
 pub(crate) mod handle;

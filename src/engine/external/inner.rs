@@ -1,7 +1,6 @@
 //! Inner operations: what a hook submits on its own context. They are hidden from the program, and
 //! their completions go to the hook inside the turn.
 
-use crate::engine::cancel::Why;
 use crate::engine::completion::{Delivery, INNER};
 use crate::engine::external::{Completer, End, External, Payload};
 use crate::engine::handle::Handle;
@@ -21,8 +20,6 @@ pub(crate) struct Inner {
     pub result: i32,
     /// With `cqe_flags::MORE`, more will come.
     pub flags: u32,
-    /// Of an operation of several steps, and of an external one: how much was moved; else 0.
-    pub extra: u64,
     pub payload: Option<Box<dyn Payload>>,
 }
 
@@ -69,24 +66,13 @@ impl Scope<'_> {
         self.engine.externals.asking = Some(self.completer.id);
     }
 
-    /// Begins an operation that is nobody's, as `external::host` does.
+    /// Begins an operation that is nobody's and not in flight to the program, for what a service
+    /// has for as long as the context lives, or until it ends it.
     pub(crate) fn host<H: External>(&mut self, hook: H) -> Result<u64, Errno> {
         if self.engine.destroying {
             return Err(Errno::ECANCELED);
         }
         self.engine.begin_host(&self.completer.handle, hook)
-    }
-
-    /// Asks an inner operation to end; its completion comes.
-    pub(crate) fn cancel(&mut self, inner: u64) {
-        if let (true, Some(index)) = (self.inners.contains(&inner), self.engine.slots.find(inner)) {
-            let _ = self.engine.request_end(index, Why::Cancelled);
-        }
-    }
-
-    /// Whether inner operations are in flight.
-    pub(crate) fn is_alone(&self) -> bool {
-        self.inners.is_empty()
     }
 
     fn add(
@@ -143,8 +129,8 @@ impl Engine {
             delivery.brings.close();
             return;
         };
-        let Delivery { id, result, flags, moved, .. } = delivery;
-        let inner = Inner { id, result, flags, extra: moved.unwrap_or_default(), payload };
+        let Delivery { id, result, flags, .. } = delivery;
+        let inner = Inner { id, result, flags, payload };
         self.with_hook(index, |hook, scope| hook.completed(scope, inner));
     }
 
