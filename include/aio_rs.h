@@ -512,8 +512,10 @@ typedef void (*aio_trace_fn)(void *arg, struct aio_ctx *ctx,
 #define AIO_RESOLVER_TCP 1u /* A resolver's option: asks over TCP from the start. */
 #define AIO_RESOLVER_ROTATE 2u /* A resolver's option: each lookup begins with the next server. */
 
-#define AIO_WORKERS_UNPINNED 1u /* An option of workers: their threads run on any processor. */
-#define AIO_WORKERS_ANY 4294967295u /* In place of a worker's number: each in turn. */
+/* An option of workers: their threads run on any processor. */
+#define AIO_WORKERS_UNPINNED 1u
+/* In place of a worker's number: each in turn that has not ended. */
+#define AIO_WORKERS_ANY 4294967295u
 
 /* What a lookup has found. */
 typedef struct aio_answer aio_answer;
@@ -3012,8 +3014,9 @@ aio_op_id aio_submit_recv_zc(aio_ctx *ctx, int fd, aio_buffer_pool *pool,
 int32_t aio_thread_pool_create(const aio_thread_pool_options *options, aio_thread_pool **pool_out);
 
 /*
- * Ends a pool: what has not begun ends with -ECANCELED and AIO_CQE_ABORTED, what runs is waited
- * for, and the threads are joined. The operations' callbacks come on their contexts, also later.
+ * Ends a pool: what has not begun ends with -ECANCELED and AIO_CQE_ABORTED, and so does a
+ * predicate of aio_submit_poll_until that does not hold yet; a function that runs is waited for,
+ * and the threads are joined. The operations' callbacks come on their contexts, also later.
  *
  * Any thread, also inside a callback; no other thread may use the pool any more. In a forked child
  * nothing is touched, and 0 returned. NULL: nothing.
@@ -3479,7 +3482,8 @@ aio_ctx *aio_workers_ctx(const aio_workers *workers, uint32_t index);
  *
  * `index`: of the worker, or AIO_WORKERS_ANY.
  * Any thread, workers included.
- * Errors: -EINVAL, a pointer is NULL or there is no such worker; those of aio_ctx_post.
+ * Errors: -EINVAL, a pointer is NULL or there is no such worker; those of aio_ctx_post,
+ * as AIO_ECLOSED for a worker that has ended.
  */
 int32_t aio_workers_post(aio_workers *workers, uint32_t index, aio_post_fn fn, void *arg);
 
@@ -3506,7 +3510,7 @@ int32_t aio_workers_send_fd(aio_workers *workers, uint32_t index, int fd);
  * function's to close; when the worker stops it accepts no more.
  * Any thread, workers included; when it returns, connections are taken.
  * Errors: -EINVAL, a pointer is NULL, or another kind of address; those of socket(2), bind(2) and
- * listen(2): nothing is accepted then; AIO_ECLOSED, the workers are stopping.
+ * listen(2): nothing is accepted then; AIO_ECLOSED, the workers are stopping, or have ended.
  * Surprise: connections that were waiting to be accepted by a worker that stops are reset.
  */
 int32_t aio_workers_listen(aio_workers *workers, const struct sockaddr *addr, socklen_t addrlen,
