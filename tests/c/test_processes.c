@@ -306,24 +306,18 @@ TEST(a_child_that_the_program_has_waited_for_ends_without_a_status) {
     struct call call = {0};
     CHECK_GE(aio_ctx_flush(ctx), 0);
     const int descriptors = open_descriptors(), tasks = threads();
-    start(ctx, SPAWN(.argv = SHELL("exit 3")), &call);
-    siginfo_t info;
-    SYS(waitid(P_ALL, 0, &info, WEXITED | WNOWAIT));
-    waitpid(info.si_pid, NULL, 0); /* or the library was faster */
-    await_call(ctx, &call);
-    CHECK(call.result == -ECHILD || call.result == 3);
-    waits_at_once = true;
-    struct call early = {0};
     aio_process process = NEW_PROCESS;
+    needs_pidfds();
+    waits_at_once = true;
     const aio_op_id id = ID(aio_submit_spawn(
         ctx,
         SPAWN(.argv = SHELL("exit 3"), .flags = AIO_SPAWN_PIDFD, .stdout_mode = AIO_SPAWN_PIPE),
-        &process, NULL, on_call, &early));
+        &process, NULL, on_call, &call));
     CHECK_GT(process.pid, 0);
     CHECK_EQ(process.pidfd, -1);
     CHECK_STR(read_to_end(process.stdout_fd), "");
     CHECK_EQ(aio_ctx_cancel(ctx, id), -EALREADY);
-    CHECK_EQ(await_call(ctx, &early), -ECHILD);
+    CHECK_EQ(await_call(ctx, &call), -ECHILD);
     check_nothing_left(descriptors, tasks);
     end_ctx(ctx);
 }
