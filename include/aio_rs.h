@@ -2843,10 +2843,11 @@ int32_t aio_ctx_current_signal(aio_ctx *ctx, void *info);
  * `fds` that is out of range or taken, a signal that is none, AIO_SUBMIT_BARRIER, no `process`
  * although pipes or AIO_SPAWN_PIDFD are asked for; -ECHILD, the program ignores SIGCHLD or has
  * SA_NOCLDWAIT set for it, so that nobody can learn how a child ends; -EMFILE, -ENFILE; -EAGAIN,
- * -ENOMEM. In the callback -ECHILD: the program has waited for the child itself.
+ * -ENOMEM. In the callback -ECHILD: the program has waited for the child itself; if it was faster
+ * than the call, there is no `pidfd` either.
  * Kernel: 5.4; before it -ENOSYS.
  * Surprise: the thread sleeps until the program is loaded, which takes 0.5 ms from the page cache.
- * A signal to a group reaches those alone that have not left it.
+ * A signal to a group reaches those alone that have not left it; when all have, the child.
  */
 aio_op_id aio_submit_spawn(aio_ctx *ctx, const aio_spawn_options *spawn, aio_process *process,
         const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -3064,7 +3065,8 @@ aio_op_id aio_submit_poll_until(aio_ctx *ctx, aio_work_fn ready, void *arg,
  * `node`, `service`: copied; one of them may be NULL. `hints`: its first four fields are copied;
  * NULL: any.
  * `res`: an output, the engine's until the last callback; written on success alone. The list is
- * yours then: aio_addrinfo_free.
+ * yours then: aio_addrinfo_free. With AIO_CALLBACK_REAP that is so before its record is reaped, and
+ * if a destroy comes first: begin with NULL in it.
  * Context thread.
  * Errors: at once -EINVAL, `res` is NULL, or `node` and `service` are; -ENAMETOOLONG; -EAGAIN, no
  * thread can be had. In the callback AIO_ENONAME, -ENODATA (the name has no address of the
@@ -3151,10 +3153,12 @@ int32_t aio_resolver_forget(aio_resolver *resolver);
  * Looks a name up: in the hosts file, in the cache, by asking servers. Completes with 0.
  *
  * `name`: copied; at most 253 characters of ASCII. With a dot at its end it is taken as it is;
- * else the search domains are tried as resolv.conf(5) says. A numeric address is its own answer.
+ * else the search domains are tried as resolv.conf(5) says. A numeric address (in full, without a
+ * zone) is its own answer.
  * `kind`: AIO_DNS_*. `flags`: AIO_RESOLVE_*.
  * `answer_out`: an output, the engine's until the last callback; written on success alone. The
- * answer is yours then: aio_answer_free.
+ * answer is yours then: aio_answer_free. With AIO_CALLBACK_REAP that is so before its record is
+ * reaped, and if a destroy comes first: begin with NULL in it.
  * Context thread. The resolver may be destroyed while lookups are in flight.
  * Errors: at once -EINVAL, no such kind, flag or name. In the callback AIO_ENONAME, there is no
  * such name; -ENODATA, it has no record of this kind; -ETIMEDOUT (without AIO_CQE_DEADLINE), no
