@@ -214,7 +214,7 @@ TEST(timers_and_services_have_numbers_of_their_own) {
     CHECK_EQ(timers.count, 3);
     CHECK_GE(timers.max_ns, 5 * MS);
     /* Surely later than all of them, however late they were. */
-    ID(aio_submit_timer(ctx, 2 * timers.max_ns, NULL, on_call, &timer));
+    ID(aio_submit_timer(ctx, 2 * timers.max_ns, NULL, on_call, &(struct call){0}));
     CHECK_EQ(aio_ctx_run(ctx), 0);
     const uint64_t most_before_ns = timers.max_ns;
     timers = histogram_of(ctx, opcode_named(ctx, "timer"));
