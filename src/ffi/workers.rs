@@ -42,7 +42,8 @@ pub struct aio_workers_options {
     /// at a time; a negative value is why the workers cannot begin. NULL: nothing.
     pub on_start: aio_worker_fn,
     /// Called on each worker's thread when it is to stop, before it waits for what is in flight;
-    /// what it returns means nothing. NULL: nothing.
+    /// what it returns means nothing. Also when aio_workers_create fails, on those whose `on_start`
+    /// had succeeded. NULL: nothing.
     pub on_stop: aio_worker_fn,
     /// Called on a worker's thread with a descriptor of aio_workers_send_fd. NULL: none is taken.
     pub on_fd: aio_take_fn,
