@@ -41,6 +41,7 @@ pub(crate) mod handle;
 mod interface_queue;
 pub(crate) mod lease_table;
 pub(crate) mod leases;
+mod mail;
 pub(crate) mod mailbox;
 #[cfg(all(test, loom))]
 mod models;

@@ -8,7 +8,7 @@ mod accepting;
 pub(crate) use accepting::Served;
 
 use crate::engine::handle::{Handle, Reference};
-use crate::engine::mailbox::Message;
+use crate::engine::mailbox::{Message, Posted};
 use crate::engine::{Refusal, run, run_once};
 use crate::sys::errno::Errno;
 use crate::sys::sync::{Condvar, Mutex, MutexGuard};
@@ -203,7 +203,7 @@ impl Workers {
         if self.shared.plan.on_descriptor.is_none() {
             return Err(Errno::EINVAL.into());
         }
-        self.send(index, Message::Run(take_descriptor, as_argument(fd as usize)))
+        self.send(index, Message::Run(Posted(take_descriptor, as_argument(fd as usize))))
     }
 
     /// Has every worker accept connections on an address of all of them; the port.
@@ -221,7 +221,7 @@ impl Workers {
         };
         for context in &self.contexts {
             // One that is stopping needs no socket: they are closed with the workers.
-            let message = Message::Run(accepting::begin_here, as_argument(number));
+            let message = Message::Run(Posted(accepting::begin_here, as_argument(number)));
             let _: Result<(), Refusal> = context.send(message);
         }
         Ok(port)
