@@ -20,7 +20,11 @@ impl Engine {
     /// In a plain turn, where a completion is no plain one: if it tells of mail, takes both.
     #[inline(always)]
     pub(super) fn take_plain_mail(&mut self, mailbox: &Mailbox) -> bool {
-        let tells = self.backend.peek().is_some_and(|cqe| cqe.user_data == WAKE && cqe.goes_on());
+        if !self.can_peek() {
+            return false;
+        }
+        let cqe = self.backend.peek();
+        let tells = cqe.user_data == WAKE && cqe.goes_on();
         if tells {
             self.backend.advance();
             self.tally.wakes();
@@ -80,6 +84,11 @@ impl Engine {
                     if let Some(delivery) = self.rung(id)
                         && let Some(call) = self.deliver(delivery)
                     {
+                        return Some(call);
+                    }
+                }
+                Message::Asks(id) => {
+                    if let Some(call) = self.ask(id) {
                         return Some(call);
                     }
                 }

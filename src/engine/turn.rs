@@ -381,9 +381,8 @@ impl Engine {
             REAP => return Some(self.deliver_record(delivery)),
             INNER => {
                 self.deliver_inner(delivery);
-                let (function, id) = self.question()?;
-                self.current = Current::NONE;
-                return Some(Call::Ask(function, id));
+                let id = self.take_asking()?;
+                return self.ask(id);
             }
             _ => {}
         }
@@ -396,6 +395,13 @@ impl Engine {
             self.moved = (id, bytes);
         }
         Some(Call::Callback(Plain { callback, user_data, result, flags }))
+    }
+
+    /// What an operation wants to know, if it still does, as a call.
+    pub(super) fn ask(&mut self, id: u64) -> Option<Call> {
+        let function = self.question(id)?;
+        self.current = Current::NONE;
+        Some(Call::Ask(function, id))
     }
 
     #[cold]
@@ -426,6 +432,7 @@ impl Engine {
             is_quiet = self.is_quiet();
         }
         self.plain = is_quiet
+            && !self.is_careful()
             && self.pools.is_empty()
             && !self.is_clogged()
             && !self.is_ending()

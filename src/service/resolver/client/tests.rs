@@ -7,13 +7,14 @@ use super::lookup::{Found, Lookup, Missing, Progress};
 use super::message::{Data, FullName};
 use crate::service::resolver::data::{Kind, Want, servers};
 use crate::sys::errno::Errno;
+use crate::sys::sync::Mutex;
 use domain::base::iana::{Class, Rcode, Rtype};
 use domain::base::message_builder::AnswerBuilder;
 use domain::base::{Message, MessageBuilder, Serial, Ttl};
 use domain::rdata::{A, Aaaa, Cname, Soa, Srv, Txt};
 use octseq::Array;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 const THREE_SERVERS: &str = "192.0.2.1 192.0.2.2 192.0.2.3";
 
@@ -156,6 +157,21 @@ fn one_kind_of_addresses_is_enough() {
         })
     });
     assert_eq!(addresses(&found.unwrap()), [(60, "192.0.2.9".into())]);
+}
+
+#[test]
+fn what_could_not_be_asked_is_not_told_to_be_absent() {
+    let half = |rcode: Rcode| {
+        no_search().run("host.example", Want::Addresses, move |request| {
+            Some(match asked(&request.message).1 {
+                Rtype::A => nothing(&request.message, Rcode::NOERROR, 60),
+                _ => reply(&request.message, rcode, |_| ()),
+            })
+        })
+    };
+    assert_eq!(half(Rcode::SERVFAIL), Err(Missing::Failure(Failure::Failed)));
+    assert_eq!(half(Rcode::REFUSED), Err(Missing::Failure(Failure::Refused)));
+    assert_eq!(half(Rcode::NOERROR), Err(Missing::NoData));
 }
 
 #[test]
