@@ -251,7 +251,8 @@ impl Mailbox {
         self.early.take_replacing(CLOSED)
     }
 
-    /// Wakes the owner if it sleeps; one system call per sleep, none when it is awake.
+    /// Wakes the owner if it sleeps; one system call per sleep (two who look at the same moment may
+    /// both make one), none when it is awake.
     #[inline]
     pub(crate) fn wake(&self) {
         if self.signals.load(Ordering::Relaxed) & SHARED == 0
