@@ -2,7 +2,7 @@
 
 use crate::engine::Refusal;
 use crate::engine::handle::Handle;
-use crate::engine::mailbox::Message;
+use crate::engine::mailbox::{Message, Posted};
 use crate::ffi::ctx::aio_ctx_options;
 use crate::ffi::status::{self, AIO_EFORKED, AIO_EPANIC};
 use crate::ffi::{
@@ -321,7 +321,7 @@ pub unsafe extern "C" fn aio_workers_post(
     unsafe {
         with(workers, |workers| {
             let function = r#fn.ok_or(Errno::EINVAL)?;
-            workers.send(index_of(index), Message::Run(function, arg)).map(|()| 0)
+            workers.send(index_of(index), Message::Run(Posted(function, arg))).map(|()| 0)
         })
     }
 }
