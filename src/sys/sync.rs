@@ -1,7 +1,7 @@
 //! The one place that decides whose locks and threads are used: the standard library's; shuttle's
 //! when this crate's tests are built with `--cfg shuttle` to explore interleavings; a packaged
-//! crate's, in the same clothes, in a build for ThreadSanitizer (`--cfg tsan`), which sees only what
-//! is compiled for it, and the standard library's locks are not.
+//! crate's, in the same clothes, in a build for ThreadSanitizer (`--cfg tsan`): it sees only what
+//! is compiled for it, which the standard library's locks are not.
 
 #[cfg(tsan)]
 pub(crate) use instrumented::{Condvar, Mutex, MutexGuard, OnceLock};

@@ -7,13 +7,14 @@ use super::lookup::{Found, Lookup, Missing, Progress};
 use super::message::{Data, FullName};
 use crate::service::resolver::data::{Kind, Want, servers};
 use crate::sys::errno::Errno;
+use crate::sys::sync::Mutex;
 use domain::base::iana::{Class, Rcode, Rtype};
 use domain::base::message_builder::AnswerBuilder;
 use domain::base::{Message, MessageBuilder, Serial, Ttl};
 use domain::rdata::{A, Aaaa, Cname, Soa, Srv, Txt};
 use octseq::Array;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 const THREE_SERVERS: &str = "192.0.2.1 192.0.2.2 192.0.2.3";
 
