@@ -4,7 +4,7 @@
  * the bare ring and in the callback of the engine. Both rings have the same sizes and flags. With
  * --engine one engine runs alone, so that a tool can count its instructions exactly: the slope
  * over two values of --count is the cost of one operation. With --snapshots another thread reads
- * the context's counters meanwhile. */
+ * the context's counters meanwhile; with --histograms and --trace it is observed in these ways. */
 #include "bare_ring.h"
 #include "bench.h"
 
@@ -20,7 +20,8 @@ enum { SQ_ENTRIES = 256, CQ_ENTRIES = 512, DEPTH_MAX = SQ_ENTRIES };
 struct workload {
     uint64_t depth;
     uint64_t count;
-    uint64_t snapshots; /* per second */
+    uint64_t snapshots;         /* per second */
+    uint64_t histograms, trace; /* 0: off */
 };
 
 /* What a run of either engine counts. */
@@ -128,6 +129,22 @@ static void watcher_end(struct watcher *watcher, const struct workload *load) {
     }
 }
 
+static void on_event(void *arg, aio_ctx *ctx, const aio_trace_event *event) {
+    (void)ctx;
+    *(uint64_t *)arg += event->kind == AIO_TRACE_COMPLETE;
+}
+
+/* What was observed is what has happened. */
+static void check_observed(aio_ctx *ctx, const struct workload *load, uint64_t traced) {
+    aio_histogram histogram = {.size = sizeof histogram};
+    if (load->histograms)
+        bench_check(aio_ctx_histogram(ctx, 0, 0, NULL, 0, NULL, &histogram), "aio_ctx_histogram");
+    if ((load->histograms && histogram.count != load->count) ||
+        (load->trace && traced != load->count))
+        bench_die("%" PRIu64 " latencies, %" PRIu64 " events of %" PRIu64 " operations",
+                  histogram.count, traced, load->count);
+}
+
 static double aio_sample(void *arg) {
     const struct workload *load = arg;
     struct progress progress = {.unstarted = load->count};
@@ -136,8 +153,12 @@ static double aio_sample(void *arg) {
         .backend = AIO_BACKEND_URING,
         .sq_entries = SQ_ENTRIES,
         .cq_entries = CQ_ENTRIES,
+        .flags = load->histograms ? AIO_CTX_HISTOGRAMS : 0,
     };
     bench_check(aio_ctx_create(&options, &progress.ctx), "aio_ctx_create");
+    uint64_t traced = 0;
+    if (load->trace)
+        bench_check(aio_ctx_set_trace(progress.ctx, on_event, &traced), "aio_ctx_set_trace");
     struct watcher watcher = {.ctx = progress.ctx};
     watcher_start(&watcher, load);
     uint64_t start_ns = bench_thread_cpu_ns();
@@ -148,6 +169,7 @@ static double aio_sample(void *arg) {
     bench_check(aio_ctx_run(progress.ctx), "aio_ctx_run");
     double ns = cost(load, &progress, start_ns);
     watcher_end(&watcher, load);
+    check_observed(progress.ctx, load, traced);
     bench_check(aio_ctx_destroy(progress.ctx), "aio_ctx_destroy");
     return ns;
 }
@@ -171,12 +193,15 @@ static int run_alone(const char *name, struct workload *load) {
 
 int main(int argc, char **argv) {
     uint64_t depth = 0, count = 200000, rounds = 31, cpu = 1, snapshots = 0;
+    uint64_t histograms = 0, trace = 0;
     const char *engine = NULL, *json = NULL;
     const struct bench_flag flags[] = {
         {"engine", NULL, &engine, "run this one alone: bare or aio"},
         {"depth", &depth, NULL, "operations in flight; 0: 1, 32 and 256"},
         {"count", &count, NULL, "operations of one sample"},
         {"snapshots", &snapshots, NULL, "of the engine's counters per second, at most 1000000"},
+        {"histograms", &histograms, NULL, "1: the engine keeps latencies"},
+        {"trace", &trace, NULL, "1: the engine's events are counted by a trace callback"},
         {"rounds", &rounds, NULL, "rounds of A B B A"},
         {"cpu", &cpu, NULL, "where to run"},
         {"json", NULL, &json, "write the figures to this file"},
@@ -188,7 +213,11 @@ int main(int argc, char **argv) {
     if (snapshots > 1000000)
         bench_die("--snapshots is at most 1000000");
     bench_pin(cpu);
-    struct workload load = {.depth = depth ? depth : 1, .count = count, .snapshots = snapshots};
+    struct workload load = {.depth = depth ? depth : 1,
+                            .count = count,
+                            .snapshots = snapshots,
+                            .histograms = histograms,
+                            .trace = trace};
     if (engine)
         return run_alone(engine, &load);
 

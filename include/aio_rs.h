@@ -69,7 +69,8 @@
  *     starts it when all one-shot operations before it have completed; later ones are not held.
  *
  * 12. Callbacks may do anything: submit, cancel, post, stop, destroy. Only running a context inside
- *     its own callback is refused: AIO_EREENTRANT.
+ *     its own callback is refused: AIO_EREENTRANT. (A trace callback is another thing, see
+ *     aio_ctx_set_trace.)
  *
  * 13. Destroy is total. It returns 0 after everything was cancelled and every last callback has
  *     run, and what had been posted too; from then on the kernel touches no memory of the
@@ -151,6 +152,7 @@
 
 struct addrinfo;
 struct aio_ctx;
+struct aio_trace_event;
 struct epoll_event;
 struct futex_waitv;
 struct io_uring_sqe;
@@ -181,6 +183,10 @@ typedef int32_t (*aio_worker_fn)(void *arg, struct aio_ctx *ctx, uint32_t index)
 
 /* Takes a descriptor on the thread of a context. */
 typedef void (*aio_take_fn)(void *arg, struct aio_ctx *ctx, int fd) AIO_NOEXCEPT;
+
+/* Told of what a context does, see aio_ctx_set_trace. */
+typedef void (*aio_trace_fn)(void *arg, struct aio_ctx *ctx,
+                             const struct aio_trace_event *event) AIO_NOEXCEPT;
 
 #ifdef __cplusplus
 }
@@ -258,6 +264,11 @@ typedef void (*aio_take_fn)(void *arg, struct aio_ctx *ctx, int fd) AIO_NOEXCEPT
 #define AIO_CTX_NO_IOWAIT 64u
 /* With napi_busy_poll_usec: the device's interrupts stay off while it is polled often enough. */
 #define AIO_CTX_NAPI_PREFER 128u
+/*
+ * Latencies are kept, by opcode, for aio_ctx_histogram. Every submit and every completion looks at
+ * the clock.
+ */
+#define AIO_CTX_HISTOGRAMS 256u
 
 #define AIO_LOG_ERROR 1 /* A log message's level: something failed. */
 #define AIO_LOG_WARN 2 /* A log message's level: something is not as asked for. */
@@ -327,6 +338,24 @@ typedef void (*aio_take_fn)(void *arg, struct aio_ctx *ctx, int fd) AIO_NOEXCEPT
 #define AIO_CQE_ABORTED 131072u
 
 #define AIO_CANCEL_FIXED_FILE 1u /* For aio_ctx_cancel_fd: `fd` is a slot of the context's table. */
+
+/*
+ * For aio_ctx_histogram: what was read is forgotten, so that the next call tells of what comes
+ * between the two.
+ */
+#define AIO_HISTOGRAM_RESET 1u
+
+/* An event's kind: an operation was submitted. Its id will be the submit call's result. */
+#define AIO_TRACE_SUBMIT 1u
+/*
+ * An event's kind: an operation has a result; without AIO_CQE_MORE among `flags` it has ended.
+ * Its callback comes next, unless it has none.
+ */
+#define AIO_TRACE_COMPLETE 2u
+/* An event's kind: a turn begins to hand over what was submitted, and to wait. */
+#define AIO_TRACE_TURN_BEGIN 3u
+/* An event's kind: a turn has delivered what there was. */
+#define AIO_TRACE_TURN_END 4u
 
 /* A probe's answer: submitting gives -EOPNOTSUPP, or -EACCES where the context restricts itself. */
 #define AIO_PROBE_NO 0u
@@ -658,6 +687,18 @@ typedef struct aio_operation_stats {
     uint64_t timed_out; /* Because their deadline had passed (AIO_CQE_DEADLINE) */
     char name[32]; /* As in aio_ctx_dump and aio_probe_result */
 } aio_operation_stats;
+
+/* The latencies of the operations of one opcode. */
+typedef struct aio_histogram {
+    uint32_t size; /* sizeof(aio_histogram) */
+    uint32_t opcode; /* The number that was asked for */
+    uint64_t count; /* Latencies that were taken down */
+    uint64_t min_ns; /* Nanoseconds, like the next three; 0 where `count` is */
+    uint64_t max_ns;
+    uint64_t mean_ns;
+    uint64_t deviation_ns; /* The standard deviation */
+    char name[32]; /* As in aio_ctx_dump and aio_probe_result */
+} aio_histogram;
 
 /* What aio_probe tells. */
 typedef struct aio_probe_info {
@@ -1051,6 +1092,25 @@ typedef struct aio_workers_options {
     uint64_t reserved[4]; /* 0 */
 } aio_workers_options;
 
+/* What a trace callback is told; fields of other kinds of events are 0, and `fd` -1. */
+typedef struct aio_trace_event {
+    uint32_t size; /* Its size to the library: what lies behind is not there */
+    uint32_t kind; /* AIO_TRACE_*; others may be added */
+    uint64_t at_ns; /* When, by CLOCK_MONOTONIC */
+    aio_op_id id; /* The operation, like all of the next but the last three */
+    uint32_t opcode; /* As for aio_ctx_operation_stats */
+    int32_t fd; /* Its descriptor; -1: none, or a slot of the context's table */
+    int32_t result; /* What its callback is told */
+    uint32_t flags; /* The same: AIO_CQE_* */
+    void *user_data; /* The submit call's */
+    uint64_t correlation; /* That of aio_submit_options */
+    uint64_t submitted_ns; /* When it was submitted; 0: before the context was traced */
+    /* Of the end of a turn: how long that has handed over and waited, before it delivered */
+    uint64_t waited_ns;
+    uint32_t submitted; /* Of a turn's events: operations submitted since the one before */
+    uint32_t delivered; /* Of the end of a turn: callbacks, posted functions and records */
+} aio_trace_event;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -1362,6 +1422,54 @@ int64_t aio_ctx_dump(const aio_ctx *ctx, char *buf, size_t len);
  * Context thread.
  */
 int32_t aio_ctx_in_flight(const aio_ctx *ctx);
+
+/* ---- latency --------------------------------------------------------------------------------- */
+
+/*
+ * How long the operations of an opcode take, in a context with AIO_CTX_HISTOGRAMS: from the submit
+ * call to the first callback, also where that does not run (AIO_SUBMIT_QUIET, aio_ctx_detach).
+ *
+ * Of a multishot operation, an interval and a zero-copy send the first result counts, the later
+ * ones do not. Failures and deadlines count, what ended with -ECANCELED does not: how long that
+ * took, whoever cancelled it has decided. So `count` is `completed` less `cancelled` of
+ * aio_ctx_operation_stats where each operation has one callback. A latency is told to one part in
+ * 128; from a day on it is a day.
+ * `opcode`: as for aio_ctx_operation_stats. `flags`: 0 or AIO_HISTOGRAM_RESET. `quantiles`:
+ * `count` numbers from 0 to 1 in any order, 0.99 for what one in a hundred exceeds; NULL is
+ * allowed with a `count` of 0. `values_ns`: receives as many latencies. `out`: its `size` set by
+ * the caller; as much is written.
+ * Context thread, also inside callbacks; on other threads have it posted. An opcode takes 41 KiB
+ * from its first submit on, all of them together 10.3 MiB; no completion allocates.
+ * Errors: -EOPNOTSUPP, the context was made without AIO_CTX_HISTOGRAMS; -ENOENT, `opcode` is above
+ * 255; -EINVAL, a quantile that is none, unknown flags, NULL, a size below 4: then nothing is
+ * forgotten; AIO_EWRONGTHREAD; AIO_ECLOSED.
+ */
+int32_t aio_ctx_histogram(aio_ctx *ctx, uint32_t opcode, uint32_t flags, const double *quantiles,
+        uint32_t count, uint64_t *values_ns, aio_histogram *out);
+
+/* ---- trace ----------------------------------------------------------------------------------- */
+
+/*
+ * Has `trace` called with every event of the context from now on, in their order, on its thread;
+ * NULL: no more. A context that was never traced pays nothing for it; a traced one a look at the
+ * clock per event, and the longer way through submit and turn.
+ *
+ * What a submit call has refused is no event, nor what services do inside themselves. What
+ * aio_ctx_cancel_wait, aio_ctx_detach and AIO_SUBMIT_QUIET keep from a callback is one. Destroying
+ * goes on in turns and is traced to the end; what destroys the context of a thread that has ended
+ * (AIO_EORPHANED) traces completions alone. A context that has failed (AIO_EPANIC) traces nothing.
+ *
+ * The engine is in the middle of a submit or a turn when it calls `trace`, which must be short. It
+ * may call what any thread may call, of this context too (post, stop, stats, take and give back a
+ * reference), and everything of other contexts; all else of this one is AIO_EREENTRANT, also
+ * aio_ctx_cancel and aio_ctx_destroy, or does nothing. It must not longjmp, and a child that is
+ * forked in it must not return.
+ * `trace`: called with `arg` and the context until it is replaced or the context is gone; the
+ * event is the engine's and good during the call. Setting it inside a callback is allowed: a turn
+ * whose beginning was not traced has no end.
+ * Context thread.
+ */
+int32_t aio_ctx_set_trace(aio_ctx *ctx, aio_trace_fn trace, void *arg);
 
 /* ---- probe ----------------------------------------------------------------------------------- */
 
@@ -2735,10 +2843,11 @@ int32_t aio_ctx_current_signal(aio_ctx *ctx, void *info);
  * `fds` that is out of range or taken, a signal that is none, AIO_SUBMIT_BARRIER, no `process`
  * although pipes or AIO_SPAWN_PIDFD are asked for; -ECHILD, the program ignores SIGCHLD or has
  * SA_NOCLDWAIT set for it, so that nobody can learn how a child ends; -EMFILE, -ENFILE; -EAGAIN,
- * -ENOMEM. In the callback -ECHILD: the program has waited for the child itself.
+ * -ENOMEM. In the callback -ECHILD: the program has waited for the child itself; if it was faster
+ * than the call, there is no `pidfd` either.
  * Kernel: 5.4; before it -ENOSYS.
  * Surprise: the thread sleeps until the program is loaded, which takes 0.5 ms from the page cache.
- * A signal to a group reaches those alone that have not left it.
+ * A signal to a group reaches those alone that have not left it; when all have, the child.
  */
 aio_op_id aio_submit_spawn(aio_ctx *ctx, const aio_spawn_options *spawn, aio_process *process,
         const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -2956,7 +3065,8 @@ aio_op_id aio_submit_poll_until(aio_ctx *ctx, aio_work_fn ready, void *arg,
  * `node`, `service`: copied; one of them may be NULL. `hints`: its first four fields are copied;
  * NULL: any.
  * `res`: an output, the engine's until the last callback; written on success alone. The list is
- * yours then: aio_addrinfo_free.
+ * yours then: aio_addrinfo_free. With AIO_CALLBACK_REAP that is so before its record is reaped, and
+ * if a destroy comes first: begin with NULL in it.
  * Context thread.
  * Errors: at once -EINVAL, `res` is NULL, or `node` and `service` are; -ENAMETOOLONG; -EAGAIN, no
  * thread can be had. In the callback AIO_ENONAME, -ENODATA (the name has no address of the
@@ -3043,10 +3153,12 @@ int32_t aio_resolver_forget(aio_resolver *resolver);
  * Looks a name up: in the hosts file, in the cache, by asking servers. Completes with 0.
  *
  * `name`: copied; at most 253 characters of ASCII. With a dot at its end it is taken as it is;
- * else the search domains are tried as resolv.conf(5) says. A numeric address is its own answer.
+ * else the search domains are tried as resolv.conf(5) says. A numeric address (in full, without a
+ * zone) is its own answer.
  * `kind`: AIO_DNS_*. `flags`: AIO_RESOLVE_*.
  * `answer_out`: an output, the engine's until the last callback; written on success alone. The
- * answer is yours then: aio_answer_free.
+ * answer is yours then: aio_answer_free. With AIO_CALLBACK_REAP that is so before its record is
+ * reaped, and if a destroy comes first: begin with NULL in it.
  * Context thread. The resolver may be destroyed while lookups are in flight.
  * Errors: at once -EINVAL, no such kind, flag or name. In the callback AIO_ENONAME, there is no
  * such name; -ENODATA, it has no record of this kind; -ETIMEDOUT (without AIO_CQE_DEADLINE), no

@@ -258,7 +258,7 @@ impl Engine {
             return Err(Errno::EINVAL);
         }
         let is_most = self.counted.is_at_most(kind.opcode);
-        let index = self.take_slot(kind.opcode, NO_DESCRIPTOR, done, options)?;
+        let index = self.try_slot(kind.opcode, NO_DESCRIPTOR, done, options)?;
         let id = self.slots.id(index);
         let outer = Outer {
             completer: Completer { handle: Reference::to(handle), id },
@@ -289,6 +289,7 @@ impl Engine {
         }
         if options.flags & submit_flags::BARRIER != 0 {
             self.hold_behind_barrier(index);
+            self.observe_submit(index, options.correlation);
             return Ok(id);
         }
         match self.start_external(index) {
@@ -304,11 +305,13 @@ impl Engine {
                 self.unhide();
                 Err(errno)
             }
-            Err(errno) => {
-                self.settle_external(index, errno.status());
+            started => {
+                self.observe_submit(index, options.correlation);
+                if let Err(errno) = started {
+                    self.settle_external(index, errno.status());
+                }
                 Ok(id)
             }
-            Ok(()) => Ok(id),
         }
     }
 

@@ -96,7 +96,7 @@ impl RecordQueue {
     }
 
     fn place(&self, position: usize) -> (&Place, *mut u8) {
-        let index = position / STEP & (self.capacity() - 1);
+        let index = (position / STEP) & (self.capacity() - 1);
         let word = &self.words[index * self.record_size.div_ceil(8)];
         (&self.places[index], word.get().cast())
     }

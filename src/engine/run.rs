@@ -27,18 +27,29 @@ pub(super) fn borrow(handle: &Handle) -> &mut Engine {
 
 /// One turn of a context that may have anything to look after.
 pub(crate) fn turn(handle: &Handle, wait: Wait) -> Result<(), Refusal> {
-    borrow(handle).begin_turn(handle, wait)?;
-    deliver(handle);
-    borrow(handle).end_turn(handle);
-    Ok(())
+    borrow(handle).trace_turn_begin();
+    let begun = borrow(handle).begin_turn(handle, wait);
+    borrow(handle).trace_waited();
+    if begun.is_ok() {
+        deliver(handle);
+        borrow(handle).end_turn(handle);
+    }
+    borrow(handle).trace_turn_end();
+    begun
 }
 
 /// The turn of a context that has nothing but operations in the usual ring.
 #[inline(always)]
 fn plain_turn(handle: &Handle) -> Result<(), Refusal> {
     borrow(handle).begin_plain_turn(handle)?;
-    while let Some(plain) = borrow(handle).next_plain(&handle.counts) {
-        perform(plain);
+    // Asked at the end of each round: a jump less than at the beginning.
+    if borrow(handle).can_peek() {
+        while let Some(plain) = borrow(handle).next_plain(&handle.counts) {
+            perform(plain);
+            if !borrow(handle).can_peek() {
+                break;
+            }
+        }
     }
     if !borrow(handle).is_plainly_exhausted() {
         deliver(handle);
@@ -51,12 +62,18 @@ fn plain_turn(handle: &Handle) -> Result<(), Refusal> {
 #[inline(never)]
 fn deliver(handle: &Handle) {
     loop {
-        if let Some(plain) = borrow(handle).next_plain(&handle.counts) {
-            perform(plain);
-        } else if let Some(plain) = borrow(handle).next_pooled() {
-            perform(plain);
-            borrow(handle).close_arrival();
-        } else if borrow(handle).is_exhausted() {
+        if borrow(handle).can_peek() {
+            if let Some(plain) = borrow(handle).next_plain(&handle.counts) {
+                perform(plain);
+                continue;
+            }
+            if let Some(plain) = borrow(handle).next_pooled() {
+                perform(plain);
+                borrow(handle).close_arrival();
+                continue;
+            }
+        }
+        if borrow(handle).is_exhausted() {
             return;
         } else if let Some(plain) = borrow(handle).next_timer() {
             perform(plain);

@@ -24,6 +24,10 @@ impl Counter {
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+
+    pub(crate) fn number(&self) -> &AtomicU64 {
+        &self.0
+    }
 }
 
 macro_rules! counters {

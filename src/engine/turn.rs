@@ -488,6 +488,7 @@ impl Engine {
             is_quiet = self.is_quiet();
         }
         self.plain = is_quiet
+            && !self.is_careful()
             && self.pools.is_empty()
             && !self.is_clogged()
             && !self.is_ending()

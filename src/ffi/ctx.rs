@@ -36,6 +36,9 @@ pub const AIO_CTX_REGISTERED_WAIT: u32 = 32;
 pub const AIO_CTX_NO_IOWAIT: u32 = 64;
 /// With napi_busy_poll_usec: the device's interrupts stay off while it is polled often enough.
 pub const AIO_CTX_NAPI_PREFER: u32 = 128;
+/// Latencies are kept, by opcode, for aio_ctx_histogram. Every submit and every completion looks at
+/// the clock.
+pub const AIO_CTX_HISTOGRAMS: u32 = 256;
 
 /// A log message's level: something failed.
 pub const AIO_LOG_ERROR: i32 = 1;

@@ -14,10 +14,6 @@ use std::ffi::c_void;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-fn host<H: External>(handle: &Handle, hook: H) -> Result<u64, Errno> {
-    engine(handle).begin_host(handle, hook)
-}
-
 const MS: u64 = 1_000_000;
 const MORE: u32 = cqe_flags::MORE;
 const DEADLINE: u32 = crate::engine::completion::DEADLINE;

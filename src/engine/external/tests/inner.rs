@@ -6,6 +6,10 @@ use crate::engine::Fires;
 use crate::op::fs::Read;
 use crate::sys::descriptor::EventFd;
 
+pub(super) fn host<H: External>(handle: &Handle, hook: H) -> Result<u64, Errno> {
+    engine(handle).begin_host(handle, hook)
+}
+
 /// A timer, and a read of a counter into memory of its own, to which the timer adds.
 struct Duo {
     seen: Shared,
