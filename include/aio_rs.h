@@ -251,7 +251,10 @@ typedef void (*aio_trace_fn)(void *arg, struct aio_ctx *ctx,
 #define AIO_EPANIC (-5007)
 /* A forked child's copy. */
 #define AIO_EFORKED (-5008)
-/* The context was destroyed, or is being destroyed. */
+/*
+ * What it was for is closed or destroyed, or is being destroyed: a context, workers, a pool, a
+ * channel, a notifier.
+ */
 #define AIO_ECLOSED (-5009)
 /* A file or stream ended before the whole was transferred. */
 #define AIO_EEOF (-5010)
@@ -265,8 +268,8 @@ typedef void (*aio_trace_fn)(void *arg, struct aio_ctx *ctx,
 #define AIO_ENOSERVICE (-5023)
 
 /*
- * io_uring where it is allowed, else epoll; `AIO_RS_BACKEND` in the environment (uring, epoll)
- * decides first.
+ * io_uring where it is allowed, else epoll; `AIO_RS_BACKEND` in the environment (uring or
+ * io_uring, epoll) decides first.
  */
 #define AIO_BACKEND_AUTO 0u
 /* io_uring or nothing. */
@@ -354,7 +357,10 @@ typedef void (*aio_trace_fn)(void *arg, struct aio_ctx *ctx,
 #define AIO_SUBMIT_INHERIT 128u
 /* A send to a closed peer raises SIGPIPE. */
 #define AIO_SUBMIT_SIGPIPE 256u
-/* `timeout_ns` starts anew at each completion of a multishot operation. */
+/*
+ * `timeout_ns` starts anew at each completion of a multishot operation, and does not count while it
+ * waits for a buffer of its pool: then nobody would hear of what the peer has sent.
+ */
 #define AIO_SUBMIT_TIMEOUT_IDLE 512u
 /*
  * What was asked to end and can only be waited for ends with its own result, not with -ECANCELED
@@ -586,9 +592,12 @@ typedef struct aio_ctx_options {
     uint32_t size; /* sizeof(aio_ctx_options) */
     uint32_t backend; /* AIO_BACKEND_* */
     uint32_t flags; /* AIO_CTX_* */
-    /* Submission queue entries, rounded up to a power of two; 0: 128. Locked memory pays for it. */
+    /*
+     * Submission queue entries, rounded up to a power of two, at most 32,768: more is cut, and the
+     * log says so; 0: 128. Locked memory pays for it.
+     */
     uint32_t sq_entries;
-    /* Completion queue entries, likewise; 0: four times the submission queue. */
+    /* Completion queue entries, likewise, at most 65,536; 0: four times the submission queue. */
     uint32_t cq_entries;
     /* Most operations in flight; one more is refused with -EAGAIN. 0: 16,777,215. */
     uint32_t max_ops;
@@ -865,7 +874,7 @@ typedef struct aio_buffer_lease {
 /* A message of aio_submit_recvmsg_multishot, taken apart; all pointers are into its buffer. */
 typedef struct aio_message_view {
     uint32_t size; /* sizeof(aio_message_view) */
-    uint32_t flags; /* MSG_TRUNC, MSG_CTRUNC and the like */
+    uint32_t flags; /* MSG_TRUNC, MSG_CTRUNC and the like; 0: nothing is to be said */
     void *name; /* The sender's address, cut to the room that it was given. */
     uint32_t namelen; /* Its whole length. */
     uint32_t payload_len; /* Bytes at `payload`. */
@@ -1200,12 +1209,12 @@ const char *aio_error_name(int32_t status);
  * `options`: NULL for the defaults. `ctx_out`: receives the context; destroy it with
  * aio_ctx_destroy.
  * Any thread.
- * Errors: -EINVAL and -E2BIG for bad options, or for some that do not go together; -EOPNOTSUPP,
- * the kernel lacks something that they ask for, or there is no ring to ask it of: then nothing
- * else will do, also with AIO_BACKEND_AUTO; -EMFILE and -ENFILE, no descriptors; -ENOMEM. With
- * AIO_BACKEND_URING also what io_uring_setup(2) and io_uring_register(2) are refused with: -EPERM,
- * -EACCES, -ENOSYS, -ENOMEM. On epoll -ENOSPC, the user's fs.epoll.max_user_watches are used
- * up.
+ * Errors: -EINVAL and -E2BIG for bad options, or for some that do not go together; -EINVAL also
+ * where AIO_BACKEND_AUTO meets an AIO_RS_BACKEND that names no backend; -EOPNOTSUPP, the kernel
+ * lacks something that they ask for, or there is no ring to ask it of: then nothing else will do,
+ * also with AIO_BACKEND_AUTO; -EMFILE and -ENFILE, no descriptors; -ENOMEM. With AIO_BACKEND_URING
+ * also what io_uring_setup(2) and io_uring_register(2) are refused with: -EPERM, -EACCES, -ENOSYS,
+ * -ENOMEM. On epoll -ENOSPC, the user's fs.epoll.max_user_watches are used up.
  * Kernel: 6.1 for a ring, and 5.19 when one is asked for; any for epoll.
  * Surprise: memory for a ring may be late, because the kernel frees closed ones late: this waits
  * for it, 127 ms, and where this process has just closed rings 383 ms at most, before it makes a
@@ -1412,7 +1421,8 @@ aio_op_id aio_ctx_current_op(const aio_ctx *ctx);
 
 /*
  * How many bytes the operation whose callback is running has transferred; 0 outside of callbacks.
- * Of a message of another context: its `data`.
+ * Of a message of another context: its `data`. Of operations that move no bytes: the result, if it
+ * is positive (the descriptor of an open, the slot of one with AIO_SUBMIT_DIRECT).
  *
  * Context thread.
  */
@@ -2767,7 +2777,8 @@ int32_t aio_buffer_pool_release(aio_buffer_pool *pool, int64_t lease);
  * or an error.
  *
  * `pool`: one of this context's. While it is empty the operation waits, and goes on by itself; its
- * deadline runs on.
+ * deadline runs on, but one with AIO_SUBMIT_TIMEOUT_IDLE does not count meanwhile, and begins anew
+ * when there is a buffer.
  * Context thread.
  * Errors: -EINVAL, no such pool, MSG_WAITALL, MSG_TRUNC or MSG_PEEK, and AIO_SUBMIT_ASYNC, _QUIET,
  * _LINK or _HARDLINK: a buffer would be held while the operation waits, or nobody be told of it;
@@ -3038,7 +3049,8 @@ int32_t aio_buffer_pool_create_zero_copy(aio_ctx *ctx, const aio_interface_queue
  *
  * `pool`: one of aio_buffer_pool_create_zero_copy. Where that has no interface queue, this is
  * aio_submit_recv_multishot (and needs the opcode `recv` in a context with allowed_ops). While the
- * pool is empty the operation waits, and goes on by itself; its deadline runs on.
+ * pool is empty the operation waits, and goes on by itself; its deadline as for
+ * aio_submit_recv_multishot.
  * Context thread.
  * Errors: -EINVAL, no such pool, and AIO_SUBMIT_ASYNC, _QUIET, _LINK or _HARDLINK, as for
  * aio_submit_recv_multishot; -EPROTONOSUPPORT, not a TCP socket: at once, or through the callback;

@@ -99,6 +99,13 @@ static bool print_all(const aio_ctx *ctx, const aio_probe_info *info, bool json)
     return true;
 }
 
+/* What is merely not as asked for is in the answers. */
+static void print_error(void *arg, int32_t level, const char *message) {
+    (void)arg;
+    if (level == AIO_LOG_ERROR)
+        fprintf(stderr, "aio-probe: %s\n", message);
+}
+
 int main(int argc, char **argv) {
     const bool json = argc == 2 && strcmp(argv[1], "--json") == 0;
     if (argc > 1 && !json) {
@@ -107,7 +114,8 @@ int main(int argc, char **argv) {
     }
     aio_ctx *ctx = NULL;
     aio_probe_info info = {.size = sizeof info};
-    int32_t status = aio_ctx_create(NULL, &ctx);
+    const aio_ctx_options options = {.size = sizeof options, .log = print_error};
+    int32_t status = aio_ctx_create(&options, &ctx);
     if (!status)
         status = aio_probe(ctx, &info);
     if (status) {

@@ -3,6 +3,7 @@
 use crate::engine::completion::INNER;
 use crate::engine::descriptors::DIRECT;
 use crate::engine::handle::{Handle, life};
+use crate::engine::probe::Ground;
 use crate::engine::slots::{Slot, phase, state};
 use crate::engine::{ContextOptions, Engine, log_level};
 use crate::op;
@@ -88,9 +89,9 @@ impl Engine {
     /// Says what a new context was not granted.
     pub(crate) fn log_grants(&self, options: &ContextOptions) {
         let granted = self.granted();
-        if let Some(errno) = granted.fallback {
-            let message = format!("io_uring cannot be had ({errno}): the epoll backend serves");
-            self.log(log_level::WARN, &message);
+        if granted.fallback.is_some() && self.log.is_some() {
+            let why = Ground::of(&granted).backend().text;
+            self.log(log_level::WARN, &format!("the epoll backend serves: {why}"));
         }
         let wanted: u32 = OPTIONAL.iter().sum();
         let missing = wanted & !granted.setup_flags;
@@ -98,10 +99,15 @@ impl Engine {
             let message = format!("the kernel lacks ring set-up flags {missing:#x}: slower");
             self.log(log_level::INFO, &message);
         }
-        if granted.sq_entries < options.sq_entries {
-            let (got, asked) = (granted.sq_entries, options.sq_entries);
-            let message = format!("the ring has {got} entries, {asked} were asked for");
-            self.log(log_level::WARN, &message);
+        let queues = [
+            ("submission", granted.sq_entries, options.sq_entries),
+            ("completion", granted.cq_entries, options.cq_entries),
+        ];
+        for (which, got, asked) in queues {
+            if got < asked {
+                let message = format!("the {which} queue has {got} entries, not {asked} as asked");
+                self.log(log_level::WARN, &message);
+            }
         }
     }
 

@@ -150,14 +150,26 @@ pub(crate) enum Choice {
 
 impl Choice {
     /// Lets the environment speak for Auto.
-    pub(crate) fn settled(self) -> Result<Choice, Errno> {
-        match (self, std::env::var("AIO_RS_BACKEND").as_deref()) {
-            (Choice::Auto, Ok("epoll")) => Ok(Choice::Epoll),
-            (Choice::Auto, Ok("uring")) => Ok(Choice::Uring),
-            (Choice::Auto, Ok("") | Err(_)) => Ok(Choice::Auto),
-            (Choice::Auto, Ok(_)) => Err(Errno::EINVAL),
+    pub(crate) fn settled(self) -> Result<Choice, UnknownBackend> {
+        let value = std::env::var_os("AIO_RS_BACKEND").unwrap_or_default();
+        match (self, value.to_string_lossy().as_ref()) {
+            (Choice::Auto, "epoll") => Ok(Choice::Epoll),
+            (Choice::Auto, "uring" | "io_uring") => Ok(Choice::Uring),
+            (Choice::Auto, "") => Ok(Choice::Auto),
+            (Choice::Auto, value) => Err(UnknownBackend(value.to_string())),
             (choice, _) => Ok(choice),
         }
+    }
+}
+
+/// What `AIO_RS_BACKEND` is if it names no backend.
+#[derive(Debug, thiserror::Error)]
+#[error("AIO_RS_BACKEND is {0:?}: it names a backend, uring or epoll")]
+pub(crate) struct UnknownBackend(String);
+
+impl From<UnknownBackend> for Errno {
+    fn from(_: UnknownBackend) -> Errno {
+        Errno::EINVAL
     }
 }
 

@@ -3,18 +3,19 @@
 //! again when buffers have come back, no more operations in a turn than there are buffers, so that
 //! an empty pool costs nothing while it is empty. Who releases one on another thread wakes the
 //! context only if it says that it waits (`lease_table.rs`).
+//!
+//! An idle deadline is about a silent peer, and does not count meanwhile: of whom one would not hear
+//! nobody can say that he is silent. It begins anew when the operation is armed again.
 
 use crate::engine::Engine;
-use crate::engine::slots::phase;
+use crate::engine::slots::{phase, state};
 
 impl Engine {
     /// An operation found no buffer, or its file has refused it for a reason of its own (netlink
     /// sockets do). Which it was is seen when all completions are taken in: Linux 6.1 tells of some
     /// refusals before it tells of the receives that took the last buffers.
     pub(crate) fn hold_refused(&mut self, index: u32, group: u16) {
-        let id = self.slots.id(index);
-        self.slots.at_mut(index).set_phase(phase::HELD);
-        self.local += 1;
+        let id = self.hold_for_buffer(index);
         let Some(pool) = self.pools.get(group) else { return };
         pool.refused.push(id);
         self.pools.add_hungry(group);
@@ -57,11 +58,30 @@ impl Engine {
 
     /// Keeps an operation until there are buffers.
     pub(crate) fn pause(&mut self, index: u32, group: u16) {
-        let id = self.slots.id(index);
-        self.slots.at_mut(index).set_phase(phase::HELD);
-        self.local += 1;
+        let id = self.hold_for_buffer(index);
         self.pools.add_hungry(group);
         self.wait_for_buffer(id, group);
+    }
+
+    fn hold_for_buffer(&mut self, index: u32) -> u64 {
+        let slot = self.slots.at_mut(index);
+        slot.set_phase(phase::HELD);
+        let id = slot.id();
+        if slot.has(state::IDLE_DEADLINE) && slot.has(state::TIMED) {
+            self.wheel.disarm(&mut self.slots, index);
+        }
+        self.local += 1;
+        id
+    }
+
+    /// Stages an operation that was held so.
+    fn arm_with_buffer(&mut self, index: u32) {
+        let slot = self.slots.at(index);
+        if slot.has(state::IDLE_DEADLINE) {
+            let period_ns = self.cold.of(slot).period_ns;
+            self.arm_after(index, period_ns);
+        }
+        self.start(index);
     }
 
     fn wait_for_buffer(&mut self, id: u64, group: u16) {
@@ -110,7 +130,7 @@ impl Engine {
                 let Some(index) = self.slots.find(id) else { continue };
                 if self.slots.at(index).phase() == phase::HELD {
                     armed += 1;
-                    self.start(index);
+                    self.arm_with_buffer(index);
                 }
             }
             let pool = &self.pools.pools[usize::from(group)];

@@ -6,7 +6,7 @@ use crate::engine::Choice;
 use crate::engine::backend::{Granted, uring::Uring};
 use crate::op::table::{FACILITIES, Facility, FacilityRow, OPERATIONS, Row, Version};
 use crate::sys::descriptor::kernel_version;
-use crate::sys::errno::{self, Errno};
+use crate::sys::errno::Errno;
 use crate::sys::facility::{self, Opcodes};
 use crate::sys::probe::{self, Register, Scratch};
 use crate::sys::ring;
@@ -180,8 +180,8 @@ impl Ground {
         let reason = Reason::of(errno);
         let says = match reason {
             Reason::Kernel if kernel_version() < FLOOR => "a ring needs Linux 6.1".to_string(),
-            Reason::Sysctl => format!("kernel.io_uring_disabled; {}", refusal(errno)),
-            _ => format!("io_uring is refused; {}", refusal(errno)),
+            Reason::Sysctl => format!("kernel.io_uring_disabled; {errno}"),
+            _ => format!("io_uring is refused; {errno}"),
         };
         (reason, Some(errno), format!("{}: {says}", reason.name()))
     }
@@ -266,7 +266,7 @@ impl Ground {
                     let (major, minor) = row.since;
                     let why = match reason {
                         Reason::Kernel => format!("kernel: needs Linux {major}.{minor}"),
-                        _ => format!("{}: {}", reason.name(), refusal(errno)),
+                        _ => format!("{}: {errno}", reason.name()),
                     };
                     (reason, Some(errno), why)
                 }
@@ -357,14 +357,6 @@ impl Ground {
 fn yes(name: &'static str, since: Version) -> Answer {
     let (status, reason) = (Status::Yes, Reason::None);
     Answer { status, reason, errno: None, name, since, text: String::new() }
-}
-
-/// An error number by its name.
-fn refusal(errno: Errno) -> String {
-    match errno::name(errno.0).map(std::ffi::CStr::to_string_lossy) {
-        Some(name) => name.into_owned(),
-        None => errno.to_string(),
-    }
 }
 
 /// How many there are of either.

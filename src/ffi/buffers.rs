@@ -121,7 +121,7 @@ pub struct aio_buffer_lease {
 pub struct aio_message_view {
     /// sizeof(aio_message_view)
     pub size: u32,
-    /// MSG_TRUNC, MSG_CTRUNC and the like
+    /// MSG_TRUNC, MSG_CTRUNC and the like; 0: nothing is to be said
     pub flags: u32,
     /// The sender's address, cut to the room that it was given.
     pub name: *mut c_void,
@@ -425,7 +425,8 @@ pub(super) unsafe fn own_any<'a>(
 /// or an error.
 ///
 /// `pool`: one of this context's. While it is empty the operation waits, and goes on by itself; its
-/// deadline runs on.
+/// deadline runs on, but one with AIO_SUBMIT_TIMEOUT_IDLE does not count meanwhile, and begins anew
+/// when there is a buffer.
 /// Context thread.
 /// Errors: -EINVAL, no such pool, MSG_WAITALL, MSG_TRUNC or MSG_PEEK, and AIO_SUBMIT_ASYNC, _QUIET,
 /// _LINK or _HARDLINK: a buffer would be held while the operation waits, or nobody be told of it;

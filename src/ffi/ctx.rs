@@ -6,8 +6,8 @@ use crate::ffi::{aio_ctx, aio_log_fn, aio_post_fn, arguments, guard, tuning};
 use crate::sys::errno::Errno;
 use std::ffi::{c_int, c_void};
 
-/// io_uring where it is allowed, else epoll; `AIO_RS_BACKEND` in the environment (uring, epoll)
-/// decides first.
+/// io_uring where it is allowed, else epoll; `AIO_RS_BACKEND` in the environment (uring or
+/// io_uring, epoll) decides first.
 pub const AIO_BACKEND_AUTO: u32 = 0;
 /// io_uring or nothing.
 pub const AIO_BACKEND_URING: u32 = 1;
@@ -57,9 +57,10 @@ pub struct aio_ctx_options {
     pub backend: u32,
     /// AIO_CTX_*
     pub flags: u32,
-    /// Submission queue entries, rounded up to a power of two; 0: 128. Locked memory pays for it.
+    /// Submission queue entries, rounded up to a power of two, at most 32,768: more is cut, and the
+    /// log says so; 0: 128. Locked memory pays for it.
     pub sq_entries: u32,
-    /// Completion queue entries, likewise; 0: four times the submission queue.
+    /// Completion queue entries, likewise, at most 65,536; 0: four times the submission queue.
     pub cq_entries: u32,
     /// Most operations in flight; one more is refused with -EAGAIN. 0: 16,777,215.
     pub max_ops: u32,
@@ -141,12 +142,12 @@ pub struct aio_completion {
 /// `options`: NULL for the defaults. `ctx_out`: receives the context; destroy it with
 /// aio_ctx_destroy.
 /// Any thread.
-/// Errors: -EINVAL and -E2BIG for bad options, or for some that do not go together; -EOPNOTSUPP,
-/// the kernel lacks something that they ask for, or there is no ring to ask it of: then nothing
-/// else will do, also with AIO_BACKEND_AUTO; -EMFILE and -ENFILE, no descriptors; -ENOMEM. With
-/// AIO_BACKEND_URING also what io_uring_setup(2) and io_uring_register(2) are refused with: -EPERM,
-/// -EACCES, -ENOSYS, -ENOMEM. On epoll -ENOSPC, the user's fs.epoll.max_user_watches are used
-/// up.
+/// Errors: -EINVAL and -E2BIG for bad options, or for some that do not go together; -EINVAL also
+/// where AIO_BACKEND_AUTO meets an AIO_RS_BACKEND that names no backend; -EOPNOTSUPP, the kernel
+/// lacks something that they ask for, or there is no ring to ask it of: then nothing else will do,
+/// also with AIO_BACKEND_AUTO; -EMFILE and -ENFILE, no descriptors; -ENOMEM. With AIO_BACKEND_URING
+/// also what io_uring_setup(2) and io_uring_register(2) are refused with: -EPERM, -EACCES, -ENOSYS,
+/// -ENOMEM. On epoll -ENOSPC, the user's fs.epoll.max_user_watches are used up.
 /// Kernel: 6.1 for a ring, and 5.19 when one is asked for; any for epoll.
 /// Surprise: memory for a ring may be late, because the kernel frees closed ones late: this waits
 /// for it, 127 ms, and where this process has just closed rings 383 ms at most, before it makes a

@@ -130,7 +130,8 @@ pub unsafe extern "C" fn aio_buffer_pool_create_zero_copy(
 ///
 /// `pool`: one of aio_buffer_pool_create_zero_copy. Where that has no interface queue, this is
 /// aio_submit_recv_multishot (and needs the opcode `recv` in a context with allowed_ops). While the
-/// pool is empty the operation waits, and goes on by itself; its deadline runs on.
+/// pool is empty the operation waits, and goes on by itself; its deadline as for
+/// aio_submit_recv_multishot.
 /// Context thread.
 /// Errors: -EINVAL, no such pool, and AIO_SUBMIT_ASYNC, _QUIET, _LINK or _HARDLINK, as for
 /// aio_submit_recv_multishot; -EPROTONOSUPPORT, not a TCP socket: at once, or through the callback;

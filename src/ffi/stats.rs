@@ -122,7 +122,8 @@ pub unsafe extern "C" fn aio_ctx_current_op(ctx: *const aio_ctx) -> aio_op_id {
 }
 
 /// How many bytes the operation whose callback is running has transferred; 0 outside of callbacks.
-/// Of a message of another context: its `data`.
+/// Of a message of another context: its `data`. Of operations that move no bytes: the result, if it
+/// is positive (the descriptor of an open, the slot of one with AIO_SUBMIT_DIRECT).
 ///
 /// Context thread.
 #[unsafe(no_mangle)]

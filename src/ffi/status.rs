@@ -22,7 +22,8 @@ pub const AIO_EORPHANED: i32 = -5006;
 pub const AIO_EPANIC: i32 = -5007;
 /// A forked child's copy.
 pub const AIO_EFORKED: i32 = -5008;
-/// The context was destroyed, or is being destroyed.
+/// What it was for is closed or destroyed, or is being destroyed: a context, workers, a pool, a
+/// channel, a notifier.
 pub const AIO_ECLOSED: i32 = -5009;
 /// A file or stream ended before the whole was transferred.
 pub const AIO_EEOF: i32 = -5010;
@@ -49,7 +50,7 @@ const OWN: [(i32, &CStr, &CStr); 14] = [
     (AIO_EORPHANED, c"AIO_EORPHANED", c"the context's thread has ended"),
     (AIO_EPANIC, c"AIO_EPANIC", c"the engine has failed"),
     (AIO_EFORKED, c"AIO_EFORKED", c"the context is a forked copy"),
-    (AIO_ECLOSED, c"AIO_ECLOSED", c"the context is closed"),
+    (AIO_ECLOSED, c"AIO_ECLOSED", c"it is closed already"),
     (AIO_EEOF, c"AIO_EEOF", c"the end came before the whole was transferred"),
     (AIO_ENONAME, c"AIO_ENONAME", c"there is no such name"),
     (AIO_ENAMEAGAIN, c"AIO_ENAMEAGAIN", c"the name servers cannot tell now"),

@@ -2,7 +2,7 @@
 
 /// A kernel error number, always positive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("error number {0}")]
+#[error("{}", named(*.0))]
 pub(crate) struct Errno(pub(crate) i32);
 
 macro_rules! errnos {
@@ -92,6 +92,14 @@ pub(crate) fn text(errno: i32) -> Option<&'static std::ffi::CStr> {
     unsafe {
         let text = strerrordesc_np(errno);
         (!text.is_null()).then(|| std::ffi::CStr::from_ptr(text))
+    }
+}
+
+/// What messages call an error number.
+fn named(errno: i32) -> std::borrow::Cow<'static, str> {
+    match name(errno) {
+        Some(name) => name.to_string_lossy(),
+        None => format!("error number {errno}").into(),
     }
 }
 

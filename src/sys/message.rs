@@ -40,7 +40,7 @@ impl Outputs {
                 write_name_back(copy, from, to);
                 to.msg_namelen = from.msg_namelen;
                 to.msg_controllen = from.msg_controllen;
-                to.msg_flags = from.msg_flags;
+                to.msg_flags = told(from.msg_flags);
             }
             Outputs::Pair(pair) => {
                 let [first, second] = pair_of(copy);
@@ -197,6 +197,12 @@ pub(crate) fn write_capacities(copy: &mut [u64], name_len: u32, control_len: usi
     message.write(copy, std::ptr::null_mut(), std::ptr::null_mut());
 }
 
+/// The flags of a message without the one that every receive here asks for, and that the kernel
+/// tells again.
+fn told(flags: i32) -> i32 {
+    flags & !libc::MSG_CMSG_CLOEXEC
+}
+
 /// What the kernel writes at the beginning of a buffer that a message was received into.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -218,7 +224,8 @@ pub(crate) fn control_at(copy: &[u64]) -> u32 {
 /// `data` points to a message of at least 16 bytes.
 pub(crate) unsafe fn message_out(data: NonNull<u8>) -> MessageOut {
     // SAFETY: passed on; a buffer may begin anywhere.
-    unsafe { data.as_ptr().cast::<MessageOut>().read_unaligned() }
+    let head = unsafe { data.as_ptr().cast::<MessageOut>().read_unaligned() };
+    MessageOut { flags: told(head.flags as i32) as u32, ..head }
 }
 
 /// Closes the descriptors that such a buffer brings.

@@ -57,6 +57,28 @@ TEST(the_queue_sizes_asked_for_are_granted) {
     end_ctx(ctx);
 }
 
+static void note_warning(void *arg, int32_t level, const char *message) {
+    char *text = arg;
+    if (level == AIO_LOG_WARN && strstr(message, "queue"))
+        snprintf(text + strlen(text), 512 - strlen(text), "%s;", message);
+}
+
+TEST(queues_that_are_cut_are_told_by_the_log) {
+    char text[512] = {0}, expected[512];
+    const uint32_t asked = 1u << 20;
+    aio_ctx *ctx = make_ctx_with(
+        CTX_WITH(.sq_entries = asked, .cq_entries = asked, .log = note_warning, .log_arg = text));
+    const aio_info info = info_of(ctx);
+    CHECK_LE(info.sq_entries, 32768);
+    CHECK_LE(info.cq_entries, 65536);
+    snprintf(expected, sizeof expected,
+             "the submission queue has %u entries, not 1048576 as asked;"
+             "the completion queue has %u entries, not 1048576 as asked;",
+             info.sq_entries, info.cq_entries);
+    CHECK_STR(text, expected);
+    end_ctx(ctx);
+}
+
 TEST(info_writes_no_more_than_it_knows_into_a_larger_struct) {
     aio_ctx *ctx = make_ctx();
     struct {

@@ -142,10 +142,12 @@ static void check_works(aio_ctx *ctx, const struct kit *kit) {
 
 struct log {
     int fallbacks, others;
+    char text[256]; /* of the newest */
 };
 
 static void note_log(void *arg, int32_t level, const char *message) {
     struct log *log = arg;
+    snprintf(log->text, sizeof log->text, "%s", message);
     if (level == AIO_LOG_WARN && strstr(message, "epoll"))
         log->fallbacks++;
     else
@@ -167,6 +169,11 @@ static aio_ctx *make_of(uint32_t asked, uint32_t expected, int32_t fallback_stat
     CHECK_EQ(info.fallback_status, fallback_status);
     CHECK_EQ(log.fallbacks, fallback_status != 0);
     CHECK_EQ(log.others, 0);
+    if (fallback_status == -EPERM) { /* with the reason that the probe knows */
+        aio_probe_info probed = {.size = sizeof probed};
+        CHECK_EQ(aio_probe(ctx, &probed), 0);
+        CHECK(strstr(log.text, probed.text) && strstr(log.text, "EPERM"));
+    }
     CHECK_EQ(info.interrupt_signal != 0, expected == AIO_BACKEND_EPOLL);
     if (expected == AIO_BACKEND_EPOLL) {
         CHECK_EQ(info.setup_flags, 0);
@@ -182,6 +189,8 @@ static void check_refused(uint32_t asked, int32_t status) {
              status);
     CHECK(ctx == NULL);
     CHECK_EQ(log.fallbacks, 0);
+    if (getenv("AIO_RS_BACKEND") && strcmp(getenv("AIO_RS_BACKEND"), "kqueue") == 0)
+        CHECK_STR(log.text, "AIO_RS_BACKEND is \"kqueue\": it names a backend, uring or epoll");
 }
 
 static void exit_with_fallback(void *arg) {
@@ -218,6 +227,8 @@ static void check_all_fall_back(int32_t status) {
         kit_check(&kit);
     }
     setenv("AIO_RS_BACKEND", "uring", 1); /* the environment decides as the option would */
+    check_refused(AIO_BACKEND_AUTO, status);
+    setenv("AIO_RS_BACKEND", "io_uring", 1); /* the probe's name for it */
     check_refused(AIO_BACKEND_AUTO, status);
     setenv("AIO_RS_BACKEND", "epoll", 1);
     aio_ctx *ctx = make_of(AIO_BACKEND_AUTO, AIO_BACKEND_EPOLL, 0);

@@ -46,7 +46,7 @@ TEST(a_message_says_who_sent_it) {
         CHECK_EQ(view.namelen, 16);
         CHECK_MEM(view.name, &from, 8);
         CHECK_EQ(view.controllen, 0);
-        CHECK_EQ(view.flags & (MSG_TRUNC | MSG_CTRUNC), 0);
+        CHECK_EQ(view.flags, 0);
     }
     CHECK_EQ(flow.finals, 0);
     flow_release(&flow);
@@ -71,7 +71,7 @@ TEST(a_message_too_long_for_its_buffer_says_so) {
         CHECK_EQ(flow.result, 28);
         CHECK_EQ(view.payload_len, 8);
         CHECK_MEM(view.payload, "01234567", 8);
-        CHECK_EQ(view.flags & MSG_TRUNC, MSG_TRUNC);
+        CHECK_EQ(view.flags, MSG_TRUNC);
         CHECK_EQ(view.namelen, 16); /* whole, of which 4 bytes are there */
         CHECK_MEM(view.name, &from, 4);
         flow_release(&flow);

@@ -111,6 +111,23 @@ TEST(a_deadline_runs_on_while_one_waits) {
     end_dry(&dry);
 }
 
+TEST(an_idle_deadline_does_not_count_while_one_waits) {
+    struct dry dry;
+    const uint64_t idle_ns = 60 * MS * test_slow();
+    on_dry(&dry, WITH(.flags = AIO_SUBMIT_TIMEOUT_IDLE, .timeout_ns = idle_ns));
+    run_for_ms(dry.ctx, 150 * test_slow());
+    CHECK_EQ(dry.waiter.calls, 0);
+    CHECK_EQ(info_of(dry.pool).paused, 1);
+    const uint64_t released_ns = now_ns();
+    flow_release(&dry.holder);
+    RUN_UNTIL(dry.ctx, dry.waiter.len == 5);
+    check_flow(&dry.waiter, "waits");
+    check_ends(dry.ctx, &dry.waiter, -ETIMEDOUT);
+    CHECK_EQ(dry.waiter.flags, AIO_CQE_DEADLINE);
+    CHECK_GE(now_ns() - released_ns, idle_ns);
+    end_dry(&dry);
+}
+
 TEST(a_close_ends_one_that_waits) {
     struct dry dry;
     struct call closed = {0};
