@@ -23,7 +23,7 @@ class alarm {
     alarm &operator=(const alarm &) = delete;
     ~alarm() {
         if (id_ > 0)
-            aio_ctx_detach(ctx_, id_);
+            aio_ctx_cancel_wait(ctx_, id_); // a timer's does not wait
     }
 
     bool has_fired() const noexcept { return has_fired_; }
