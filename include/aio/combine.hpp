@@ -2,7 +2,6 @@
 // retry.
 //
 //     auto [text, count] = co_await aio::when_all(read_config(ctx), aio::recv(ctx, fd, room));
-//     auto page = co_await aio::with_timeout(fetch(ctx, url), 5s);
 //     auto reply = co_await aio::race(ask(ctx, first), ask(ctx, second));
 //
 // All are tasks, and structured: what they start has ended when they have. What is not wanted any
@@ -10,11 +9,9 @@
 // take tasks, operations and anything that can be moved and then awaited.
 #pragma once
 
-#include <aio/detail/alarm.hpp>
 #include <aio/operation.hpp>
 
-#include <chrono>
-#include <functional>
+#include <optional>
 #include <tuple>
 #include <utility>
 #include <variant>
@@ -26,9 +23,6 @@ namespace detail {
 /// A value for what gives none.
 template <class T>
 using value_of = std::conditional_t<std::is_void_v<T>, std::monostate, std::remove_cvref_t<T>>;
-
-/// Where the awaiting strand runs.
-inline home *home_of(const strand *strand) noexcept { return strand_access::home_of(strand); }
 
 /// Strands whose outcomes matter together: knows which of them ended first, or failed first.
 class member_group : public strand_group {
@@ -245,114 +239,6 @@ template <class... Operations> auto chain(Operations... operations) {
         return when_all(std::move(std::get<Index>(all)).link()...,
                         std::move(std::get<sizeof...(Index)>(all)));
     }(std::make_index_sequence<sizeof...(Operations) - 1>());
-}
-
-namespace detail {
-
-template <class T> struct timed {
-    using type = result<T>;
-};
-template <class T> struct timed<result<T>> {
-    using type = result<T>;
-};
-/// result<T> of what gives a T or a result<T>.
-template <class Awaitable>
-using timed_t = typename timed<std::remove_cvref_t<await_result_t<Awaitable>>>::type;
-
-inline void stop_group(void *group) noexcept { static_cast<strand_group *>(group)->request_stop(); }
-
-#if AIO_DETAIL_EXCEPTIONS
-/// Whether the exception that is being handled says no more than that something was cancelled.
-inline bool is_about_cancellation() noexcept {
-    try {
-        throw;
-    } catch (const std::system_error &error) {
-        return is_cancelled(error.code());
-    } catch (...) {
-        return false;
-    }
-}
-#endif
-
-} // namespace detail
-
-/// Awaits it for so long. Then everything in it is asked to stop, and waited for; if it ends with a
-/// cancellation then, or an exception about one, the result is errc::deadline. What it gives all
-/// the same is kept, and so are other errors and exceptions.
-template <awaitable Awaitable, class Rep, class Period>
-auto with_timeout(Awaitable awaitable, std::chrono::duration<Rep, Period> duration)
-    -> task<detail::timed_t<Awaitable>> {
-    using T = await_result_t<Awaitable>;
-    detail::outcome<T> outcome;
-    detail::strand_group group(detail::home_of(co_await this_strand()));
-    group.start(std::move(awaitable), outcome);
-    bool is_late = false;
-    if (group.size() != 0) {
-        aio_ctx *ctx = group.where() != nullptr ? group.where()->ctx : aio_ctx_current();
-        detail::alarm alarm(ctx, detail::to_ns(duration), &detail::stop_group, &group);
-        co_await group.join();
-        is_late = alarm.has_fired();
-    }
-#if AIO_DETAIL_EXCEPTIONS
-    try {
-#endif
-        if constexpr (std::is_void_v<T>) {
-            outcome.take();
-            co_return result<void>();
-        } else if constexpr (detail::is_result<std::remove_cvref_t<T>>) {
-            T ended = outcome.take();
-            if (!ended && is_late && is_cancelled(ended.error()))
-                co_return unexpected(errc::deadline);
-            co_return ended;
-        } else {
-            co_return detail::timed_t<Awaitable>(std::in_place, outcome.take());
-        }
-#if AIO_DETAIL_EXCEPTIONS
-    } catch (...) {
-        if (!is_late || !detail::is_about_cancellation())
-            throw;
-    }
-    co_return unexpected(errc::deadline);
-#endif
-}
-
-/// The same until a time.
-template <awaitable Awaitable, class Duration>
-auto with_deadline(Awaitable awaitable,
-                   std::chrono::time_point<std::chrono::steady_clock, Duration> time)
-    -> task<detail::timed_t<Awaitable>> {
-    return with_timeout(std::move(awaitable), time - std::chrono::steady_clock::now());
-}
-
-/// How often retry tries, and how long it waits in between.
-struct retry_options {
-    unsigned attempts = 3;
-    std::chrono::nanoseconds delay = std::chrono::milliseconds(100); ///< After the first failure.
-    double factor = 2;                                               ///< Of each delay to the last.
-    std::chrono::nanoseconds delay_max = std::chrono::seconds(10);
-    /// Which errors are worth another attempt; null: all but cancellations.
-    bool (*is_worth)(const std::error_code &) = nullptr;
-};
-
-/// Calls `make` and awaits what it returns, a result, until that is a success or the attempts are
-/// used up: then the last error.
-template <class Make>
-    requires(detail::is_result<std::remove_cvref_t<await_result_t<std::invoke_result_t<Make &>>>>)
-auto retry(context &ctx, Make make, retry_options options = {})
-    -> task<std::remove_cvref_t<await_result_t<std::invoke_result_t<Make &>>>> {
-    std::chrono::duration<double, std::nano> delay = options.delay;
-    for (unsigned attempt = 1;; attempt++) {
-        auto ended = co_await std::invoke(make);
-        if (ended || attempt >= options.attempts || is_cancelled(ended.error()) ||
-            (options.is_worth != nullptr && !options.is_worth(ended.error())))
-            co_return ended;
-        const auto pause = std::min<decltype(delay)>(delay, options.delay_max);
-        const auto slept = co_await detail::submits<detail::gives_nothing, &aio_submit_timer>(
-            ctx, detail::to_ns(pause));
-        if (!slept)
-            co_return unexpected(slept.error());
-        delay *= options.factor;
-    }
 }
 
 } // namespace aio

@@ -226,9 +226,10 @@ AIO_DETAIL_ELIDABLE task {
     /// Runs the task, which must not have been moved from or awaited before.
     awaiter operator co_await() && noexcept { return awaiter(handle_); }
 
-    template <class U = T> void operator co_await() & {
+    template <class U = T> awaiter operator co_await() & noexcept {
         static_assert(detail::never<U>, "aio: a task is awaited once, and by value: "
                                         "co_await std::move(task), or co_await f() directly");
+        return awaiter(handle_);
     }
 
     /// Whether there is a coroutine to await.

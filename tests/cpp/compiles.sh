@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# compiles.sh LIBRARY INCLUDE-FOLDER TESTS: clang compiles all headers, with and without exceptions and in
-# C++23, and every test program, with this standard library (libstdc++ or libc++).
+# compiles.sh LIBRARY INCLUDE-FOLDER TESTS: clang compiles all headers, with and without exceptions
+# and in C++23, and every test program, with this standard library (libstdc++ or libc++).
 set -euo pipefail
 # shellcheck source=tests/header/compilers.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../header/compilers.sh"

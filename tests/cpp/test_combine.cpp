@@ -135,63 +135,6 @@ TEST(combine, a_race_is_won_by_the_first_success) {
     EXPECT_THROW(static_cast<void>(ctx.run(aio::race(throwing(), throwing()))), std::runtime_error);
 }
 
-TEST(combine, with_timeout_cancels_what_is_inside_and_waits_for_it) {
-    context ctx;
-    bool cleaned = false;
-    const auto inner = [&]() -> task<int> {
-        const auto slept = co_await aio::sleep_for(ctx, 1h);
-        EXPECT_TRUE(aio::is_cancelled(slept.error()));
-        cleaned = true;
-        slept.value(); // throws
-        co_return 1;
-    };
-    const auto outer = [&]() -> task<> {
-        const result<int> late = co_await aio::with_timeout(inner(), 2ms);
-        EXPECT_TRUE(cleaned);
-        EXPECT_EQ(late.error(), aio::errc::deadline);
-        EXPECT_EQ(co_await aio::with_timeout(after(ctx, 1ms, 5), 10s), 5);
-        EXPECT_TRUE(
-            co_await aio::with_deadline(aio::nop(ctx), std::chrono::steady_clock::now() + 10s));
-        EXPECT_EQ((co_await aio::with_timeout(aio::sleep_for(ctx, 1h), 1ms)).error(),
-                  aio::errc::deadline);
-        EXPECT_FALSE(co_await aio::stop_requested());
-    };
-    ctx.run(outer());
-    EXPECT_EQ(ctx.in_flight(), 0u);
-}
-
-TEST(combine, what_comes_in_spite_of_the_timeout_is_kept) {
-    context ctx;
-    const auto stubborn = [&]() -> task<int> {
-        static_cast<void>(co_await aio::sleep_for(ctx, 1h));
-        co_return 6;
-    };
-    const auto failing = [&]() -> task<int> {
-        static_cast<void>(co_await aio::sleep_for(ctx, 1h));
-        throw std::logic_error("not about the time");
-        co_return 0;
-    };
-    EXPECT_EQ(ctx.run(aio::with_timeout(stubborn(), 1ms)), 6);
-    EXPECT_THROW(static_cast<void>(ctx.run(aio::with_timeout(failing(), 1ms))), std::logic_error);
-}
-
-TEST(combine, a_stop_from_outside_is_no_deadline) {
-    context ctx;
-    const auto outer = [&]() -> task<> {
-        auto first = co_await aio::when_any(
-            aio::with_timeout(aio::with_timeout(aio::sleep_for(ctx, 1h), 1h), 1h),
-            aio::sleep_for(ctx, 1ms));
-        EXPECT_EQ(first.index(), 1u);
-        const auto middle = [&]() -> task<std::error_code> {
-            const auto inner =
-                co_await aio::with_timeout(aio::with_timeout(aio::sleep_for(ctx, 1h), 1h), 1ms);
-            co_return inner.error();
-        };
-        EXPECT_EQ(co_await middle(), aio::errc::deadline);
-    };
-    ctx.run(outer());
-}
-
 TEST(combine, a_chain_is_done_in_order_and_broken_by_an_error) {
     context ctx;
     support::temp_folder folder;
@@ -212,30 +155,6 @@ TEST(combine, a_chain_is_done_in_order_and_broken_by_an_error) {
         EXPECT_EQ(rest.error(), aio::errc::aborted);
     };
     ctx.run(all());
-}
-
-TEST(combine, retry_tries_again_until_it_succeeds_or_gives_up) {
-    context ctx;
-    int calls = 0;
-    const auto third = [&]() -> task<result<int>> {
-        if (++calls < 3)
-            co_return aio::unexpected(std::errc::connection_refused);
-        co_return calls;
-    };
-    const aio::retry_options quick{.attempts = 5, .delay = 1ms};
-    EXPECT_EQ(ctx.run(aio::retry(ctx, third, quick)), 3);
-    calls = -100;
-    EXPECT_EQ(ctx.run(aio::retry(ctx, third, quick)).error(), std::errc::connection_refused);
-    EXPECT_EQ(calls, -95);
-    const aio::retry_options choosy{.delay = 1ms, .is_worth = [](const std::error_code &error) {
-                                        return error != std::errc::connection_refused;
-                                    }};
-    calls = -100;
-    EXPECT_FALSE(ctx.run(aio::retry(ctx, third, choosy)));
-    EXPECT_EQ(calls, -99);
-    const aio::retry_options patient{.attempts = 100, .delay = 1h};
-    EXPECT_EQ(ctx.run(aio::with_timeout(aio::retry(ctx, third, patient), 2ms)).error(),
-              aio::errc::deadline);
 }
 
 } // namespace

@@ -9,10 +9,12 @@
 #include <aio/misc.hpp>
 #include <aio/net.hpp>
 #include <aio/scope.hpp>
+#include <aio/timeout.hpp>
 
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <deque>
 #include <memory>
 
@@ -25,6 +27,47 @@ std::uint64_t number_from(const char *name, std::uint64_t otherwise) {
     const char *text = std::getenv(name);
     return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
+
+/// Memory of frames that is watched after it was freed.
+class watched_memory {
+  public:
+    ~watched_memory() {
+        while (!freed_.empty())
+            give_back();
+    }
+    void *allocate(std::size_t size) { return std::malloc(size); }
+    void deallocate(void *memory, std::size_t size) {
+        std::memset(memory, pattern, size);
+        freed_.push_back({static_cast<unsigned char *>(memory), size});
+        if (freed_.size() > 256)
+            give_back();
+    }
+
+  private:
+    static constexpr unsigned char pattern = 0xdd;
+    struct block {
+        unsigned char *memory;
+        std::size_t size;
+    };
+    void give_back() {
+        const block oldest = freed_.front();
+        freed_.pop_front();
+        for (std::size_t i = 0; i < oldest.size; i++)
+            ASSERT_EQ(oldest.memory[i], pattern) << "a late write, " << i << " bytes into a frame";
+        std::free(oldest.memory);
+    }
+    std::deque<block> freed_;
+};
+
+template <class T> struct watched {
+    using value_type = T;
+    explicit watched(watched_memory &from) noexcept : memory(&from) {}
+    template <class U> watched(const watched<U> &other) noexcept : memory(other.memory) {}
+    T *allocate(std::size_t count) { return static_cast<T *>(memory->allocate(count * sizeof(T))); }
+    void deallocate(T *old, std::size_t count) { memory->deallocate(old, count * sizeof(T)); }
+    friend bool operator==(const watched &, const watched &) = default;
+    watched_memory *memory;
+};
 
 /// What the coroutines work on, and how many of them live.
 struct world {
@@ -49,6 +92,7 @@ struct world {
     }
 
     std::uint64_t state;
+    watched_memory memory;
     support::temp_folder folder;
     context ctx;
     aio::buffer_pool pool;
@@ -58,7 +102,7 @@ struct world {
     int alive = 0;
 };
 
-task<> receive_into_the_frame(world &w, support::counted) {
+task<> receive_into_the_frame(std::allocator_arg_t, watched<char>, world &w, support::counted) {
     std::array<char, 48> room;
     static_cast<void>(co_await aio::recv(w.ctx, w.reader, room));
 }
@@ -75,7 +119,7 @@ task<> sleep(world &w, support::counted) {
     static_cast<void>(co_await aio::sleep_for(w.ctx, time));
 }
 
-task<> read_the_file(world &w, support::counted) {
+task<> read_the_file(std::allocator_arg_t, watched<char>, world &w, support::counted) {
     std::array<char, 512> room;
     auto reading = aio::read(w.ctx, w.file, room, w.random(1 << 16));
     if (w.random(2) == 0)
@@ -85,9 +129,11 @@ task<> read_the_file(world &w, support::counted) {
 }
 
 task<> lose(world &w, support::counted) {
-    static_cast<void>(co_await aio::when_any(receive_into_the_frame(w, support::counted(w.alive)),
-                                             sleep(w, support::counted(w.alive)),
-                                             read_the_file(w, support::counted(w.alive))));
+    static_cast<void>(co_await aio::when_any(
+        receive_into_the_frame(std::allocator_arg, watched<char>(w.memory), w,
+                               support::counted(w.alive)),
+        sleep(w, support::counted(w.alive)),
+        read_the_file(std::allocator_arg, watched<char>(w.memory), w, support::counted(w.alive))));
 }
 
 task<> time_out(world &w, support::counted) {
@@ -113,13 +159,14 @@ task<> any_of_these(world &w, unsigned depth) {
     support::counted mine(w.alive);
     switch (w.random(depth < 2 ? 8 : 5)) {
     case 0:
-        return receive_into_the_frame(w, std::move(mine));
+        return receive_into_the_frame(std::allocator_arg, watched<char>(w.memory), w,
+                                      std::move(mine));
     case 1:
         return receive_into_the_pool(w, std::move(mine));
     case 2:
         return sleep(w, std::move(mine));
     case 3:
-        return read_the_file(w, std::move(mine));
+        return read_the_file(std::allocator_arg, watched<char>(w.memory), w, std::move(mine));
     case 4:
         return lose(w, std::move(mine));
     case 5:

@@ -5,6 +5,7 @@
 #include <aio/misc.hpp>
 #include <aio/net.hpp>
 #include <aio/scope.hpp>
+#include <aio/timeout.hpp>
 
 #include <atomic>
 #include <cstdlib>

@@ -28,6 +28,9 @@ class alarm {
 
     bool has_fired() const noexcept { return has_fired_; }
 
+    /// Cancelling it, which any thread may, calls the function too, on the context's.
+    aio_op_id id() const noexcept { return id_; }
+
   private:
     static void fire(void *user_data, int32_t result, uint32_t) noexcept {
         auto *self = static_cast<alarm *>(user_data);

@@ -48,6 +48,9 @@ namespace detail {
 
 class strand_group;
 
+/// Where a strand runs; null for none.
+inline home *home_of(const strand *strand) noexcept { return strand_access::home_of(strand); }
+
 /// The coroutine at the bottom of a strand.
 struct bottom {
     class promise_type;
