@@ -358,8 +358,8 @@ typedef void (*aio_trace_fn)(void *arg, struct aio_ctx *ctx,
 /* A send to a closed peer raises SIGPIPE. */
 #define AIO_SUBMIT_SIGPIPE 256u
 /*
- * `timeout_ns` starts anew at each completion of a multishot operation, and does not count while it
- * waits for a buffer of its pool: then nobody would hear of what the peer has sent.
+ * `timeout_ns` starts anew at each completion of a multishot operation, and does not count while
+ * it waits for a buffer of its pool: then nobody would hear of what the peer has sent.
  */
 #define AIO_SUBMIT_TIMEOUT_IDLE 512u
 /*
