@@ -299,6 +299,7 @@ TEST(an_operation_that_waits_for_a_buffer_met_a_dry_pool) {
     RUN_UNTIL(ctx, flow.buffers == 2);
     close_flow(&flow);
     end_ctx(ctx);
+    CHECK_EQ(aio_buffer_pool_destroy(pool), 0);
 }
 
 TEST(a_dump_says_what_is_left_in_each_pool_and_who_waits) {
@@ -324,6 +325,7 @@ TEST(a_dump_says_what_is_left_in_each_pool_and_who_waits) {
     flow_release(&flow);
     close_flow(&flow);
     end_ctx(ctx);
+    CHECK_EQ(aio_buffer_pool_destroy(pool), 0);
 }
 
 struct watcher {
