@@ -297,6 +297,7 @@ TEST(an_operation_that_waits_for_a_buffer_met_a_dry_pool) {
     CHECK_GT(stats_of(ctx).dry_pools, 0);
     flow_release(&flow);
     RUN_UNTIL(ctx, flow.buffers == 2);
+    flow_release(&flow);
     close_flow(&flow);
     end_ctx(ctx);
     CHECK_EQ(aio_buffer_pool_destroy(pool), 0);
