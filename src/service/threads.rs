@@ -127,6 +127,14 @@ impl ThreadPool {
         }
     }
 
+    /// Whether a function has not begun.
+    fn is_waiting(&self, name: u64) -> bool {
+        match &self.threads {
+            Threads::Blocking(crew) => crew.is_waiting(name),
+            Threads::Compute(compute) => compute.is_waiting(name),
+        }
+    }
+
     fn cancel(&self, name: u64) -> Cancel {
         match &self.threads {
             Threads::Blocking(crew) => crew.cancel(name),
@@ -205,7 +213,7 @@ impl External for OnThread {
     }
 
     fn place(&self) -> &'static str {
-        "with a thread pool"
+        if self.pool.is_waiting(self.name) { "waiting for a thread" } else { "with a thread" }
     }
 }
 

@@ -188,6 +188,7 @@ TEST(receives_from_a_pool_are_taken_down_too) {
     CHECK_EQ(count_of(ctx, RECV), 1);
     close_flow(&flow);
     end_ctx(ctx);
+    CHECK_EQ(aio_buffer_pool_destroy(pool), 0);
 }
 
 static int32_t wait_a_little(void *arg) {

@@ -207,6 +207,15 @@ TEST(destroy_does_not_wait_for_the_c_library) {
     name_server_stop(server);
 }
 
+static int count_in_dump(aio_ctx *ctx, const char *words) {
+    static char text[64 * 1024];
+    CHECK_LT(aio_ctx_dump(ctx, text, sizeof text), (int64_t)sizeof text);
+    int count = 0;
+    for (const char *at = text; (at = strstr(at, words)); at++)
+        count++;
+    return count;
+}
+
 TEST(calls_behind_those_that_wait_have_their_turn) {
     struct name_server *server = only_server(ANSWER_NOTHING, "timeout:30 attempts:1", "");
     enum { COUNT = 3 * THREADS_MAX };
@@ -220,6 +229,8 @@ TEST(calls_behind_those_that_wait_have_their_turn) {
     run_for_ms(ctx, 20);
     CHECK_EQ(name_server_questions(server), THREADS_MAX);
     CHECK_LE(count_threads(), threads + THREADS_MAX);
+    CHECK_EQ(count_in_dump(ctx, "with the C library\n"), THREADS_MAX);
+    CHECK_EQ(count_in_dump(ctx, "waiting for a thread\n"), COUNT - THREADS_MAX);
     name_server_set(server, ANSWER_ADDRESS);
     CHECK_EQ(aio_ctx_run(ctx), 0);
     for (int i = 0; i < COUNT; i++) {
