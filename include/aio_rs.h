@@ -364,7 +364,8 @@ typedef void (*aio_trace_fn)(void *arg, struct aio_ctx *ctx,
 #define AIO_SUBMIT_TIMEOUT_IDLE 512u
 /*
  * What was asked to end and can only be waited for ends with its own result, not with -ECANCELED
- * or -ETIMEDOUT. For operations whose comment names it, else -EINVAL.
+ * or -ETIMEDOUT; AIO_CQE_DEADLINE or AIO_CQE_ABORTED beside it say that it was asked by its
+ * deadline or by destroy. For operations whose comment names it, else -EINVAL.
  */
 #define AIO_SUBMIT_KEEP_RESULT 1024u
 
@@ -378,7 +379,10 @@ typedef void (*aio_trace_fn)(void *arg, struct aio_ctx *ctx,
 #define AIO_CQE_NOTIFY 8u
 /* A callback's flag: the pool buffer will carry more. */
 #define AIO_CQE_BUFFER_MORE 16u
-/* A callback's flag: our deadline ended the operation, not the network's. */
+/*
+ * A callback's flag: our deadline ended the operation, not the network's; beside a result that
+ * AIO_SUBMIT_KEEP_RESULT has kept: had it passed.
+ */
 #define AIO_CQE_DEADLINE 65536u
 /* A callback's flag: destroy or a broken chain ended the operation, not the caller. */
 #define AIO_CQE_ABORTED 131072u
@@ -1460,11 +1464,13 @@ int32_t aio_ctx_stats(const aio_ctx *ctx, aio_stats *out);
 int32_t aio_ctx_operation_stats(const aio_ctx *ctx, uint32_t opcode, aio_operation_stats *out);
 
 /*
- * Writes what is in flight as text: a line about the context, then one per operation with its id,
- * name, descriptor, age and state, then one per buffer pool with what is left in it. Returns the
- * length of the whole text, as snprintf does; what does not fit is cut, and the text is always
- * terminated when `len` is not 0. An age counts from the context's last look at the clock before
- * the submit, at most eight turns earlier.
+ * Writes what is in flight as text: a line about the context, then one per operation, the oldest
+ * first, with its id, name, descriptors, age, state and the time to its deadline, then one per
+ * buffer pool with what is left in it. Returns the length of the whole text, as snprintf does;
+ * what does not fit is cut, and the text is always terminated when `len` is not 0. An age counts
+ * from the context's last look at the clock before the submit, at most eight turns earlier.
+ * "staged, not handed over" waits for a run or a flush. Of a context that hangs, post a function
+ * that dumps: if it does not run, a callback has not returned.
  *
  * `buf`: NULL is allowed with `len` 0. Context thread, also after AIO_ESTUCK.
  * Errors: -EINVAL; AIO_EWRONGTHREAD; AIO_ECLOSED.

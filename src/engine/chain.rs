@@ -73,6 +73,11 @@ impl Chains {
         self.chains[key].before_last.checked_sub(1)
     }
 
+    /// The first member that has not completed.
+    pub(crate) fn head(&self, key: usize) -> Option<u32> {
+        self.chains.get(key)?.first.checked_sub(1)
+    }
+
     pub(crate) fn spoil(&mut self, key: usize, why: Spoiled) {
         let chain = &mut self.chains[key];
         if chain.spoiled == Spoiled::No {

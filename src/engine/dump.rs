@@ -6,64 +6,117 @@ use crate::engine::handle::{Handle, life};
 use crate::engine::probe::Ground;
 use crate::engine::slots::{Slot, phase, state};
 use crate::engine::{ContextOptions, Engine, log_level};
-use crate::op;
+use crate::op::{self, traits};
 use crate::sys::clock;
 use crate::sys::ring::OPTIONAL;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::fmt::Write;
 
+/// What all lines of a dump look up.
+struct Seen {
+    staged: HashSet<u64>,
+    remaining_ns: HashMap<u32, u64>,
+}
+
 impl Engine {
-    /// A line about the context, then one per operation, then one per buffer pool.
+    /// A line about the context, then one per operation, the oldest first, then one per buffer pool.
     pub(crate) fn dump(&self, handle: &Handle) -> String {
         let mut text = String::new();
         let now_ms = (clock::now_ns() / 1_000_000) as u32;
         let granted = self.granted();
         // Writing to a String cannot fail.
-        let _ = writeln!(
+        let _ = write!(
             text,
-            "context {:p}: {}, {}, {} in flight, {} posted, sq {} cq {} setup {:#x}",
+            "context {:p}: {}, {}, {} in flight",
             handle,
             if granted.emulated { "epoll" } else { "io_uring" },
             life::name(handle.life()),
             self.slots.live(),
+        );
+        if self.externals.inner() != 0 {
+            let _ = write!(text, " and {} of services", self.externals.inner());
+        }
+        let _ = writeln!(
+            text,
+            ", {} posted, sq {} cq {} setup {:#x}",
             if self.inbox.is_empty() { "nothing" } else { "something" },
             granted.sq_entries,
             granted.cq_entries,
             granted.setup_flags,
         );
-        for (index, slot) in self.slots.iter() {
-            let cold = self.cold.get(slot);
-            let steps = cold.and_then(|cold| cold.steps.as_ref());
-            let name = steps.map_or(op::name(slot.opcode()), |steps| steps.name());
-            let _ = write!(text, "  id {} {name}", self.slots.id(index));
-            if slot.fd >= DIRECT {
-                let _ = write!(text, " slot {}", slot.fd & !DIRECT);
-            } else if slot.fd >= 0 {
-                let _ = write!(text, " fd {}", slot.fd);
-            }
-            let age_ms = now_ms.wrapping_sub(slot.submitted_ms);
-            let external = cold.and_then(|cold| cold.external.as_ref());
-            let place = match external {
-                Some(external) if slot.phase() == phase::EXTERNAL => external.place(),
-                _ => phase_name(slot),
-            };
-            let _ = write!(text, " age {age_ms} ms {place}");
-            if slot.callback == INNER {
-                text.push_str(", a service's own");
-            }
-            if let Some(cold) = cold {
-                if cold.group != 0 {
-                    let _ = write!(text, " group {}", cold.group);
-                }
-                if cold.correlation != 0 {
-                    let _ = write!(text, " correlation {}", cold.correlation);
-                }
-            }
-            text.push_str(ending_name(slot));
-            text.push('\n');
+        let seen = Seen {
+            staged: self.backend.staged_ids().collect(),
+            remaining_ns: self.wheel.remaining_ns(self.now_ns()),
+        };
+        let mut lines: Vec<_> = self
+            .slots
+            .iter()
+            .map(|(index, slot)| (now_ms.wrapping_sub(slot.submitted_ms), index))
+            .collect();
+        lines.sort_by_key(|&(age_ms, _)| std::cmp::Reverse(age_ms));
+        for (age_ms, index) in lines {
+            self.dump_operation(&mut text, index, age_ms, &seen);
         }
         self.dump_pools(&mut text);
         text
+    }
+
+    fn dump_operation(&self, text: &mut String, index: u32, age_ms: u32, seen: &Seen) {
+        let slot = self.slots.at(index);
+        let cold = self.cold.get(slot);
+        let steps = cold.and_then(|cold| cold.steps.as_ref());
+        let name = steps.map_or(op::name(slot.opcode()), |steps| steps.name());
+        let _ = write!(text, "  id {} {name}", slot.id());
+        if slot.has(traits::MULTISHOT) {
+            text.push_str(" multishot");
+        }
+        if slot.fd >= DIRECT {
+            let _ = write!(text, " slot {}", slot.fd & !DIRECT);
+        } else if slot.fd >= 0 {
+            let _ = write!(text, " fd {}", slot.fd);
+        }
+        if let Some(second_fd) = cold.map(|cold| cold.second_fd).filter(|&fd| fd >= 0) {
+            let _ = write!(text, " and {second_fd}");
+        }
+        let _ = write!(text, " age {age_ms} ms {}", self.place(index, seen));
+        if let Some(ns) = seen.remaining_ns.get(&index) {
+            let what = if slot.phase() == phase::WHEEL { "due" } else { "deadline" };
+            let _ = write!(text, ", {what} in {} ms", ns / 1_000_000);
+        }
+        if slot.callback == INNER {
+            text.push_str(", a service's own");
+        }
+        if let Some(cold) = cold {
+            if cold.group != 0 {
+                let _ = write!(text, " group {}", cold.group);
+            }
+            if cold.correlation != 0 {
+                let _ = write!(text, " correlation {}", cold.correlation);
+            }
+        }
+        text.push_str(ending_name(slot));
+        text.push('\n');
+    }
+
+    /// Where an operation is.
+    fn place(&self, index: u32, seen: &Seen) -> Cow<'static, str> {
+        let slot = self.slots.at(index);
+        let cold = self.cold.get(slot);
+        let external = cold.and_then(|cold| cold.external.as_ref());
+        if let Some(external) = external.filter(|_| slot.phase() == phase::EXTERNAL) {
+            return external.place().into();
+        }
+        if slot.phase() != phase::BACKEND {
+            return phase_name(slot).into();
+        }
+        let head = cold.and_then(|cold| self.chains.head(cold.chain)).filter(|&head| head != index);
+        match head {
+            Some(head) => format!("in a chain behind {}", self.slots.id(head)).into(),
+            None if seen.staged.contains(&slot.id()) => "staged, not handed over".into(),
+            None => "in the backend".into(),
+        }
     }
 
     /// A line per buffer pool, as of the last look at what was released.
@@ -74,14 +127,15 @@ impl Engine {
             let waiting = waiting.filter(|&&id| slots.find(id).is_some()).count();
             let _ = writeln!(
                 text,
-                "  pool {group}: {} buffers of {} bytes, {} free, {} leased, {} of {} operations \
-                 waiting for one",
+                "  pool {group}: {} buffers of {} bytes, {} free, {} leased, {}",
                 pool.count(),
                 pool.options.buffer_size,
                 pool.free,
                 pool.leased,
-                waiting,
-                pool.users,
+                match &pool.outbox {
+                    Some(outbox) => format!("{} queued to be sent", outbox.len()),
+                    None => format!("{waiting} of {} operations waiting for one", pool.users),
+                },
             );
         }
     }
@@ -131,7 +185,6 @@ pub(crate) fn log_to(log: Option<crate::engine::Log>, level: i32, message: &str)
 
 fn phase_name(slot: &Slot) -> &'static str {
     match slot.phase() {
-        phase::BACKEND => "in the backend",
         phase::WHEEL => "waiting for its time",
         phase::READY => "completed, callback due",
         phase::NOTIFY => "sent, its memory still in use",

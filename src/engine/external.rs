@@ -436,6 +436,8 @@ impl Engine {
             ended(slot.state)
         } else if end.result == Errno::ECANCELED.status() {
             self.spell(index, end.result)
+        } else if slot.has(state::ENDED) {
+            (end.result, ended(slot.state).1)
         } else {
             (end.result, 0)
         };

@@ -10,7 +10,7 @@
 //! out.
 
 use crate::engine::slots::{Slots, state};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 const BITS: u32 = 6;
 const BUCKETS: usize = 1 << BITS;
@@ -261,6 +261,27 @@ impl Wheel {
                 return Some(tick.saturating_mul(1 << self.shift));
             }
         }
+    }
+
+    /// How long each armed slot has, by slot.
+    pub(crate) fn remaining_ns(&self, now_ns: u64) -> HashMap<u32, u64> {
+        let left = |tick: u64| tick.saturating_mul(1 << self.shift).saturating_sub(now_ns);
+        let buckets = self.levels.iter().flatten().flat_map(|level| level.iter());
+        let chunks = buckets.flat_map(|bucket| {
+            let at = |next: u32| Some(&*self.chunks[next.checked_sub(1)? as usize]);
+            std::iter::successors(at(bucket.first), move |chunk| at(chunk.next))
+        });
+        let entries =
+            chunks.flat_map(|chunk| &chunk.entries[chunk.start as usize..chunk.end as usize]);
+        let placed = entries.map(|entry| (entry.index, entry.arming, left(entry.tick)));
+        let fresh = self.fresh.iter().map(|fresh| (fresh.index, fresh.arming, fresh.after_ns));
+        let expired = self.expired.iter().map(|&(index, arming)| (index, arming, 0));
+        placed
+            .chain(fresh)
+            .chain(expired)
+            .filter(|&(index, arming, _)| self.is_current(index, arming))
+            .map(|(index, _, ns)| (index, ns))
+            .collect()
     }
 
     /// Drops stale entries from a bucket's front; false if it is empty then.

@@ -254,11 +254,13 @@ pub unsafe extern "C" fn aio_ctx_operation_stats(
     })
 }
 
-/// Writes what is in flight as text: a line about the context, then one per operation with its id,
-/// name, descriptor, age and state, then one per buffer pool with what is left in it. Returns the
-/// length of the whole text, as snprintf does; what does not fit is cut, and the text is always
-/// terminated when `len` is not 0. An age counts from the context's last look at the clock before
-/// the submit, at most eight turns earlier.
+/// Writes what is in flight as text: a line about the context, then one per operation, the oldest
+/// first, with its id, name, descriptors, age, state and the time to its deadline, then one per
+/// buffer pool with what is left in it. Returns the length of the whole text, as snprintf does;
+/// what does not fit is cut, and the text is always terminated when `len` is not 0. An age counts
+/// from the context's last look at the clock before the submit, at most eight turns earlier.
+/// "staged, not handed over" waits for a run or a flush. Of a context that hangs, post a function
+/// that dumps: if it does not run, a callback has not returned.
 ///
 /// `buf`: NULL is allowed with `len` 0. Context thread, also after AIO_ESTUCK.
 /// Errors: -EINVAL; AIO_EWRONGTHREAD; AIO_ECLOSED.

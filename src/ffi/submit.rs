@@ -43,7 +43,8 @@ pub const AIO_SUBMIT_SIGPIPE: u32 = 256;
 /// it waits for a buffer of its pool: then nobody would hear of what the peer has sent.
 pub const AIO_SUBMIT_TIMEOUT_IDLE: u32 = 512;
 /// What was asked to end and can only be waited for ends with its own result, not with -ECANCELED
-/// or -ETIMEDOUT. For operations whose comment names it, else -EINVAL.
+/// or -ETIMEDOUT; AIO_CQE_DEADLINE or AIO_CQE_ABORTED beside it say that it was asked by its
+/// deadline or by destroy. For operations whose comment names it, else -EINVAL.
 pub const AIO_SUBMIT_KEEP_RESULT: u32 = 1024;
 
 /// A callback's flag: a pool buffer carries the data.
@@ -56,7 +57,8 @@ pub const AIO_CQE_SOCK_NONEMPTY: u32 = 4;
 pub const AIO_CQE_NOTIFY: u32 = 8;
 /// A callback's flag: the pool buffer will carry more.
 pub const AIO_CQE_BUFFER_MORE: u32 = 16;
-/// A callback's flag: our deadline ended the operation, not the network's.
+/// A callback's flag: our deadline ended the operation, not the network's; beside a result that
+/// AIO_SUBMIT_KEEP_RESULT has kept: had it passed.
 pub const AIO_CQE_DEADLINE: u32 = 65536;
 /// A callback's flag: destroy or a broken chain ended the operation, not the caller.
 pub const AIO_CQE_ABORTED: u32 = 131072;

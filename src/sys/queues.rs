@@ -426,6 +426,17 @@ impl Queues {
         flags & abi::IORING_SQ_CQ_OVERFLOW != 0
     }
 
+    /// The ids of what is staged.
+    pub(crate) fn staged_ids(&self) -> impl Iterator<Item = u64> {
+        (0..self.staged()).map(|nth| {
+            let at = self.sq_taken.wrapping_add(nth) & self.sq_mask;
+            let offset = (at as usize) << self.sqe_shift;
+            // SAFETY: the masked offset is inside the memory of entries; this entry was staged, and
+            // the other side only reads it.
+            unsafe { (*self.sqes.add(offset).cast::<Sqe>()).user_data }
+        })
+    }
+
     /// For queues of our own: takes the oldest staged entry.
     #[inline(always)]
     pub(crate) fn take_staged(&mut self) -> Option<Sqe> {

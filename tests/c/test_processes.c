@@ -443,6 +443,18 @@ TEST(what_ignores_the_signal_is_killed_when_its_time_is_up) {
     end_ctx(ctx);
 }
 
+TEST(a_kept_result_says_that_the_deadline_killed_the_child) {
+    aio_ctx *ctx = make_ctx();
+    struct call call = {0};
+    ID(aio_submit_spawn(ctx, SPAWN(.argv = SHELL("exec sleep 1000"), .cancel_signal = SIGKILL),
+                        NULL, WITH(.flags = AIO_SUBMIT_KEEP_RESULT, .timeout_ns = 30 * MS), on_call,
+                        &call));
+    CHECK_EQ(await_call(ctx, &call), AIO_SPAWN_SIGNALED + SIGKILL);
+    CHECK_EQ(call.flags, AIO_CQE_DEADLINE);
+    CHECK(!has_children());
+    end_ctx(ctx);
+}
+
 TEST(destroy_and_cancel_wait_kill_and_wait) {
     for (int way = 0; way < 2; way++) {
         aio_ctx *ctx = make_ctx();

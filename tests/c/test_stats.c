@@ -2,6 +2,7 @@
  * context; names are the probe's; and what another thread sees of them. */
 #include "pools.h"
 
+#include <inttypes.h>
 #include <stdatomic.h>
 
 enum { NOP = 0, POLL = 6, ACCEPT = 13, READ = 22, SEND = 26, RECV = 27 };
@@ -328,6 +329,101 @@ TEST(a_dump_says_what_is_left_in_each_pool_and_who_waits) {
     close_flow(&flow);
     end_ctx(ctx);
     CHECK_EQ(aio_buffer_pool_destroy(pool), 0);
+}
+
+/* The line of an operation; `text` is a dump. */
+static const char *line_of(char *text, aio_op_id id) {
+    static char line[512];
+    char number[32];
+    snprintf(number, sizeof number, "  id %" PRId64 " ", id);
+    const char *begin = strstr(text, number);
+    CHECK(begin != NULL);
+    snprintf(line, sizeof line, "%.*s", (int)strcspn(begin, "\n"), begin);
+    return line;
+}
+
+TEST(a_dump_says_what_is_staged_what_is_handed_over_and_what_waits_in_a_chain) {
+    aio_ctx *ctx = make_ctx();
+    int fds[2];
+    make_socket_pair(fds);
+    char bytes[2], text[4096] = {0}, behind[64];
+    struct call calls[3] = {0};
+    const aio_op_id head = ID(aio_submit_recv(ctx, fds[0], bytes, 1, 0,
+                                              WITH(.flags = AIO_SUBMIT_LINK), on_call, &calls[0]));
+    const aio_op_id next = ID(aio_submit_send(ctx, fds[0], "a", 1, 0, NULL, on_call, &calls[1]));
+    CHECK_GT(aio_ctx_dump(ctx, text, sizeof text), 0);
+    CHECK(strstr(line_of(text, head), " staged, not handed over"));
+    CHECK_GE(aio_ctx_flush(ctx), 0);
+    CHECK_GT(aio_ctx_dump(ctx, text, sizeof text), 0);
+    CHECK(strstr(line_of(text, head), " in the backend"));
+    snprintf(behind, sizeof behind, " in a chain behind %" PRId64, head);
+    CHECK(strstr(line_of(text, next), behind));
+    const aio_op_id later =
+        ID(aio_submit_recv(ctx, fds[1], bytes + 1, 1, 0, NULL, on_call, &calls[2]));
+    CHECK_GT(aio_ctx_dump(ctx, text, sizeof text), 0);
+    CHECK(strstr(line_of(text, later), " staged, not handed over"));
+    SYS(send(fds[1], "b", 1, 0));
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ(await_call(ctx, &calls[i]), 1);
+    end_ctx(ctx);
+}
+
+TEST(a_dump_has_deadlines_and_kinds_and_begins_with_the_oldest) {
+    aio_ctx *ctx = make_ctx();
+    int fds[2], pipes[4];
+    make_socket_pair(fds);
+    make_pipe(pipes);
+    make_pipe(pipes + 2);
+    char text[4096] = {0}, byte, ends[64];
+    struct call calls[4] = {0};
+    const aio_op_id recv = ID(aio_submit_recv(
+        ctx, fds[0], &byte, 1, 0, WITH(.timeout_ns = 1000000 * MS), on_call, &calls[0]));
+    run_for_ms(ctx, 30);
+    const aio_op_id poll = ID(aio_submit_poll_multishot(ctx, fds[1], 1, NULL, on_call, &calls[1]));
+    const aio_op_id timer = ID(aio_submit_timer(ctx, 500000 * MS, NULL, on_call, &calls[2]));
+    CHECK_EQ(aio_ctx_cancel(ctx, timer), 0); /* its slot is the timer's again, which comes last */
+    CHECK_EQ(await_call(ctx, &calls[2]), -ECANCELED);
+    const aio_op_id again = ID(aio_submit_timer(ctx, 500000 * MS, NULL, on_call, &calls[3]));
+    run_for_ms(ctx, 5);
+    CHECK_GT(aio_ctx_dump(ctx, text, sizeof text), 0);
+    long deadline_ms = 0, due_ms = 0;
+    const char *deadline = strstr(line_of(text, recv), ", deadline in ");
+    CHECK(deadline && sscanf(deadline, ", deadline in %ld ms", &deadline_ms) == 1);
+    CHECK(deadline_ms > 400000 && deadline_ms <= 1000000);
+    const char *due = strstr(line_of(text, again), ", due in ");
+    CHECK(due && sscanf(due, ", due in %ld ms", &due_ms) == 1);
+    CHECK(due_ms > 1000 && due_ms <= 500000);
+    CHECK(strstr(line_of(text, poll), " multishot fd "));
+    CHECK(!strstr(line_of(text, poll), "deadline"));
+    CHECK(!strstr(line_of(text, recv), " multishot"));
+    snprintf(ends, sizeof ends, "  id %" PRId64, poll);
+    const char *second = strstr(text, ends);
+    snprintf(ends, sizeof ends, "  id %" PRId64, recv);
+    CHECK(strstr(text, ends) < second);
+    struct call splice = {0};
+    const aio_op_id id = ID(aio_submit_splice(ctx, pipes[0], AIO_OFFSET_CURRENT, pipes[3],
+                                              AIO_OFFSET_CURRENT, 1, 0, NULL, on_call, &splice));
+    CHECK_GT(aio_ctx_dump(ctx, text, sizeof text), 0);
+    snprintf(ends, sizeof ends, " fd %d and %d age ", pipes[3], pipes[0]);
+    CHECK(strstr(line_of(text, id), ends));
+    write_all_or_fail(pipes[1], "x", 1);
+    CHECK_EQ(await_call(ctx, &splice), 1);
+    end_ctx(ctx);
+}
+
+TEST(a_dump_says_how_much_a_pool_has_to_send) {
+    aio_ctx *ctx = make_ctx();
+    aio_buffer_pool *pool = make_pool(ctx, POOL_WITH(.count = 3, .count_max = 3, .buffer_size = 64,
+                                                     .flags = AIO_BUFFER_POOL_SEND));
+    aio_buffer_lease lease = {.size = sizeof lease};
+    char text[4096] = {0};
+    CHECK_EQ(aio_buffer_pool_take(pool, &lease), 0);
+    CHECK_EQ(aio_buffer_pool_queue(pool, lease.id, 8), 0);
+    CHECK_GT(aio_ctx_dump(ctx, text, sizeof text), 0);
+    CHECK(strstr(text, ": 3 buffers of 64 bytes, 2 free, 0 leased, 1 queued to be sent"));
+    CHECK_EQ(aio_buffer_pool_discard(pool), 1);
+    CHECK_EQ(aio_buffer_pool_destroy(pool), 0);
+    end_ctx(ctx);
 }
 
 struct watcher {

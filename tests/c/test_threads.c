@@ -200,7 +200,7 @@ TEST(a_deadline_waits_for_the_function_to_return) {
     run_for_ms(ctx, 20);
     let_go(&kept);
     CHECK_EQ(await_call(ctx, &kept.call), 3);
-    CHECK_EQ(kept.call.flags, 0);
+    CHECK_EQ(kept.call.flags, AIO_CQE_DEADLINE);
     CHECK_EQ(aio_thread_pool_destroy(pool), 0);
     end_ctx(ctx);
 }

@@ -285,6 +285,11 @@ impl Backend {
         self.queues.staged() != 0 || !self.backlog.is_empty()
     }
 
+    /// The ids of the entries that do.
+    pub(crate) fn staged_ids(&self) -> impl Iterator<Item = u64> {
+        self.queues.staged_ids().chain(self.backlog.iter().map(|entry| entry.sqe.user_data))
+    }
+
     /// Whether another enter would bring something at once, apart from what is staged.
     pub(crate) fn has_more(&self) -> bool {
         let driven = match &self.driver {
