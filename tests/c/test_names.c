@@ -366,6 +366,8 @@ static void find_in_child(void *arg) {
 }
 
 TEST(a_forked_child_has_threads_of_its_own) {
+    if (under_thread_sanitizer())
+        SKIP("ThreadSanitizer has no threads in a forked child");
     beyond_valgrind("counts what the parent's threads have as leaked in the child");
     aio_ctx *ctx = make_names_ctx();
     CHECK_EQ(find(ctx, "127.0.0.8", "127.0.0.8"), 0);

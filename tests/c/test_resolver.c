@@ -363,7 +363,8 @@ TEST(lookups_behind_those_that_have_sockets_have_their_turn) {
     await_questions(ctx, server, 2 * TURNS);
     run_for_ms(ctx, 10);
     CHECK_EQ(name_server_questions(server), 2 * TURNS);
-    CHECK_EQ(open_descriptors(), descriptors + 2 * TURNS);
+    if (!under_thread_sanitizer())
+        CHECK_EQ(open_descriptors(), descriptors + 2 * TURNS);
     name_server_set(server, ANSWER_ADDRESS);
     CHECK_EQ(aio_ctx_run(ctx), 0);
     for (int i = 0; i < count; i++) {
@@ -485,7 +486,7 @@ static uint16_t start_dnsmasq(char **more) {
         _exit(127);
     }
     const uint64_t limit_ns = patience_end_ns();
-    for (int tries = 0; now_ns() < limit_ns; tries++) {
+    while (now_ns() < limit_ns) {
         int status;
         if (waitpid(dnsmasq, &status, WNOHANG) == dnsmasq) {
             if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
