@@ -212,6 +212,20 @@ uint64_t bench_child_spent(const struct bench_child *child) {
     return child->counter < 0 ? bench_process_cpu_ns(child->pid) : bench_counter(child->counter);
 }
 
+uint64_t bench_child_memory(const struct bench_child *child) {
+    char path[64], line[128];
+    snprintf(path, sizeof path, "/proc/%d/smaps_rollup", child->pid);
+    FILE *rollup = fopen(path, "r");
+    uint64_t kib, total = 0;
+    while (rollup && fgets(line, sizeof line, rollup))
+        if (sscanf(line, "Private_Dirty: %" SCNu64, &kib) == 1)
+            total += kib * 1024;
+    if (!rollup || !total)
+        bench_die("%s: cannot be read", path);
+    fclose(rollup);
+    return total;
+}
+
 void bench_child_end(const struct bench_child *child) {
     int status;
     if (waitpid(child->pid, &status, 0) != child->pid || status != 0)
@@ -263,7 +277,7 @@ size_t bench_choose(const struct bench_engine *all, size_t count, const char *na
         wanted[e] = true;
     }
     for (size_t e = 0; e < count; e++)
-        if (!names || wanted[e])
+        if ((!names || wanted[e]) && (!all[e].program || bench_peers))
             chosen[chosen_count++] = all[e];
     if (!chosen_count)
         bench_die("no engine was chosen");
@@ -276,12 +290,12 @@ void bench_compare(const struct bench_engine *engines, size_t count, uint64_t ro
     if (rounds < 1 || rounds > BENCH_ROUNDS_MAX || count > BENCH_ENGINES_MAX)
         bench_die("1 to %d rounds", BENCH_ROUNDS_MAX);
     for (size_t e = 0; e < count; e++)
-        engines[e].sample(arg);
+        engines[e].sample(arg, engines[e].subject);
     for (size_t r = 0; r < rounds; r++) {
         for (size_t e = 0; e < count; e++)
-            samples[e][r][0] = engines[e].sample(arg);
+            samples[e][r][0] = engines[e].sample(arg, engines[e].subject);
         for (size_t e = count; e-- > 0;)
-            samples[e][r][1] = engines[e].sample(arg);
+            samples[e][r][1] = engines[e].sample(arg, engines[e].subject);
     }
     rounds_sampled = rounds;
     for (size_t e = 0; e < count; e++) {
@@ -408,6 +422,17 @@ static void judge(struct bench_report *report, const char *name, const struct be
                verdict);
 }
 
+/* The end of a row of JSON: what was measured, round by round, for those who judge. */
+static void report_samples(struct bench_report *report, size_t engine) {
+    if (!report->json)
+        return;
+    fputs(", \"samples\": [", report->json);
+    for (size_t r = 0; r < rounds_sampled; r++)
+        fprintf(report->json, "%s[%.3f, %.3f]", r ? ", " : "", samples[engine][r][0],
+                samples[engine][r][1]);
+    fputs("]}", report->json);
+}
+
 void bench_report_case(struct bench_report *report, const char *name,
                        const struct bench_engine *engines, const struct bench_figure *figures,
                        size_t count) {
@@ -424,6 +449,11 @@ void bench_report_case(struct bench_report *report, const char *name,
                    "\"high\": %.3f, \"repeats_within\": %.4f, \"reference\": %s",
                    name, engines[e].name, figure->median, figure->low, figure->high, figure->repeat,
                    e == reference ? "true" : "false");
+        if (report->has_no_ratios) {
+            putchar('\n');
+            report_samples(report, e);
+            continue;
+        }
         if (e == reference)
             printf("  %-20s", "reference");
         else if (figures[reference].repeat > REPEAT_MAX)
@@ -435,9 +465,10 @@ void bench_report_case(struct bench_report *report, const char *name,
             report_ratio(report, "peer_ratio", bench_ratio(e, peer));
         }
         putchar('\n');
-        if (report->json)
-            putc('}', report->json);
+        report_samples(report, e);
     }
+    if (report->has_no_ratios)
+        return;
     printf("  %-26s %s repeats within %.1f %%\n", name, engines[reference].name,
            100 * figures[reference].repeat);
     if (figures[reference].repeat > REPEAT_MAX)

@@ -85,7 +85,8 @@ static void cancel_and_arm(void *arg) {
 }
 
 /* The outstanding timers are armed once and live through all samples. */
-static double sample_pairs(void *arg) {
+static double sample_pairs(void *arg, const void *subject) {
+    (void)subject;
     struct workload *work = arg;
     uint64_t expected = work->cancelled + work->pairs;
     uint64_t start_ns = bench_thread_cpu_ns();
@@ -117,13 +118,15 @@ static void arm_and_fire(struct workload *work) {
     }
 }
 
-static double sample_arm(void *arg) {
+static double sample_arm(void *arg, const void *subject) {
+    (void)subject;
     struct workload *work = arg;
     arm_and_fire(work);
     return (double)work->arm_ns / (double)work->outstanding;
 }
 
-static double sample_fire(void *arg) {
+static double sample_fire(void *arg, const void *subject) {
+    (void)subject;
     struct workload *work = arg;
     arm_and_fire(work);
     return (double)work->fire_ns / (double)work->outstanding;
@@ -143,9 +146,9 @@ static void check_early(struct workload *work) {
 }
 
 static void report(struct bench_report *out, struct workload *work, uint64_t rounds) {
-    const struct bench_engine pairs = {"aio arm+cancel", sample_pairs, BENCH_ENGINE};
-    const struct bench_engine arms = {"aio arm", sample_arm, BENCH_ENGINE};
-    const struct bench_engine fires = {"aio fire", sample_fire, BENCH_ENGINE};
+    const struct bench_engine pairs = {"aio arm+cancel", sample_pairs, BENCH_ENGINE, NULL, NULL};
+    const struct bench_engine arms = {"aio arm", sample_arm, BENCH_ENGINE, NULL, NULL};
+    const struct bench_engine fires = {"aio fire", sample_fire, BENCH_ENGINE, NULL, NULL};
     struct bench_figure figure;
     char name[32];
     snprintf(name, sizeof name, "%" PRIu64 " outstanding", work->outstanding);

@@ -147,9 +147,18 @@ static void *bare_event_fd_side(void *arg) {
     return spent;
 }
 
-static double bare_message_sample(void *arg) { return run_both(arg, bare_message_side); }
-static double bare_register_sample(void *arg) { return run_both(arg, bare_register_side); }
-static double bare_event_fd_sample(void *arg) { return run_both(arg, bare_event_fd_side); }
+static double bare_message_sample(void *arg, const void *subject) {
+    (void)subject;
+    return run_both(arg, bare_message_side);
+}
+static double bare_register_sample(void *arg, const void *subject) {
+    (void)subject;
+    return run_both(arg, bare_register_side);
+}
+static double bare_event_fd_sample(void *arg, const void *subject) {
+    (void)subject;
+    return run_both(arg, bare_event_fd_side);
+}
 
 /* --- the engine ------------------------------------------------------------------------------ */
 
@@ -218,18 +227,27 @@ static void *message_side(void *side) { return engine_side(side, AIO_BACKEND_URI
 static void *post_side(void *side) { return engine_side(side, AIO_BACKEND_URING, false); }
 static void *epoll_side(void *side) { return engine_side(side, AIO_BACKEND_EPOLL, false); }
 
-static double message_sample(void *arg) { return run_both(arg, message_side); }
-static double post_sample(void *arg) { return run_both(arg, post_side); }
-static double epoll_sample(void *arg) { return run_both(arg, epoll_side); }
+static double message_sample(void *arg, const void *subject) {
+    (void)subject;
+    return run_both(arg, message_side);
+}
+static double post_sample(void *arg, const void *subject) {
+    (void)subject;
+    return run_both(arg, post_side);
+}
+static double epoll_sample(void *arg, const void *subject) {
+    (void)subject;
+    return run_both(arg, epoll_side);
+}
 
 int main(int argc, char **argv) {
     static const struct bench_engine engines[] = {
-        {"bare-message", bare_message_sample, BENCH_LIMIT},
-        {"bare-register", bare_register_sample, BENCH_LIMIT},
-        {"bare-eventfd", bare_event_fd_sample, BENCH_LIMIT},
-        {"aio-message", message_sample, BENCH_ENGINE},
-        {"aio-post", post_sample, BENCH_ENGINE},
-        {"aio-post-epoll", epoll_sample, BENCH_ENGINE},
+        {"bare-message", bare_message_sample, BENCH_LIMIT, NULL, NULL},
+        {"bare-register", bare_register_sample, BENCH_LIMIT, NULL, NULL},
+        {"bare-eventfd", bare_event_fd_sample, BENCH_LIMIT, NULL, NULL},
+        {"aio-message", message_sample, BENCH_ENGINE, NULL, NULL},
+        {"aio-post", post_sample, BENCH_ENGINE, NULL, NULL},
+        {"aio-post-epoll", epoll_sample, BENCH_ENGINE, NULL, NULL},
     };
     enum { ENGINES = sizeof engines / sizeof engines[0] };
     struct workload load = {.count = 20000};
