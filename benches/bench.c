@@ -2,7 +2,6 @@
  * except the clocks. */
 #include "bench.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/perf_event.h>
@@ -99,26 +98,11 @@ uint64_t bench_clock_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
 uint64_t bench_thread_cpu_ns(void) { return clock_ns(CLOCK_THREAD_CPUTIME_ID); }
 
 uint64_t bench_process_cpu_ns(pid_t pid) {
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%d/task", pid);
-    DIR *tasks = opendir(path);
-    if (!tasks)
-        bench_die("%s: %s", path, strerror(errno));
-    uint64_t total = 0;
-    for (struct dirent *task; (task = readdir(tasks));) {
-        if (task->d_name[0] == '.')
-            continue;
-        char file[sizeof path + sizeof task->d_name + 16];
-        snprintf(file, sizeof file, "%s/%s/schedstat", path, task->d_name);
-        FILE *schedstat = fopen(file, "r");
-        uint64_t ran;
-        if (!schedstat || fscanf(schedstat, "%" SCNu64, &ran) != 1)
-            bench_die("%s: cannot be read", file);
-        fclose(schedstat);
-        total += ran;
-    }
-    closedir(tasks);
-    return total;
+    clockid_t clock;
+    int error = clock_getcpuclockid(pid, &clock);
+    if (error)
+        bench_die("the CPU clock of %d: %s", pid, strerror(error));
+    return clock_ns(clock);
 }
 
 void bench_pin(uint64_t cpu) {

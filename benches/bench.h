@@ -35,11 +35,12 @@ enum { BENCH_NUMBERS_MAX = 16 };
 size_t bench_numbers(const char *list, uint64_t numbers[BENCH_NUMBERS_MAX]);
 
 /* --- measuring --- */
-uint64_t bench_clock_ns(void);            /* CLOCK_MONOTONIC */
-uint64_t bench_thread_cpu_ns(void);       /* what this thread ran: others do not count */
-uint64_t bench_process_cpu_ns(pid_t pid); /* of all threads of a process that is asleep now */
-void bench_pin(uint64_t cpu);             /* this thread, and what it creates */
-uint64_t bench_random(uint64_t *state);   /* splitmix64 */
+uint64_t bench_clock_ns(void);      /* CLOCK_MONOTONIC */
+uint64_t bench_thread_cpu_ns(void); /* what this thread ran: others do not count */
+/* Of all threads of a process that is asleep now, also those that have ended. */
+uint64_t bench_process_cpu_ns(pid_t pid);
+void bench_pin(uint64_t cpu);           /* this thread, and what it creates */
+uint64_t bench_random(uint64_t *state); /* splitmix64 */
 /* Counts the system calls of `pid` and its later threads and children (0: this thread); -1 where
  * the tracepoint is not allowed. Read the counter with bench_counter. */
 int bench_count_system_calls(pid_t pid);

@@ -1,13 +1,14 @@
 /* TCP echo: what a server on the engine spends beside hand-written ones and the peers.
  *
  * Each sample starts a server process and loads it from the same CPU or from another. The figure is
- * the server's CPU time per request, of all its threads. It is read from schedstat while the server
+ * the server's CPU time per request, of all its threads. It is read while the server
  * sleeps, before the first and after the last request, so that it is exact for this sample. System
  * calls per request are counted in a sample of their own, because the tracepoint makes each one
  * slower. --figure latency, memory and short measure other things with the same servers; see
  * echo_load.c.
  *
- *   bare-oneshot, bare-multishot, bare-epoll   by hand over the raw system calls: echo_bare.c
+ *   bare-oneshot, bare-coop, bare-multishot, bare-epoll
+ *                                              by hand over the raw system calls: echo_bare.c
  *   aio-uring, aio-epoll                       the engine on each of its backends: echo_aio.c
  *   ...-deadline                               the same with a deadline on every receive
  *   ...-reap                                   with completions taken in batches: echo_aio_reap.c
@@ -28,6 +29,7 @@ static double sample(void *arg, const void *server) { return echo_sample(server,
 
 static const struct bench_engine engines[] = {
     {"bare-oneshot", sample, BENCH_LIMIT, SERVER(echo_bare_oneshot), NULL},
+    {"bare-coop", sample, BENCH_LIMIT, SERVER(echo_bare_coop), NULL},
     {"bare-multishot", sample, BENCH_LIMIT, POOL(echo_bare_multishot), NULL},
     {"bare-epoll", sample, BENCH_ENGINE, SERVER(echo_bare_epoll), NULL},
     {"aio-uring", sample, BENCH_ENGINE, SERVER(echo_aio_uring), NULL},

@@ -33,6 +33,7 @@ struct echo_task {
 
 /* Hand-written, over the raw system calls. */
 void echo_bare_oneshot(const struct echo_task *task);
+void echo_bare_coop(const struct echo_task *task);
 void echo_bare_multishot(const struct echo_task *task);
 void echo_bare_epoll(const struct echo_task *task);
 /* On the engine, by backend. */
@@ -73,6 +74,7 @@ struct echo_load {
     uint64_t requests;
     uint64_t server_cpu, load_cpu;
     bool is_short; /* each request has a connection of its own */
+    bool is_udp;   /* sockets in place of connections; an empty datagram is the end of one */
     enum echo_figure figure;
 };
 

@@ -1,6 +1,8 @@
 /* The hand-written echo servers: the limit of what a ring, or epoll, can do here.
  *
  *   oneshot    accept multishot, then receive and send in turn, one buffer per connection
+ *   coop       the same on a ring with COOP_TASKRUN in place of DEFER_TASKRUN, whose waits take no
+ *              more than some 20 of those that have become ready
  *   multishot  accept and receive multishot into a ring of provided buffers
  *   epoll      edge-triggered, recv and send
  *
@@ -191,13 +193,14 @@ static void multishot_completion(struct bare_server *server, const struct io_uri
     }
 }
 
-static void bare_serve(const struct echo_task *task, bool multishot) {
+static void bare_serve(const struct echo_task *task, bool multishot, unsigned task_work) {
     static struct bare_server server;
     server.task = task;
     server.connections = calloc(ECHO_DESCRIPTORS_MAX, sizeof *server.connections);
     if (!server.connections)
         bench_die("no memory");
-    bench_check(bare_ring_create(&server.ring, ECHO_SQ_ENTRIES, ECHO_CQ_ENTRIES), "bare ring");
+    bench_check(bare_ring_create_with(&server.ring, ECHO_SQ_ENTRIES, ECHO_CQ_ENTRIES, task_work),
+                "bare ring");
     if (multishot)
         pool_create(&server);
     bare_accept(&server);
@@ -215,9 +218,17 @@ static void bare_serve(const struct echo_task *task, bool multishot) {
     bench_check(bare_ring_enter(&server.ring, 0), "enter"); /* the last close */
 }
 
-void echo_bare_oneshot(const struct echo_task *task) { bare_serve(task, false); }
+void echo_bare_oneshot(const struct echo_task *task) {
+    bare_serve(task, false, IORING_SETUP_DEFER_TASKRUN);
+}
 
-void echo_bare_multishot(const struct echo_task *task) { bare_serve(task, true); }
+void echo_bare_coop(const struct echo_task *task) {
+    bare_serve(task, false, IORING_SETUP_COOP_TASKRUN);
+}
+
+void echo_bare_multishot(const struct echo_task *task) {
+    bare_serve(task, true, IORING_SETUP_DEFER_TASKRUN);
+}
 
 /* --- epoll --- */
 

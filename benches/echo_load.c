@@ -65,8 +65,8 @@ static void client_request(struct generator *generator, size_t index) {
     client_receive(generator, index);
 }
 
-static int load_socket(void) {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+static int load_socket(const struct echo_load *load) {
+    int fd = socket(AF_INET, (load->is_udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
     if (fd < 0)
         bench_die("socket: %s", strerror(errno));
     return fd;
@@ -80,7 +80,7 @@ static void client_start(struct generator *generator, size_t index) {
         return;
     }
     struct client *client = &generator->clients[index];
-    client->fd = load_socket();
+    client->fd = load_socket(&generator->load);
     struct io_uring_sqe *sqe = load_sqe(generator, IORING_OP_CONNECT, client->fd);
     sqe->addr = (uintptr_t)&generator->address;
     sqe->off = sizeof generator->address;
@@ -140,7 +140,7 @@ static void load_run(struct generator *generator, size_t first, uint64_t request
 static void load_connect(struct generator *generator, size_t first, size_t end) {
     for (size_t i = first; i < end; i++) {
         struct client *client = &generator->clients[i];
-        client->fd = load_socket();
+        client->fd = load_socket(&generator->load);
         if (connect(client->fd, (const struct sockaddr *)&generator->address,
                     sizeof generator->address) < 0)
             bench_die("connect: %s", strerror(errno));
@@ -164,8 +164,12 @@ static void load_create(struct generator *generator, const struct echo_load *loa
 /* Returns when the server has seen all of it. */
 static void load_destroy(struct generator *generator) {
     if (!generator->load.is_short)
-        for (size_t i = 0; i < generator->load.connections; i++)
-            close(generator->clients[i].fd);
+        for (size_t i = 0; i < generator->load.connections; i++) {
+            int fd = generator->clients[i].fd;
+            if (generator->load.is_udp && send(fd, NULL, 0, 0) < 0)
+                bench_die("send: %s", strerror(errno));
+            close(fd);
+        }
     free(generator->clients[0].request);
     free(generator->clients);
     free(generator->latencies_ns);
@@ -193,13 +197,14 @@ static void server_main(int channel, void *arg) {
     bench_become(started->server->program, "echo", numbers, sizeof numbers / sizeof numbers[0]);
 }
 
-static int listen_on(struct sockaddr_in *address) {
+static int listen_on(const struct echo_load *load, struct sockaddr_in *address) {
     socklen_t length = sizeof *address;
-    int fd = load_socket(), on = 1;
+    int fd = load_socket(load), on = 1;
     if (bind(fd, (const struct sockaddr *)address, sizeof *address) < 0 ||
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0 ||
-        listen(fd, ECHO_CONNECTIONS_MAX) < 0 ||
         getsockname(fd, (struct sockaddr *)address, &length) < 0)
+        bench_die("bind: %s", strerror(errno));
+    if (!load->is_udp && (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0 ||
+                          listen(fd, ECHO_CONNECTIONS_MAX) < 0))
         bench_die("listen: %s", strerror(errno));
     return fd;
 }
@@ -256,7 +261,7 @@ double echo_sample(const struct echo_server *server, const struct echo_load *loa
     struct started started = {server, load, {.at_once = load->connections}};
     started.task.size = buffer_size(load);
     started.task.connections = load->is_short ? warm_up + load->requests : load->connections;
-    started.task.listener = listen_on(&generator.address);
+    started.task.listener = listen_on(load, &generator.address);
     struct bench_child child;
     bench_child_start(&child, server_main, &started, load->figure == ECHO_CALLS);
     close(started.task.listener);

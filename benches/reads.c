@@ -2,7 +2,7 @@
  * not wait for a disk; or, with --direct 1, past it.
  *
  * Each sample starts a process that does all reads with so many in flight. The figure is that
- * process's CPU time per read, of all its threads, read from schedstat while it sleeps before and
+ * process's CPU time per read, of all its threads, read while it sleeps before and
  * after. In a first, unmeasured run every byte is compared with what was written; in the measured
  * one the two ends of each block, which name its place in the file. System calls are counted in a
  * sample of their own.

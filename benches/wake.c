@@ -2,8 +2,9 @@
  * ring to ring (MSG_RING) and functions posted through the mailbox, whose owner is woken by an
  * eventfd, against the same two ways by hand.
  *
- * Each thread answers what it gets until the count is reached. The cost is the time that passed,
- * because sleeping and waking is what is measured. */
+ * Each thread answers what it gets until the count is reached. The cost is the time from what the
+ * first side sends to the answer, because sleeping and waking is what is measured, and the median
+ * of these, because both sides wait for whoever else uses the CPU. */
 #include "bare_ring.h"
 #include "bench.h"
 
@@ -29,11 +30,26 @@ struct side {
     struct side *other;
     uint64_t left; /* answers that it has yet to give */
     bool begins;
+    uint64_t start_ns, *times_ns; /* of the first: when it began, and when each answer came */
     pthread_barrier_t *both;
     struct bare_ring ring;
     int event_fd;
     aio_ctx *ctx;
 };
+
+static int by_number(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* The median of the differences of `count` times to the one before; the first has `start_ns`. */
+static double median_difference(uint64_t *times_ns, uint64_t count, uint64_t start_ns) {
+    for (uint64_t i = count; i-- > 1;)
+        times_ns[i] -= times_ns[i - 1];
+    times_ns[0] -= start_ns;
+    qsort(times_ns, count, sizeof *times_ns, by_number);
+    return (double)times_ns[count / 2];
+}
 
 static double run_both(const struct workload *load, void *(*body)(void *side)) {
     pthread_barrier_t both;
@@ -45,24 +61,22 @@ static double run_both(const struct workload *load, void *(*body)(void *side)) {
         sides[i].left = load->count;
         sides[i].both = &both;
     }
-    /* The other thread's preparations are not timed: it waits at the barrier for the first. */
-    if (pthread_create(&thread, NULL, body, &sides[1]) != 0)
+    uint64_t *times_ns = malloc(load->count * sizeof *times_ns);
+    sides[0].times_ns = times_ns;
+    if (!times_ns || pthread_create(&thread, NULL, body, &sides[1]) != 0)
         bench_die("no thread");
-    uint64_t *spent_ns = body(&sides[0]);
+    body(&sides[0]);
     pthread_join(thread, NULL);
     pthread_barrier_destroy(&both);
-    const double ns = (double)*spent_ns / (double)load->count;
-    free(spent_ns);
+    const double ns = median_difference(times_ns, load->count, sides[0].start_ns);
+    free(times_ns);
     return ns;
 }
 
-/* The first side's result. */
-static void *spent_since(uint64_t start_ns) {
-    uint64_t *spent_ns = malloc(sizeof *spent_ns);
-    if (!spent_ns)
-        bench_die("no memory");
-    *spent_ns = bench_clock_ns() - start_ns;
-    return spent_ns;
+/* An answer is there. */
+static void answered(struct side *side) {
+    if (side->begins)
+        *side->times_ns++ = bench_clock_ns();
 }
 
 /* --- by hand --------------------------------------------------------------------------------- */
@@ -97,8 +111,8 @@ static void watch_event_fd(struct side *side) {
     sqe->user_data = 1;
 }
 
-static void *answer_by_hand(struct side *side, void (*wake)(struct side *side)) {
-    const uint64_t start_ns = bench_clock_ns();
+static void answer_by_hand(struct side *side, void (*wake)(struct side *side)) {
+    side->start_ns = bench_clock_ns();
     if (side->begins)
         wake(side);
     for (uint64_t got = 0; got < side->left; got++) {
@@ -107,31 +121,30 @@ static void *answer_by_hand(struct side *side, void (*wake)(struct side *side)) 
         if (bare_ring_tail(&side->ring) != head + 1 || bare_ring_cqe(&side->ring, head)->res < 0)
             bench_die("not one completion");
         bare_ring_consume(&side->ring, head + 1);
+        answered(side);
         if (!side->begins || got + 1 < side->left)
             wake(side);
     }
     bench_check(bare_ring_enter(&side->ring, 0), "enter"); /* the last message */
-    void *spent = side->begins ? spent_since(start_ns) : NULL;
     pthread_barrier_wait(side->both);
-    return spent;
 }
 
 static void *bare_message_side(void *arg) {
     struct side *side = arg;
     bench_check(bare_ring_create(&side->ring, SQ_ENTRIES, CQ_ENTRIES), "bare ring");
     pthread_barrier_wait(side->both);
-    void *spent = answer_by_hand(side, wake_by_message);
+    answer_by_hand(side, wake_by_message);
     bare_ring_destroy(&side->ring);
-    return spent;
+    return NULL;
 }
 
 static void *bare_register_side(void *arg) {
     struct side *side = arg;
     bench_check(bare_ring_create(&side->ring, SQ_ENTRIES, CQ_ENTRIES), "bare ring");
     pthread_barrier_wait(side->both);
-    void *spent = answer_by_hand(side, wake_by_register_call);
+    answer_by_hand(side, wake_by_register_call);
     bare_ring_destroy(&side->ring);
-    return spent;
+    return NULL;
 }
 
 static void *bare_event_fd_side(void *arg) {
@@ -141,23 +154,10 @@ static void *bare_event_fd_side(void *arg) {
     watch_event_fd(side);
     bench_check(bare_ring_enter(&side->ring, 0), "enter");
     pthread_barrier_wait(side->both);
-    void *spent = answer_by_hand(side, wake_by_event_fd);
+    answer_by_hand(side, wake_by_event_fd);
     close(side->event_fd);
     bare_ring_destroy(&side->ring);
-    return spent;
-}
-
-static double bare_message_sample(void *arg, const void *subject) {
-    (void)subject;
-    return run_both(arg, bare_message_side);
-}
-static double bare_register_sample(void *arg, const void *subject) {
-    (void)subject;
-    return run_both(arg, bare_register_side);
-}
-static double bare_event_fd_sample(void *arg, const void *subject) {
-    (void)subject;
-    return run_both(arg, bare_event_fd_side);
+    return NULL;
 }
 
 /* --- the engine ------------------------------------------------------------------------------ */
@@ -179,6 +179,7 @@ static void on_message(void *user_data, int32_t result, uint32_t flags) {
     (void)result;
     if (!(flags & AIO_CQE_MORE))
         return;
+    answered(side);
     side->left--;
     if (!side->begins || side->left)
         send_message(side);
@@ -190,6 +191,7 @@ static void post(struct side *side);
 
 static void on_post(void *arg) {
     struct side *side = arg;
+    answered(side);
     side->left--;
     if (!side->begins || side->left)
         post(side);
@@ -210,46 +212,44 @@ static void *engine_side(struct side *side, uint32_t backend, bool messages) {
                     "aio_submit_msg_receive");
     aio_ctx_hold(side->ctx);
     pthread_barrier_wait(side->both);
-    const uint64_t start_ns = bench_clock_ns();
+    side->start_ns = bench_clock_ns();
     if (side->begins && messages)
         send_message(side);
     else if (side->begins)
         post(side);
     bench_check(aio_ctx_run(side->ctx), "aio_ctx_run");
     bench_check(aio_ctx_flush(side->ctx), "aio_ctx_flush"); /* the last message */
-    void *spent = side->begins ? spent_since(start_ns) : NULL;
     pthread_barrier_wait(side->both);
     bench_check(aio_ctx_destroy(side->ctx), "aio_ctx_destroy");
-    return spent;
+    return NULL;
 }
 
 static void *message_side(void *side) { return engine_side(side, AIO_BACKEND_URING, true); }
 static void *post_side(void *side) { return engine_side(side, AIO_BACKEND_URING, false); }
 static void *epoll_side(void *side) { return engine_side(side, AIO_BACKEND_EPOLL, false); }
 
-static double message_sample(void *arg, const void *subject) {
-    (void)subject;
-    return run_both(arg, message_side);
-}
-static double post_sample(void *arg, const void *subject) {
-    (void)subject;
-    return run_both(arg, post_side);
-}
-static double epoll_sample(void *arg, const void *subject) {
-    (void)subject;
-    return run_both(arg, epoll_side);
+/* What both threads run. */
+struct way {
+    void *(*side)(void *side);
+};
+
+static double sample(void *arg, const void *way) {
+    return run_both(arg, ((const struct way *)way)->side);
 }
 
+#define WAY(side) (&(const struct way){side})
+
+static const struct bench_engine engines[] = {
+    {"bare-message", sample, BENCH_LIMIT, WAY(bare_message_side), NULL},
+    {"bare-register", sample, BENCH_LIMIT, WAY(bare_register_side), NULL},
+    {"bare-eventfd", sample, BENCH_LIMIT, WAY(bare_event_fd_side), NULL},
+    {"aio-message", sample, BENCH_ENGINE, WAY(message_side), NULL},
+    {"aio-post", sample, BENCH_ENGINE, WAY(post_side), NULL},
+    {"aio-post-epoll", sample, BENCH_ENGINE, WAY(epoll_side), NULL},
+};
+enum { ENGINES = sizeof engines / sizeof engines[0] };
+
 int main(int argc, char **argv) {
-    static const struct bench_engine engines[] = {
-        {"bare-message", bare_message_sample, BENCH_LIMIT, NULL, NULL},
-        {"bare-register", bare_register_sample, BENCH_LIMIT, NULL, NULL},
-        {"bare-eventfd", bare_event_fd_sample, BENCH_LIMIT, NULL, NULL},
-        {"aio-message", message_sample, BENCH_ENGINE, NULL, NULL},
-        {"aio-post", post_sample, BENCH_ENGINE, NULL, NULL},
-        {"aio-post-epoll", epoll_sample, BENCH_ENGINE, NULL, NULL},
-    };
-    enum { ENGINES = sizeof engines / sizeof engines[0] };
     struct workload load = {.count = 20000};
     uint64_t rounds = 31, cpu = 1;
     const char *json = NULL;
@@ -266,7 +266,7 @@ int main(int argc, char **argv) {
     bench_pin(cpu);
     struct bench_figure figures[ENGINES];
     struct bench_report report;
-    bench_report_open(&report, "wake", "ns per round trip of two wake-ups", rounds, json);
+    bench_report_open(&report, "wake", "ns of a round trip of two wake-ups, median", rounds, json);
     bench_compare(engines, ENGINES, rounds, &load, figures);
     bench_report_case(&report, "one CPU", engines, figures, ENGINES);
     return bench_report_close(&report);

@@ -82,7 +82,7 @@ async fn pairs(channel: u64, outstanding: u64, count: u64) {
     channel.stop();
 }
 
-/// Lets `outstanding` timers, all due within 10 ms, fire; the measured part begins when all are due.
+/// Lets `outstanding` timers, due within 10 ms, fire; the measured part begins when all are due.
 async fn fire(channel: u64, outstanding: u64) {
     let mut channel = Channel::new(channel);
     let mut seed = 1;
