@@ -287,7 +287,7 @@ void bench_compare(const struct bench_engine *engines, size_t count, uint64_t ro
         for (size_t r = 0; r < rounds; r++) {
             double first = samples[e][r][0], second = samples[e][r][1];
             double difference = first > second ? first - second : second - first;
-            scratch[r] = 2 * difference / (first + second);
+            scratch[r] = difference > 0 ? 2 * difference / (first + second) : 0;
         }
         figure->repeat = median(scratch, rounds);
         memcpy(scratch, samples[e], 2 * rounds * sizeof *scratch);
