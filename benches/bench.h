@@ -40,6 +40,7 @@ uint64_t bench_thread_cpu_ns(void); /* what this thread ran: others do not count
 /* Of all threads of a process that is asleep now, also those that have ended. */
 uint64_t bench_process_cpu_ns(pid_t pid);
 void bench_pin(uint64_t cpu);           /* this thread, and what it creates */
+bool bench_be_undisturbed(void);        /* the same; before all usual threads, if that is allowed */
 uint64_t bench_random(uint64_t *state); /* splitmix64 */
 /* Counts the system calls of `pid` and its later threads and children (0: this thread); -1 where
  * the tracepoint is not allowed. Read the counter with bench_counter. */
@@ -125,8 +126,10 @@ struct bench_report {
 /* `title` and `unit` say what is measured; `json` is a path or NULL. */
 void bench_report_open(struct bench_report *report, const char *title, const char *unit,
                        uint64_t rounds, const char *json);
-/* `limits` is NULL or a list such as "aio-epoll/libuv=1.0,aio-uring/libuv=0.9": the highest ratio
- * that each case may have. Dies for an engine that is not among those given. */
+/* `limits` is NULL or a list such as "aio-epoll/libuv=1.0,aio-post/by-hand=1.06": the highest ratio
+ * that each case may have; "by-hand" is the fastest of those by hand. It holds if the upper end of
+ * the interval of at least 31 rounds is at most that and 0.02. Dies for an engine that is not among
+ * those given. */
 void bench_report_limits(struct bench_report *report, const char *limits,
                          const struct bench_engine *engines, size_t count);
 /* Reports, and judges by the limits, the last bench_compare. A case is a parameter such as

@@ -4,7 +4,7 @@
  * the bare ring and in the callback of the engine. Both rings have the same sizes and flags. With
  * --engine one engine runs alone, so that a tool can count its instructions exactly: the slope
  * over two values of --count is the cost of one operation. With --snapshots another thread reads
- * the context's counters meanwhile.
+ * the context's counters meanwhile; with --histograms and --trace it is observed in these ways.
  *
  *   bare            a hand-written ring
  *   aio, aio-epoll  the engine on each of its backends
@@ -131,12 +131,29 @@ static void watcher_end(struct watcher *watcher, const struct nop_load *load) {
     }
 }
 
-static aio_ctx *create_context(uint32_t backend) {
+static void on_event(void *arg, aio_ctx *ctx, const aio_trace_event *event) {
+    (void)ctx;
+    *(uint64_t *)arg += event->kind == AIO_TRACE_COMPLETE;
+}
+
+/* What was observed is what has happened. */
+static void check_observed(aio_ctx *ctx, const struct nop_load *load, uint64_t traced) {
+    aio_histogram histogram = {.size = sizeof histogram};
+    if (load->histograms)
+        bench_check(aio_ctx_histogram(ctx, 0, 0, NULL, 0, NULL, &histogram), "aio_ctx_histogram");
+    if ((load->histograms && histogram.count != load->count) ||
+        (load->trace && traced != load->count))
+        bench_die("%" PRIu64 " latencies, %" PRIu64 " events of %" PRIu64 " operations",
+                  histogram.count, traced, load->count);
+}
+
+static aio_ctx *create_context(uint32_t backend, const struct nop_load *load) {
     const aio_ctx_options options = {
         .size = sizeof options,
         .backend = backend,
         .sq_entries = SQ_ENTRIES,
         .cq_entries = CQ_ENTRIES,
+        .flags = load->histograms ? AIO_CTX_HISTOGRAMS : 0,
     };
     aio_ctx *ctx;
     bench_check(aio_ctx_create(&options, &ctx), "aio_ctx_create");
@@ -146,7 +163,10 @@ static aio_ctx *create_context(uint32_t backend) {
 static double aio_sample(void *arg, const void *backend) {
     const struct nop_load *load = arg;
     struct progress progress = {.unstarted = load->count};
-    progress.ctx = create_context(*(const uint32_t *)backend);
+    progress.ctx = create_context(*(const uint32_t *)backend, load);
+    uint64_t traced = 0;
+    if (load->trace)
+        bench_check(aio_ctx_set_trace(progress.ctx, on_event, &traced), "aio_ctx_set_trace");
     struct watcher watcher = {.ctx = progress.ctx};
     watcher_start(&watcher, load);
     uint64_t start_ns = bench_thread_cpu_ns();
@@ -157,6 +177,7 @@ static double aio_sample(void *arg, const void *backend) {
     bench_check(aio_ctx_run(progress.ctx), "aio_ctx_run");
     double ns = cost(load, &progress, start_ns);
     watcher_end(&watcher, load);
+    check_observed(progress.ctx, load, traced);
     bench_check(aio_ctx_destroy(progress.ctx), "aio_ctx_destroy");
     return ns;
 }
@@ -170,7 +191,7 @@ static double reap_sample(void *arg, const void *backend) {
     static aio_completion batch[BATCH];
     const struct nop_load *load = arg;
     struct progress progress = {.unstarted = load->count};
-    progress.ctx = create_context(*(const uint32_t *)backend);
+    progress.ctx = create_context(*(const uint32_t *)backend, load);
     uint64_t start_ns = bench_thread_cpu_ns();
     for (uint64_t i = 0; i < load->depth && progress.unstarted; i++)
         reap_start(&progress);
@@ -243,6 +264,7 @@ static int run_alone(const char *name, struct nop_load *load) {
 
 int main(int argc, char **argv) {
     uint64_t depth = 0, count = 200000, rounds = 31, cpu = 1, snapshots = 0;
+    uint64_t histograms = 0, trace = 0;
     const char *engine = NULL, *names = NULL, *json = NULL;
     const struct bench_flag flags[] = {
         {"engine", NULL, &engine, "run this one alone, for tools that count"},
@@ -251,6 +273,8 @@ int main(int argc, char **argv) {
         {"depth", &depth, NULL, "operations in flight; 0: 1, 32 and 256"},
         {"count", &count, NULL, "operations of one sample"},
         {"snapshots", &snapshots, NULL, "of the engine's counters per second, at most 1000000"},
+        {"histograms", &histograms, NULL, "1: the engine keeps latencies"},
+        {"trace", &trace, NULL, "1: the engine's events are counted by a trace callback"},
         {"rounds", &rounds, NULL, "rounds of A B B A"},
         {"cpu", &cpu, NULL, "where to run"},
         {"json", NULL, &json, "write the figures to this file"},
@@ -262,7 +286,11 @@ int main(int argc, char **argv) {
     if (snapshots > 1000000)
         bench_die("--snapshots is at most 1000000");
     bench_pin(cpu);
-    struct nop_load load = {.depth = depth ? depth : 1, .count = count, .snapshots = snapshots};
+    struct nop_load load = {.depth = depth ? depth : 1,
+                            .count = count,
+                            .snapshots = snapshots,
+                            .histograms = histograms,
+                            .trace = trace};
     if (engine)
         return run_alone(engine, &load);
 

@@ -8,7 +8,8 @@ enum { NOP_SQ_ENTRIES = 256, NOP_CQ_ENTRIES = 512 };
 struct nop_load {
     uint64_t depth;
     uint64_t count;
-    uint64_t snapshots; /* of the engine's counters, per second */
+    uint64_t snapshots;         /* of the engine's counters, per second */
+    uint64_t histograms, trace; /* 0: off */
 };
 
 /* `arg` is the load; returns ns of CPU time per operation. Not there when liburing was not found.

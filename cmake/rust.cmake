@@ -43,8 +43,8 @@ function(aio_rs_cargo_archive var)
         if(NOT triple)
             aio_rs_host_triple(triple)
         endif()
-        list(APPEND environment RUSTC_BOOTSTRAP=1 "RUSTFLAGS=$ENV{RUSTFLAGS} -Zsanitizer=thread --cfg tsan \
--Cunsafe-allow-abi-mismatch=sanitizer" CARGO_PROFILE_RELEASE_LTO=off)
+        list(APPEND environment RUSTC_BOOTSTRAP=1 "RUSTFLAGS=$ENV{RUSTFLAGS} \
+-Zsanitizer=thread --cfg tsan -Cunsafe-allow-abi-mismatch=sanitizer" CARGO_PROFILE_RELEASE_LTO=off)
     elseif(AIO_RS_SANITIZE)
         message(FATAL_ERROR "AIO_RS_SANITIZE is empty, address or thread, not '${AIO_RS_SANITIZE}'")
     endif()

@@ -19,7 +19,7 @@
  *     Before adoption, posts wait. A stop is sticky: one before the run counts, a run uses it up.
  *
  *  2. Submit returns an id or an error. Positive: the operation will complete. Negative: nothing
- *     was submitted, and the callback never runs.
+ *     was submitted, and the callback never runs; aio_strerror((int32_t)id) says why.
  *
  *  3. The callback runs on the context's thread, from a run, reap or destroy call, never inside a
  *     submit call: zero or more times with AIO_CQE_MORE set, then exactly once without. That holds
@@ -46,7 +46,9 @@
  *     zero-copy send that has its result is not waited for: it needs the descriptor no more.
  *
  *  8. Backpressure is not an error. A full submission queue is flushed, a full completion queue is
- *     drained, what finds no place waits in order. Only max_ops makes a submit fail: -EAGAIN.
+ *     drained, what finds no place waits in order. Of the queues only max_ops makes a submit fail:
+ *     -EAGAIN. Operations that need more than a queue (threads, descriptors, memory) tell in their
+ *     own errors when that is used up.
  *
  *  9. Every operation can have a deadline (timeout_ns), and it costs nothing until it expires. It
  *     counts from the submit (inside a callback: from the end of the turn, so that one look at the
@@ -69,7 +71,8 @@
  *     starts it when all one-shot operations before it have completed; later ones are not held.
  *
  * 12. Callbacks may do anything: submit, cancel, post, stop, destroy. Only running a context inside
- *     its own callback is refused: AIO_EREENTRANT.
+ *     its own callback is refused: AIO_EREENTRANT. (A trace callback is another thing, see
+ *     aio_ctx_set_trace.)
  *
  * 13. Destroy is total. It returns 0 after everything was cancelled and every last callback has
  *     run, and what had been posted too; from then on the kernel touches no memory of the
@@ -106,6 +109,16 @@
  *     a non-zero tail: -E2BIG. Every structure begins with `size`, set by the caller; zero in any
  *     other field is the default.
  *
+ * Order. Operations do not wait for each other unless a chain or a barrier says so. Of several sends,
+ * writes, sendfiles or bundles in flight on one stream the bytes may be mixed, also in the middle of
+ * a send_all or a write_all; of several receives a later one may get the earlier bytes. Keep one of
+ * each direction in flight per stream, or chain them. Callbacks come in the order of the ends.
+ *
+ * Descriptors are numbers. They are looked up when an operation is handed over or begins, not in
+ * the submit, and by sendfile and the whole transfers for each piece. Keep a descriptor open until
+ * the last callback, or close it by aio_submit_close. After a close(2) what had begun goes on with
+ * the old file, and what had not is -EBADF, or meets whatever has the number by then.
+ *
  * Buffer pools. A receive of aio_submit_recv_multishot, _recv_pooled, _recvmsg_multishot or
  * _read_multishot takes a buffer of its pool when there is data, so that many silent connections
  * share a few buffers. Its callback has AIO_CQE_BUFFER set: aio_ctx_take_buffer then leases the
@@ -115,7 +128,8 @@
  * lease, or not any more. Leases outlive their context and their pool. With AIO_CALLBACK_REAP each
  * buffer is a record with its lease. While a pool is empty its receives wait, and go on by
  * themselves when a buffer comes back or the pool grows; the program sees -ENOBUFS only if the file
- * itself says so. A pool with AIO_BUFFER_POOL_SEND goes the other way: you take empty buffers, fill
+ * itself says so. To hold one connection back, cancel its receive and submit it again later; what
+ * comes before its last callback is still delivered. A pool with AIO_BUFFER_POOL_SEND goes the other way: you take empty buffers, fill
  * and queue them, and aio_submit_send_bundle sends what is queued.
  *
  * Without io_uring. Where the kernel refuses it (a container's seccomp profile, the sysctl
@@ -130,6 +144,33 @@
  * none: calls that have begun are then waited for). A descriptor that was closed with close(2) and
  * whose number is used again is found out, at the latest 10 ms after an operation waits for it;
  * aio_submit_close knows at once.
+ *
+ * Threads and descriptors of the library. A context on a ring has two descriptors (the ring, an
+ * eventfd), on epoll three; aio_ctx_fd adds one, watches an inotify instance, sendfile a pipe for
+ * each of up to four transfers at a time. Of threads a context on a ring has none but the kernel's
+ * own workers; on epoll up to 64 ("aio_rs-pool"). The process has up to 32 for getaddrinfo and
+ * getnameinfo ("aio_rs-names"), one with three descriptors while there are children
+ * ("aio_rs-reaper", also for children that outlive their context), one eventfd while signals are
+ * waited for; thread pools and workers have what their options say. They block all signals (but see
+ * the one that interrupts), and those that find nothing to do end: pool and names after 2 seconds.
+ *
+ * The sections, in this order; c_examples/ has programs for those with a name behind.
+ *     status, ctx         errors as text; contexts, running, posting, a foreign loop (foreign_loop)
+ *     cancel              cancelling by id, descriptor, group; detaching
+ *     stats, latency, trace, probe    seeing inside, what works here (docs/seeing.md, aio-probe)
+ *     misc, futex         nop, raw entries, uring_cmd, waitid, pipe, epoll; futexes
+ *     msg_ring            words and descriptors from one context to another
+ *     time, poll          timers and intervals (hello_timer); readiness
+ *     fs, space, path     files: data (copy_tree), space, names and attributes
+ *     net, options, control    sockets (echo_server), their options, what sendmsg carries besides
+ *     zero_copy, bundles, interface_queue     sends and receives without copies
+ *     registered, files   registered buffers; the table of direct descriptors
+ *     buffers             buffer pools and leases (idle_connections)
+ *     signals, processes, watches     (signals, run_commands, watch_tree)
+ *     threads             thread pools (offload_hash), poll_until
+ *     names, resolver     getaddrinfo; DNS on the context's own sockets (resolve)
+ *     notifier, channel   one thread wakes another, or sends it records
+ *     workers             a context on each processor (worker_echo)
  *
  * The flags of a callback: ignore bits that you do not know.
  */
@@ -151,6 +192,7 @@
 
 struct addrinfo;
 struct aio_ctx;
+struct aio_trace_event;
 struct epoll_event;
 struct futex_waitv;
 struct io_uring_sqe;
@@ -181,6 +223,10 @@ typedef int32_t (*aio_worker_fn)(void *arg, struct aio_ctx *ctx, uint32_t index)
 
 /* Takes a descriptor on the thread of a context. */
 typedef void (*aio_take_fn)(void *arg, struct aio_ctx *ctx, int fd) AIO_NOEXCEPT;
+
+/* Told of what a context does, see aio_ctx_set_trace. */
+typedef void (*aio_trace_fn)(void *arg, struct aio_ctx *ctx,
+                             const struct aio_trace_event *event) AIO_NOEXCEPT;
 
 #ifdef __cplusplus
 }
@@ -258,6 +304,11 @@ typedef void (*aio_take_fn)(void *arg, struct aio_ctx *ctx, int fd) AIO_NOEXCEPT
 #define AIO_CTX_NO_IOWAIT 64u
 /* With napi_busy_poll_usec: the device's interrupts stay off while it is polled often enough. */
 #define AIO_CTX_NAPI_PREFER 128u
+/*
+ * Latencies are kept, by opcode, for aio_ctx_histogram. Every submit and every completion looks at
+ * the clock.
+ */
+#define AIO_CTX_HISTOGRAMS 256u
 
 #define AIO_LOG_ERROR 1 /* A log message's level: something failed. */
 #define AIO_LOG_WARN 2 /* A log message's level: something is not as asked for. */
@@ -327,6 +378,24 @@ typedef void (*aio_take_fn)(void *arg, struct aio_ctx *ctx, int fd) AIO_NOEXCEPT
 #define AIO_CQE_ABORTED 131072u
 
 #define AIO_CANCEL_FIXED_FILE 1u /* For aio_ctx_cancel_fd: `fd` is a slot of the context's table. */
+
+/*
+ * For aio_ctx_histogram: what was read is forgotten, so that the next call tells of what comes
+ * between the two.
+ */
+#define AIO_HISTOGRAM_RESET 1u
+
+/* An event's kind: an operation was submitted. Its id will be the submit call's result. */
+#define AIO_TRACE_SUBMIT 1u
+/*
+ * An event's kind: an operation has a result; without AIO_CQE_MORE among `flags` it has ended.
+ * Its callback comes next, unless it has none.
+ */
+#define AIO_TRACE_COMPLETE 2u
+/* An event's kind: a turn begins to hand over what was submitted, and to wait. */
+#define AIO_TRACE_TURN_BEGIN 3u
+/* An event's kind: a turn has delivered what there was. */
+#define AIO_TRACE_TURN_END 4u
 
 /* A probe's answer: submitting gives -EOPNOTSUPP, or -EACCES where the context restricts itself. */
 #define AIO_PROBE_NO 0u
@@ -483,8 +552,10 @@ typedef void (*aio_take_fn)(void *arg, struct aio_ctx *ctx, int fd) AIO_NOEXCEPT
 #define AIO_RESOLVER_TCP 1u /* A resolver's option: asks over TCP from the start. */
 #define AIO_RESOLVER_ROTATE 2u /* A resolver's option: each lookup begins with the next server. */
 
-#define AIO_WORKERS_UNPINNED 1u /* An option of workers: their threads run on any processor. */
-#define AIO_WORKERS_ANY 4294967295u /* In place of a worker's number: each in turn. */
+/* An option of workers: their threads run on any processor. */
+#define AIO_WORKERS_UNPINNED 1u
+/* In place of a worker's number: each in turn that has not ended. */
+#define AIO_WORKERS_ANY 4294967295u
 
 /* What a lookup has found. */
 typedef struct aio_answer aio_answer;
@@ -656,6 +727,18 @@ typedef struct aio_operation_stats {
     uint64_t timed_out; /* Because their deadline had passed (AIO_CQE_DEADLINE) */
     char name[32]; /* As in aio_ctx_dump and aio_probe_result */
 } aio_operation_stats;
+
+/* The latencies of the operations of one opcode. */
+typedef struct aio_histogram {
+    uint32_t size; /* sizeof(aio_histogram) */
+    uint32_t opcode; /* The number that was asked for */
+    uint64_t count; /* Latencies that were taken down */
+    uint64_t min_ns; /* Nanoseconds, like the next three; 0 where `count` is */
+    uint64_t max_ns;
+    uint64_t mean_ns;
+    uint64_t deviation_ns; /* The standard deviation */
+    char name[32]; /* As in aio_ctx_dump and aio_probe_result */
+} aio_histogram;
 
 /* What aio_probe tells. */
 typedef struct aio_probe_info {
@@ -985,7 +1068,10 @@ typedef struct aio_resolver_options {
     /* Lookups that have sockets at a time, one or two each; others wait. 0: 128. */
     uint32_t lookups_max;
     uint32_t cache_entries; /* Answers in the cache at most; 0: no cache. */
-    /* Seconds for which an answer is kept at most, however long it is good for; 0: a day. */
+    /*
+     * Seconds for which an answer is kept at most, however long it is good for; 0: a day. One that
+     * is good for no time at all is not kept, nor a "no such name" that does not say how long.
+     */
     uint32_t cache_ttl_max;
     /*
      * The same for what is not there, which is kept for as long as its zone says; 0: five minutes.
@@ -1040,7 +1126,8 @@ typedef struct aio_workers_options {
     aio_worker_fn on_start;
     /*
      * Called on each worker's thread when it is to stop, before it waits for what is in flight;
-     * what it returns means nothing. NULL: nothing.
+     * what it returns means nothing. Also when aio_workers_create fails, on those whose `on_start`
+     * had succeeded. NULL: nothing.
      */
     aio_worker_fn on_stop;
     /* Called on a worker's thread with a descriptor of aio_workers_send_fd. NULL: none is taken. */
@@ -1048,6 +1135,25 @@ typedef struct aio_workers_options {
     void *arg; /* Passed to all three. */
     uint64_t reserved[4]; /* 0 */
 } aio_workers_options;
+
+/* What a trace callback is told; fields of other kinds of events are 0, and `fd` -1. */
+typedef struct aio_trace_event {
+    uint32_t size; /* Its size to the library: what lies behind is not there */
+    uint32_t kind; /* AIO_TRACE_*; others may be added */
+    uint64_t at_ns; /* When, by CLOCK_MONOTONIC */
+    aio_op_id id; /* The operation, like all of the next but the last three */
+    uint32_t opcode; /* As for aio_ctx_operation_stats */
+    int32_t fd; /* Its descriptor; -1: none, or a slot of the context's table */
+    int32_t result; /* What its callback is told */
+    uint32_t flags; /* The same: AIO_CQE_* */
+    void *user_data; /* The submit call's */
+    uint64_t correlation; /* That of aio_submit_options */
+    uint64_t submitted_ns; /* When it was submitted; 0: before the context was traced */
+    /* Of the end of a turn: how long that has handed over and waited, before it delivered */
+    uint64_t waited_ns;
+    uint32_t submitted; /* Of a turn's events: operations submitted since the one before */
+    uint32_t delivered; /* Of the end of a turn: callbacks, posted functions and records */
+} aio_trace_event;
 
 #ifdef __cplusplus
 extern "C" {
@@ -1360,6 +1466,54 @@ int64_t aio_ctx_dump(const aio_ctx *ctx, char *buf, size_t len);
  * Context thread.
  */
 int32_t aio_ctx_in_flight(const aio_ctx *ctx);
+
+/* ---- latency --------------------------------------------------------------------------------- */
+
+/*
+ * How long the operations of an opcode take, in a context with AIO_CTX_HISTOGRAMS: from the submit
+ * call to the first callback, also where that does not run (AIO_SUBMIT_QUIET, aio_ctx_detach).
+ *
+ * Of a multishot operation, an interval and a zero-copy send the first result counts, the later
+ * ones do not. Failures and deadlines count, what ended with -ECANCELED does not: how long that
+ * took, whoever cancelled it has decided. So `count` is `completed` less `cancelled` of
+ * aio_ctx_operation_stats where each operation has one callback. A latency is told to one part in
+ * 128; from a day on it is a day.
+ * `opcode`: as for aio_ctx_operation_stats. `flags`: 0 or AIO_HISTOGRAM_RESET. `quantiles`:
+ * `count` numbers from 0 to 1 in any order, 0.99 for what one in a hundred exceeds; NULL is
+ * allowed with a `count` of 0. `values_ns`: receives as many latencies. `out`: its `size` set by
+ * the caller; as much is written.
+ * Context thread, also inside callbacks; on other threads have it posted. An opcode takes 41 KiB
+ * from its first submit on, all of them together 10.3 MiB; no completion allocates.
+ * Errors: -EOPNOTSUPP, the context was made without AIO_CTX_HISTOGRAMS; -ENOENT, `opcode` is above
+ * 255; -EINVAL, a quantile that is none, unknown flags, NULL, a size below 4: then nothing is
+ * forgotten; AIO_EWRONGTHREAD; AIO_ECLOSED.
+ */
+int32_t aio_ctx_histogram(aio_ctx *ctx, uint32_t opcode, uint32_t flags, const double *quantiles,
+        uint32_t count, uint64_t *values_ns, aio_histogram *out);
+
+/* ---- trace ----------------------------------------------------------------------------------- */
+
+/*
+ * Has `trace` called with every event of the context from now on, in their order, on its thread;
+ * NULL: no more. A context that was never traced pays nothing for it; a traced one a look at the
+ * clock per event, and the longer way through submit and turn.
+ *
+ * What a submit call has refused is no event, nor what services do inside themselves. What
+ * aio_ctx_cancel_wait, aio_ctx_detach and AIO_SUBMIT_QUIET keep from a callback is one. Destroying
+ * goes on in turns and is traced to the end; what destroys the context of a thread that has ended
+ * (AIO_EORPHANED) traces completions alone. A context that has failed (AIO_EPANIC) traces nothing.
+ *
+ * The engine is in the middle of a submit or a turn when it calls `trace`, which must be short. It
+ * may call what any thread may call, of this context too (post, stop, stats, take and give back a
+ * reference), and everything of other contexts; all else of this one is AIO_EREENTRANT, also
+ * aio_ctx_cancel and aio_ctx_destroy, or does nothing. It must not longjmp, and a child that is
+ * forked in it must not return.
+ * `trace`: called with `arg` and the context until it is replaced or the context is gone; the
+ * event is the engine's and good during the call. Setting it inside a callback is allowed: a turn
+ * whose beginning was not traced has no end.
+ * Context thread.
+ */
+int32_t aio_ctx_set_trace(aio_ctx *ctx, aio_trace_fn trace, void *arg);
 
 /* ---- probe ----------------------------------------------------------------------------------- */
 
@@ -1811,7 +1965,7 @@ aio_op_id aio_submit_write_all(aio_ctx *ctx, int fd, const void *buf, size_t len
  *
  * `offset`: where to begin in `in_fd`, AIO_OFFSET_CURRENT: at its position, which moves. `count`:
  * bytes; no limit. Deadline and cancellation are those of the whole. With AIO_SUBMIT_FIXED_FILE
- * `out_fd` is the slot.
+ * `out_fd` is the slot; `in_fd` never is one (aio_files_install makes a descriptor of a slot).
  * Context thread.
  * Errors: -EINVAL, `offset` above INT64_MAX, or AIO_SUBMIT_LINK or _HARDLINK: in a chain it can
  * only be the last; -EMFILE and -ENFILE, at once: it goes through a pipe; those of splice(2).
@@ -1891,7 +2045,9 @@ aio_op_id aio_submit_madvise(aio_ctx *ctx, void *addr, size_t len, int advice,
  * `path`: copied; may be empty with AT_EMPTY_PATH. `statx_out`: the engine's until the last
  * callback.
  * Context thread.
- * Errors: -EINVAL, `path` or `statx_out` is NULL; -ENAMETOOLONG; those of statx(2).
+ * Errors: -EINVAL, `path` or `statx_out` is NULL, AIO_SUBMIT_FIXED_FILE (of what is in a slot the
+ * attributes are its path's, or those of what aio_files_install gives); -ENAMETOOLONG; those of
+ * statx(2).
  * Kernel: 5.6.
  * Surprise: always runs on a kernel worker: for a name in the cache the plain call is faster.
  */
@@ -2162,7 +2318,8 @@ aio_op_id aio_submit_recv_exact(aio_ctx *ctx, int fd, void *buf, size_t len, int
         const aio_submit_options *options, aio_callback callback, void *user_data);
 
 /*
- * Sends until all of `len` is sent; completes with 0 then, and with an error otherwise.
+ * Sends until all of `len` is sent; completes with 0 then, and with an error otherwise. Another
+ * send of the same stream in flight mixes its bytes with these ("Order" in the manual).
  *
  * For streams. `buf`, `len`, the count: as for aio_submit_recv_exact. `flags`: MSG_MORE,
  * MSG_DONTROUTE, MSG_NOSIGNAL, MSG_WAITALL.
@@ -2635,7 +2792,9 @@ aio_op_id aio_submit_recv_pooled(aio_ctx *ctx, int fd, aio_buffer_pool *pool, in
  * one apart. The result counts all that is in the buffer; at the end of a stream it is 0.
  *
  * `msg`: only msg_namelen and msg_controllen are read, during the call: how much room a buffer
- * gives to the name and to control data. At most 128 bytes and 64 KiB.
+ * gives to the name and to control data. At most 128 bytes and 64 KiB. A buffer holds 16 bytes,
+ * these two rooms, then the payload; more is cut (MSG_TRUNC in the view's flags). A message that
+ * UDP_GRO has put together has up to 65,535 bytes.
  * Context thread.
  * Errors: as for aio_submit_recv_multishot, but MSG_TRUNC is allowed; -EINVAL, the pool is to be
  * AIO_BUFFER_POOL_INCREMENTAL; -EFAULT, its buffers are too small for what comes before the
@@ -2733,10 +2892,11 @@ int32_t aio_ctx_current_signal(aio_ctx *ctx, void *info);
  * `fds` that is out of range or taken, a signal that is none, AIO_SUBMIT_BARRIER, no `process`
  * although pipes or AIO_SPAWN_PIDFD are asked for; -ECHILD, the program ignores SIGCHLD or has
  * SA_NOCLDWAIT set for it, so that nobody can learn how a child ends; -EMFILE, -ENFILE; -EAGAIN,
- * -ENOMEM. In the callback -ECHILD: the program has waited for the child itself.
+ * -ENOMEM. In the callback -ECHILD: the program has waited for the child itself; if it was faster
+ * than the call, there is no `pidfd` either.
  * Kernel: 5.4; before it -ENOSYS.
  * Surprise: the thread sleeps until the program is loaded, which takes 0.5 ms from the page cache.
- * A signal to a group reaches those alone that have not left it.
+ * A signal to a group reaches those alone that have not left it; when all have, the child.
  */
 aio_op_id aio_submit_spawn(aio_ctx *ctx, const aio_spawn_options *spawn, aio_process *process,
         const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -2904,8 +3064,9 @@ aio_op_id aio_submit_recv_zc(aio_ctx *ctx, int fd, aio_buffer_pool *pool,
 int32_t aio_thread_pool_create(const aio_thread_pool_options *options, aio_thread_pool **pool_out);
 
 /*
- * Ends a pool: what has not begun ends with -ECANCELED and AIO_CQE_ABORTED, what runs is waited
- * for, and the threads are joined. The operations' callbacks come on their contexts, also later.
+ * Ends a pool: what has not begun ends with -ECANCELED and AIO_CQE_ABORTED, and so does a
+ * predicate of aio_submit_poll_until that does not hold yet; a function that runs is waited for,
+ * and the threads are joined. The operations' callbacks come on their contexts, also later.
  *
  * Any thread, also inside a callback; no other thread may use the pool any more. In a forked child
  * nothing is touched, and 0 returned. NULL: nothing.
@@ -2923,9 +3084,9 @@ int32_t aio_thread_pool_info(const aio_thread_pool *pool, aio_thread_pool_status
  * that runs is waited for, and its result is then -ECANCELED (-ETIMEDOUT for a deadline), or with
  * AIO_SUBMIT_KEEP_RESULT what it returned. Nothing may unwind out of it. It may post to contexts
  * and cancel, but has no context of its own. Context thread.
- * Errors: -EAGAIN, the pool is full, or can have no thread; -EINVAL, links; AIO_EFORKED, the
- * pool's threads are the parent's. -ECANCELED from a function that was not asked to end has
- * AIO_CQE_ABORTED.
+ * Errors: -EAGAIN, the pool is full (aio_thread_pool_info tells how many wait and run), or can
+ * have no thread; -EINVAL, links; AIO_EFORKED, the pool's threads are the parent's. -ECANCELED
+ * from a function that was not asked to end has AIO_CQE_ABORTED.
  */
 aio_op_id aio_submit_work(aio_ctx *ctx, aio_thread_pool *pool, aio_work_fn work, void *arg,
         const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -2953,7 +3114,8 @@ aio_op_id aio_submit_poll_until(aio_ctx *ctx, aio_work_fn ready, void *arg,
  * `node`, `service`: copied; one of them may be NULL. `hints`: its first four fields are copied;
  * NULL: any.
  * `res`: an output, the engine's until the last callback; written on success alone. The list is
- * yours then: aio_addrinfo_free.
+ * yours then: aio_addrinfo_free. With AIO_CALLBACK_REAP that is so before its record is reaped,
+ * and if a destroy comes first: begin with NULL in it.
  * Context thread.
  * Errors: at once -EINVAL, `res` is NULL, or `node` and `service` are; -ENAMETOOLONG; -EAGAIN, no
  * thread can be had. In the callback AIO_ENONAME, -ENODATA (the name has no address of the
@@ -3040,10 +3202,12 @@ int32_t aio_resolver_forget(aio_resolver *resolver);
  * Looks a name up: in the hosts file, in the cache, by asking servers. Completes with 0.
  *
  * `name`: copied; at most 253 characters of ASCII. With a dot at its end it is taken as it is;
- * else the search domains are tried as resolv.conf(5) says. A numeric address is its own answer.
+ * else the search domains are tried as resolv.conf(5) says. A numeric address (in full, without a
+ * zone) is its own answer, and localhost has its addresses without anybody being asked.
  * `kind`: AIO_DNS_*. `flags`: AIO_RESOLVE_*.
  * `answer_out`: an output, the engine's until the last callback; written on success alone. The
- * answer is yours then: aio_answer_free.
+ * answer is yours then: aio_answer_free. With AIO_CALLBACK_REAP that is so before its record is
+ * reaped, and if a destroy comes first: begin with NULL in it.
  * Context thread. The resolver may be destroyed while lookups are in flight.
  * Errors: at once -EINVAL, no such kind, flag or name. In the callback AIO_ENONAME, there is no
  * such name; -ENODATA, it has no record of this kind; -ETIMEDOUT (without AIO_CQE_DEADLINE), no
@@ -3371,7 +3535,8 @@ aio_ctx *aio_workers_ctx(const aio_workers *workers, uint32_t index);
  *
  * `index`: of the worker, or AIO_WORKERS_ANY.
  * Any thread, workers included.
- * Errors: -EINVAL, a pointer is NULL or there is no such worker; those of aio_ctx_post.
+ * Errors: -EINVAL, a pointer is NULL or there is no such worker; those of aio_ctx_post,
+ * as AIO_ECLOSED for a worker that has ended.
  */
 int32_t aio_workers_post(aio_workers *workers, uint32_t index, aio_post_fn fn, void *arg);
 
@@ -3398,7 +3563,7 @@ int32_t aio_workers_send_fd(aio_workers *workers, uint32_t index, int fd);
  * function's to close; when the worker stops it accepts no more.
  * Any thread, workers included; when it returns, connections are taken.
  * Errors: -EINVAL, a pointer is NULL, or another kind of address; those of socket(2), bind(2) and
- * listen(2): nothing is accepted then; AIO_ECLOSED, the workers are stopping.
+ * listen(2): nothing is accepted then; AIO_ECLOSED, the workers are stopping, or have ended.
  * Surprise: connections that were waiting to be accepted by a worker that stops are reset.
  */
 int32_t aio_workers_listen(aio_workers *workers, const struct sockaddr *addr, socklen_t addrlen,

@@ -268,11 +268,11 @@ impl Engine {
     }
 
     /// Takes in what nearly all completions of pools are, of a usual multishot receive that goes
-    /// on with a buffer of its own, as `next_plain` takes those of others.
+    /// on with a buffer of its own, as `next_plain` takes those of others, after `can_peek`.
     #[inline(always)]
     pub(crate) fn next_pooled(&mut self) -> Option<Plain> {
         const GOES_ON: u32 = cqe_flags::BUFFER | cqe_flags::MORE;
-        let cqe = self.backend.peek()?;
+        let cqe = self.backend.peek();
         let candidate = self.slots.candidate(cqe.user_data)?;
         let slot = candidate.slot(&self.slots);
         let is_odd = slot.has(state::SPECIAL & !traits::MULTISHOT)

@@ -124,10 +124,17 @@ pub(crate) struct Record {
 }
 
 impl Engine {
-    /// The next completion, if it needs no more than its slot's release and a callback.
+    /// Whether there are completions for `next_plain` to look at.
+    #[inline(always)]
+    pub(crate) fn can_peek(&self) -> bool {
+        self.backend.can_peek()
+    }
+
+    /// The next completion, of which there is one (`can_peek`), if it needs no more than its slot's
+    /// release and a callback.
     #[inline(always)]
     pub(crate) fn next_plain(&mut self, counts: &Counts) -> Option<Plain> {
-        let cqe = self.backend.peek()?;
+        let cqe = self.backend.peek();
         let candidate = self.slots.candidate(cqe.user_data)?;
         let slot = candidate.slot(&self.slots);
         if cqe.has_failed_or_goes_on() || slot.has(state::SPECIAL) {
@@ -135,8 +142,9 @@ impl Engine {
         }
         let listed = slot.has(state::LISTED);
         self.backend.advance();
-        if listed {
-            self.unlist(index_of(cqe.user_data));
+        let index = index_of(cqe.user_data);
+        if listed && !self.descriptors.unlink_only(candidate.slot(&self.slots), index) {
+            self.unlist(index);
         }
         let slot = candidate.slot(&self.slots);
         let (callback, user_data) = (slot.callback, slot.user_data);
@@ -378,6 +386,7 @@ impl Engine {
         &mut self, index: u32, result: i32, flags: u32, extra: u64,
     ) -> Option<Delivery> {
         let result = self.direct_result(index, result);
+        self.observe_result(index, result, flags);
         let slot = self.slots.at(index);
         if self.is_unwanted(slot) {
             if slot.has(traits::GIVES_DESCRIPTOR) && result >= 0 {

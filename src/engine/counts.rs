@@ -6,6 +6,7 @@
 //! what happened meanwhile.
 
 use crate::engine::stats::Counter;
+use crate::sys::atomic::read_own;
 use crate::sys::errno::Errno;
 use std::ptr::NonNull;
 
@@ -54,11 +55,14 @@ impl Counts {
         }
     }
 
-    /// One more in flight is more than ever: only `submitted` counts it.
+    /// One more in flight is more than ever: only `submitted` counts it. Asked on the context's
+    /// thread alone.
     #[inline(always)]
     pub(crate) fn is_at_most(&self, opcode: u8) -> bool {
         let at = usize::from(opcode);
-        !cfg!(aio_uncounted) && self.submitted[at].get() == self.roof[at].get()
+        // SAFETY: the context's thread alone writes it, and is here.
+        let roof = unsafe { read_own(self.roof[at].number()) };
+        !cfg!(aio_uncounted) && self.submitted[at].get() == roof
     }
 
     /// Counts a submitted operation that is not more in flight than ever.

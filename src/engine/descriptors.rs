@@ -5,7 +5,7 @@
 
 use crate::engine::cold::ColdTable;
 use crate::engine::pages::Pages;
-use crate::engine::slots::Slots;
+use crate::engine::slots::{Slot, Slots};
 use crate::op::NO_DESCRIPTOR;
 use crate::sys::errno::Errno;
 
@@ -145,19 +145,26 @@ impl Descriptors {
         if link & SECOND == 0 { &mut slot.fd_prev } else { &mut cold.of(slot).second_prev }
     }
 
+    /// Takes slot `index` out of the list of its `fd` if it is alone in it, as most are.
+    #[inline(always)]
+    pub(crate) fn unlink_only(&mut self, slot: &Slot, index: u32) -> bool {
+        match self.heads.get(slot.fd) {
+            Some(head) if *head == index + 1 && slot.fd_next == 0 => {
+                *head = 0;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Takes slot `index` out of the list of its `fd`.
     #[inline(always)]
     pub(crate) fn unlink(&mut self, slots: &mut Slots, cold: &mut ColdTable, index: u32) -> Left {
         let slot = slots.at(index);
-        let (fd, link) = (slot.fd, index + 1);
-        if slot.fd_next == 0
-            && slot.fd_prev == 0
-            && let Some(head) = self.head(fd)
-            && *head == link
-        {
-            *head = 0;
+        if self.unlink_only(slot, index) {
             return Left::Nothing;
         }
+        let (fd, link) = (slot.fd, index + 1);
         let (next, prev) = (slot.fd_next, slot.fd_prev);
         if (next | prev) & SECOND == 0 && next != 0 && prev != 0 {
             slots.at_mut(prev - 1).fd_next = next;

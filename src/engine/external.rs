@@ -9,8 +9,6 @@
 //! come to the hook and to no callback. The end of an operation waits for its inner ones, so that
 //! a hook owns the memory that they use.
 
-#![allow(dead_code, reason = "services use what they need of it")]
-
 mod inner;
 #[cfg(test)]
 mod tests;
@@ -49,8 +47,14 @@ pub(crate) trait External: 'static {
     /// An inner operation has completed. Not called any more when the end is settled.
     fn completed(&mut self, _scope: &mut Scope<'_>, _inner: Inner) {}
 
-    /// What a function of the program has said that the hook has asked (`Scope::ask`).
+    /// The function of the program that is to be called for the hook (`Scope::ask`).
+    fn question(&self) -> Option<Function> {
+        None
+    }
+
+    /// What that function has said.
     fn answered(&mut self, _scope: &mut Scope<'_>, _answer: i32) {}
+
     /// Its bell has rung (`engine::bell`). What this gives is told as a message of the completer's
     /// would be. Not called any more once the operation was asked to end.
     fn rung(&mut self, _scope: &mut Scope<'_>) -> Option<Told> {
@@ -190,8 +194,8 @@ pub(crate) struct Externals {
     inner: u32,
     /// What the result has brought whose callback is running.
     payload: Option<Box<dyn Payload>>,
-    /// What a hook wants to know of the program, and whose it is.
-    question: Option<(Function, u64)>,
+    /// The operation whose hook wants to know something of the program.
+    asking: Option<u64>,
     /// What services keep for the context, one of a type.
     kept: Vec<Rc<dyn Any>>,
 }
@@ -207,12 +211,6 @@ pub(crate) fn begin<H: External>(
     handle: &Handle, hook: H, options: &SubmitOptions, done: Done,
 ) -> Result<u64, Refusal> {
     Ok(handle.enter()?.begin_external(handle, hook, options, done)?)
-}
-
-/// Begins an operation that is nobody's and not in flight to the program, for what a service has
-/// for as long as the context lives, or until it ends it.
-pub(crate) fn host<H: External>(handle: &Handle, hook: H) -> Result<u64, Refusal> {
-    Ok(handle.enter()?.begin_host(handle, hook)?)
 }
 
 /// What an external operation cannot be combined with: it is not in the kernel's order of things.
@@ -260,7 +258,7 @@ impl Engine {
             return Err(Errno::EINVAL);
         }
         let is_most = self.counted.is_at_most(kind.opcode);
-        let index = self.take_slot(kind.opcode, NO_DESCRIPTOR, done, options)?;
+        let index = self.try_slot(kind.opcode, NO_DESCRIPTOR, done, options)?;
         let id = self.slots.id(index);
         let outer = Outer {
             completer: Completer { handle: Reference::to(handle), id },
@@ -291,6 +289,7 @@ impl Engine {
         }
         if options.flags & submit_flags::BARRIER != 0 {
             self.hold_behind_barrier(index);
+            self.observe_submit(index, options.correlation);
             return Ok(id);
         }
         match self.start_external(index) {
@@ -306,11 +305,13 @@ impl Engine {
                 self.unhide();
                 Err(errno)
             }
-            Err(errno) => {
-                self.settle_external(index, errno.status());
+            started => {
+                self.observe_submit(index, options.correlation);
+                if let Err(errno) = started {
+                    self.settle_external(index, errno.status());
+                }
                 Ok(id)
             }
-            Ok(()) => Ok(id),
         }
     }
 

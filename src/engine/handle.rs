@@ -2,6 +2,11 @@
 //! that one thread owns. Decides who may call what, and when the memory goes. The owner check of
 //! the common path is one comparison (`Gate`); everything else is worked out in `refusal`.
 
+mod reference;
+mod shut;
+
+pub(crate) use reference::Reference;
+
 use crate::engine::backend::Granted;
 use crate::engine::counts::{Counted, Counts};
 use crate::engine::destroy;
@@ -17,8 +22,6 @@ use crate::sys::thread::{self, Gate};
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
-use std::ops::Deref;
-use std::ptr::NonNull;
 
 /// Where a context is in its life; see `engine/mod.rs`.
 pub(crate) mod life {
@@ -46,11 +49,15 @@ pub(crate) struct Handle {
     owner: AtomicUsize,
     /// Whether the adopting thread is the one that the process began with.
     owner_is_initial: AtomicU32,
+    /// Its thread is in a function that must not come back (`shut.rs`).
+    shut: AtomicU32,
     references: AtomicUsize,
     user_data: AtomicPtr<c_void>,
     /// What the backend was granted at creation, for any thread to read.
     pub(crate) granted: Granted,
     pub(crate) tick_ns: u64,
+    /// Whether the context keeps latencies.
+    pub(crate) keeps_latencies: bool,
     /// Where messages can be sent to directly, once the context was adopted.
     ring: Option<Address>,
 }
@@ -60,43 +67,6 @@ pub(crate) struct Handle {
 unsafe impl Send for Handle {}
 // SAFETY: as above.
 unsafe impl Sync for Handle {}
-
-/// Keeps a handle valid, on any thread.
-pub(crate) struct Reference(NonNull<Handle>);
-
-// SAFETY: a handle may be used by any thread, and counts its references atomically.
-unsafe impl Send for Reference {}
-// SAFETY: as above.
-unsafe impl Sync for Reference {}
-
-impl Reference {
-    pub(crate) fn to(handle: &Handle) -> Reference {
-        handle.add_ref();
-        Reference(NonNull::from(handle))
-    }
-}
-
-impl Clone for Reference {
-    fn clone(&self) -> Reference {
-        Reference::to(self)
-    }
-}
-
-impl Deref for Reference {
-    type Target = Handle;
-
-    fn deref(&self) -> &Handle {
-        // SAFETY: counted since `to`.
-        unsafe { self.0.as_ref() }
-    }
-}
-
-impl Drop for Reference {
-    fn drop(&mut self) {
-        // SAFETY: the reference that `to` has counted.
-        unsafe { Handle::unref(self.0.as_ptr()) };
-    }
-}
 
 /// Contexts that this thread has adopted: a thread's exit orphans them.
 struct Adopted(Vec<*const Handle>);
@@ -173,10 +143,12 @@ impl Handle {
             life: AtomicU32::new(life::NEW),
             owner: AtomicUsize::new(0),
             owner_is_initial: AtomicU32::new(0),
+            shut: AtomicU32::new(0),
             references: AtomicUsize::new(1),
             user_data: AtomicPtr::new(std::ptr::null_mut()),
             granted: engine.granted(),
             tick_ns: engine.tick_ns(),
+            keeps_latencies: options.histograms,
             ring: engine.backend.address(),
             engine: UnsafeCell::new(ManuallyDrop::new(engine)),
         }))
@@ -220,12 +192,16 @@ impl Handle {
     #[allow(clippy::mut_from_ref)]
     pub(crate) fn enter_while_destroying(&self) -> Result<&mut Engine, Refusal> {
         match self.enter() {
-            Err(_) if self.life() == life::DESTROYING && self.is_owner() && !self.is_forked() => {
+            Err(refusal) if refusal != Refusal::Reentrant && self.is_being_destroyed_here() => {
                 // SAFETY: this thread owns it, and is inside a callback: nothing is borrowed.
                 Ok(unsafe { self.engine() })
             }
             entered => entered,
         }
+    }
+
+    fn is_being_destroyed_here(&self) -> bool {
+        self.life() == life::DESTROYING && self.is_owner() && !self.is_forked()
     }
 
     /// The same without adopting a new context, in which nothing can be in flight.
@@ -242,6 +218,7 @@ impl Handle {
     pub(crate) fn inspect(&self) -> Result<Option<&mut Engine>, Refusal> {
         match self.life() {
             life::NEW if !self.is_forked() => Ok(None),
+            _ if self.is_shut_here() => Err(self.refusal()),
             life::OPEN | life::DESTROYING | life::STUCK | life::POISONED
                 if self.is_owner() && !self.is_forked() =>
             {
@@ -303,6 +280,7 @@ impl Handle {
             return Refusal::Forked;
         }
         match self.life() {
+            _ if self.is_shut_here() => Refusal::Reentrant,
             life::CLOSED | life::STUCK => Refusal::Closed,
             life::ORPHANED => Refusal::Orphaned,
             life::POISONED => Refusal::Panicked,

@@ -35,16 +35,20 @@ pub(crate) mod crew;
 mod descriptors;
 mod destroy;
 mod dump;
+#[cfg_attr(not(feature = "resolver"), allow(dead_code))]
 pub(crate) mod external;
 mod files;
 pub(crate) mod handle;
 mod interface_queue;
+pub(crate) mod latency;
 pub(crate) mod lease_table;
 pub(crate) mod leases;
+mod mail;
 pub(crate) mod mailbox;
 #[cfg(all(test, loom))]
 mod models;
 pub(crate) mod msg_ring;
+mod observer;
 mod pages;
 mod pauses;
 mod pool;
@@ -57,6 +61,7 @@ mod stats;
 mod steps;
 mod submission;
 mod timer;
+pub(crate) mod trace;
 mod turn;
 mod wheel;
 mod zero_copy;
@@ -78,6 +83,7 @@ use counts::Counted;
 use descriptors::Descriptors;
 use external::Externals;
 use mailbox::Batch;
+use observer::Observer;
 use registered::Registered;
 use slots::Slots;
 use std::collections::{HashMap, VecDeque};
@@ -126,6 +132,8 @@ pub(crate) struct ContextOptions {
     pub destroy_grace_ns: u64,
     pub timer_resolution_ns: u64,
     pub reap_backlog_max: u32,
+    /// Keep latencies by opcode.
+    pub histograms: bool,
     pub log: Option<Log>,
     pub tuning: Tuning,
 }
@@ -228,6 +236,7 @@ pub(crate) struct Engine {
     budget: turn::Budget,
     tally: stats::Tally,
     counted: Counted,
+    observer: Observer,
     /// Callbacks, posts and records beyond one for each operation that has ended; wraps.
     calls_beyond: u64,
     /// The mailbox's descriptor, polled by the backend.
@@ -311,6 +320,7 @@ impl Engine {
             budget: turn::Budget::default(),
             tally: stats::Tally::default(),
             counted: Counted::NOWHERE,
+            observer: Observer::new(options.histograms),
             calls_beyond: 0,
             wake_fd,
             foreign_fd: None,

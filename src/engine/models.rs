@@ -5,7 +5,7 @@
 //! A wake-up that is lost shows as a deadlock, a missing order as a race on what was sent.
 
 use crate::engine::bell::{Bell, Claim, Listener, Occurrences};
-use crate::engine::mailbox::{Batch, Mailbox, Message, Prepared};
+use crate::engine::mailbox::{Batch, Mailbox, Message, Posted, Prepared};
 use crate::engine::record_queue::{RecordQueue, Refused, Room};
 use crate::sys::errno::Errno;
 use loom::sync::{Arc, Condvar, Mutex};
@@ -58,12 +58,12 @@ fn explore(name: &str, preemptions: usize, model: impl Fn() + Sync + Send + 'sta
 /// A posted function, known by its argument.
 fn post(number: usize) -> Message {
     unsafe extern "C-unwind" fn nothing(_: *mut c_void) {}
-    Message::Run(nothing, std::ptr::without_provenance_mut(number))
+    Message::Run(Posted(nothing, std::ptr::without_provenance_mut(number)))
 }
 
 fn number(message: Message) -> usize {
     match message {
-        Message::Run(_, arg) => arg.addr(),
+        Message::Run(Posted(_, arg)) => arg.addr(),
         Message::Rung(id) => id as usize,
         _ => panic!("nobody sends such"),
     }
@@ -370,5 +370,27 @@ fn what_was_sent_before_a_close_is_received() {
         assert!(sent.iter().all(|sent| !matches!(sent, Err(Refused::Full))));
         assert_eq!(channel.send(3), Err(Refused::Closed));
         closer.join().unwrap();
+    });
+}
+
+#[test]
+fn a_single_place_is_used_again_and_again() {
+    explore("a_single_place_is_used_again_and_again", 3, || {
+        let (mailbox, channel) = (Arc::new(Mailbox::create().unwrap()), Channel::new(1));
+        let other = channel.clone();
+        let sender = thread::spawn(move || [1, 2].map(|number| other.send(number).is_ok()));
+        let claim = channel.bell.claim().unwrap();
+        channel.listen(&claim, &mailbox);
+        let mut got = Vec::new();
+        while got.is_empty() {
+            for _ in wait_for_mail(&mailbox) {
+                got.extend(channel.take(&claim));
+                channel.listen(&claim, &mailbox);
+            }
+        }
+        let sent = sender.join().unwrap();
+        got.extend(channel.take(&claim));
+        let accepted = [1, 2].into_iter().zip(sent).filter_map(|(it, sent)| sent.then_some(it));
+        assert_eq!(got, accepted.collect::<Vec<_>>());
     });
 }

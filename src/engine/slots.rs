@@ -4,7 +4,8 @@
 //! that an old id can never name a newer operation (contract, line 5).
 
 use crate::engine::counts::Row;
-use crate::op::traits;
+use crate::engine::descriptors::DIRECT;
+use crate::op::{NO_DESCRIPTOR, traits};
 use crate::sys::errno::Errno;
 use crate::sys::memory::Region;
 use std::num::NonZeroU32;
@@ -122,6 +123,9 @@ pub(crate) struct Slot {
     pub cold: u32,
     /// When it was submitted, in milliseconds of the engine's coarse clock.
     pub submitted_ms: u32,
+    /// The same exactly, and whether a result has come, where that is observed (`observer.rs`).
+    pub submitted_ns: u64,
+    pub is_answered: bool,
 }
 
 impl Slot {
@@ -153,6 +157,11 @@ impl Slot {
 
     pub(crate) fn opcode(&self) -> u8 {
         (self.state >> OPCODE_SHIFT) as u8
+    }
+
+    /// The descriptor's number; -1 without one, and for a slot of the table.
+    pub(crate) fn descriptor(&self) -> i32 {
+        if self.fd < DIRECT { self.fd } else { NO_DESCRIPTOR }
     }
 
     pub(crate) fn cold_key(&self) -> Option<usize> {
@@ -246,6 +255,11 @@ impl Slots {
     /// Whether the counters by opcode have seen the same.
     pub(crate) fn agree_with(&self, total: &Row) -> bool {
         cfg!(aio_uncounted) || (total.submitted, total.completed) == (self.taken, self.released)
+    }
+
+    /// Operations that were ever taken, without hidden ones.
+    pub(crate) fn submitted(&self) -> u64 {
+        self.taken
     }
 
     /// Operations that ended.

@@ -24,6 +24,10 @@ impl Counter {
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+
+    pub(crate) fn number(&self) -> &AtomicU64 {
+        &self.0
+    }
 }
 
 macro_rules! counters {
@@ -73,6 +77,15 @@ macro_rules! counters {
             )*
         }
     };
+}
+
+impl Stats {
+    /// Publishes what a plain turn tallies; the rest follows when another turn ends.
+    #[inline(always)]
+    pub(crate) fn publish_mail(&self, tally: &Tally) {
+        self.posts.set(tally.posts);
+        self.wakes.set(tally.wakes);
+    }
 }
 
 counters! {

@@ -188,18 +188,20 @@ impl Engine {
     }
 
     /// Sends submissions and completions through the plain path, or the careful one while a chain
-    /// is open, a barrier waits, not everything is allowed, or nobody must be called.
+    /// is open, a barrier waits, not everything is allowed, somebody observes, or nobody must be
+    /// called.
     pub(crate) fn decide_path(&mut self) {
-        let careful = self.chains.is_open() || !self.barriers.is_empty() || self.allowed.is_some();
-        self.backend.hold(careful);
-        self.backend.conceal(self.is_careful());
+        let careful = self.is_careful();
+        let holds = self.chains.is_open() || self.allowed.is_some();
+        self.backend.hold(holds || careful);
+        self.backend.conceal(careful);
         self.plain = false;
     }
 
     /// Every completion takes the careful path.
     #[inline(always)]
     pub(crate) fn is_careful(&self) -> bool {
-        !self.barriers.is_empty() || self.mute
+        !self.barriers.is_empty() || self.mute || self.observer.is_on()
     }
 
     /// Submits with options, copies and all.
@@ -418,8 +420,9 @@ impl Engine {
             && op::buffers::is_usual(&prepared.entry.sqe)
     }
 
-    /// A slot for an operation of any kind, its phase yet to be set.
-    pub(crate) fn take_slot(
+    /// A slot for an operation of any kind, its phase yet to be set; `observe_submit` when nothing
+    /// can refuse it any more.
+    pub(crate) fn try_slot(
         &mut self, opcode: u8, fd: i32, done: Done, options: &SubmitOptions,
     ) -> Result<u32, Errno> {
         let (id, slot) = self.slots.take()?;
@@ -436,7 +439,9 @@ impl Engine {
             | asked(submit_flags::SIGPIPE, state::SIGPIPE)
             | asked(submit_flags::TIMEOUT_IDLE, state::IDLE_DEADLINE)
             | done.records();
-        Ok(index_of(id))
+        let index = index_of(id);
+        self.observe_begin(index);
+        Ok(index)
     }
 
     /// Lists an operation under its descriptors; false if one of them is being closed.

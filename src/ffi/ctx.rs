@@ -1,7 +1,7 @@
 //! Contexts: creating, running, stopping, cancelling, looking inside, destroying.
 
 use crate::engine::handle::Handle;
-use crate::engine::mailbox::Message;
+use crate::engine::mailbox::{Message, Posted};
 use crate::ffi::{aio_ctx, aio_log_fn, aio_post_fn, arguments, guard, tuning};
 use crate::sys::errno::Errno;
 use std::ffi::{c_int, c_void};
@@ -36,6 +36,9 @@ pub const AIO_CTX_REGISTERED_WAIT: u32 = 32;
 pub const AIO_CTX_NO_IOWAIT: u32 = 64;
 /// With napi_busy_poll_usec: the device's interrupts stay off while it is polled often enough.
 pub const AIO_CTX_NAPI_PREFER: u32 = 128;
+/// Latencies are kept, by opcode, for aio_ctx_histogram. Every submit and every completion looks at
+/// the clock.
+pub const AIO_CTX_HISTOGRAMS: u32 = 256;
 
 /// A log message's level: something failed.
 pub const AIO_LOG_ERROR: i32 = 1;
@@ -253,7 +256,7 @@ pub unsafe extern "C" fn aio_ctx_post(
 ) -> i32 {
     guard!(ctx, handle => {
         let function = r#fn.ok_or(Errno::EINVAL)?;
-        handle.send(Message::Run(function, arg)).map(|()| 0)
+        handle.send(Message::Run(Posted(function, arg))).map(|()| 0)
     })
 }
 

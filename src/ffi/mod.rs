@@ -16,6 +16,8 @@ pub mod ctx;
 pub mod submit;
 pub mod cancel;
 pub mod stats;
+pub mod latency;
+pub mod trace;
 pub mod probe;
 pub mod misc;
 pub mod msg_ring;
@@ -100,6 +102,10 @@ pub type aio_worker_fn = Option<unsafe extern "C-unwind" fn(*mut c_void, *mut ai
 /// Takes a descriptor on a context's thread.
 pub type aio_take_fn =
     Option<unsafe extern "C-unwind" fn(*mut c_void, *mut aio_ctx, std::ffi::c_int)>;
+
+/// Told of what a context does; see aio_ctx_set_trace.
+pub type aio_trace_fn =
+    Option<unsafe extern "C-unwind" fn(*mut c_void, *mut aio_ctx, *const trace::aio_trace_event)>;
 
 /// Runs a body that ends in `Result<value, Refusal>` with the handle behind a C pointer. NULL is
 /// -EINVAL; a panic poisons the context and is AIO_EPANIC.

@@ -75,7 +75,8 @@ pub struct aio_resolver_options {
     pub lookups_max: u32,
     /// Answers in the cache at most; 0: no cache.
     pub cache_entries: u32,
-    /// Seconds for which an answer is kept at most, however long it is good for; 0: a day.
+    /// Seconds for which an answer is kept at most, however long it is good for; 0: a day. One that
+    /// is good for no time at all is not kept, nor a "no such name" that does not say how long.
     pub cache_ttl_max: u32,
     /// The same for what is not there, which is kept for as long as its zone says; 0: five minutes.
     pub cache_negative_ttl_max: u32,
@@ -249,10 +250,12 @@ impl Payload for Delivered {
 /// Looks a name up: in the hosts file, in the cache, by asking servers. Completes with 0.
 ///
 /// `name`: copied; at most 253 characters of ASCII. With a dot at its end it is taken as it is;
-/// else the search domains are tried as resolv.conf(5) says. A numeric address is its own answer.
+/// else the search domains are tried as resolv.conf(5) says. A numeric address (in full, without a
+/// zone) is its own answer, and localhost has its addresses without anybody being asked.
 /// `kind`: AIO_DNS_*. `flags`: AIO_RESOLVE_*.
 /// `answer_out`: an output, the engine's until the last callback; written on success alone. The
-/// answer is yours then: aio_answer_free.
+/// answer is yours then: aio_answer_free. With AIO_CALLBACK_REAP that is so before its record is
+/// reaped, and if a destroy comes first: begin with NULL in it.
 /// Context thread. The resolver may be destroyed while lookups are in flight.
 /// Errors: at once -EINVAL, no such kind, flag or name. In the callback AIO_ENONAME, there is no
 /// such name; -ENODATA, it has no record of this kind; -ETIMEDOUT (without AIO_CQE_DEADLINE), no

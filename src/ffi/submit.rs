@@ -108,8 +108,10 @@ pub(super) unsafe fn submit<O: Operation>(
     {
         return id;
     }
+    // Made again here: a function to make it with would have to be in memory from the beginning.
+    let op = make();
     // SAFETY: passed on.
-    unsafe { submit_out_of_line(ctx, make, options, callback, user_data) }
+    unsafe { submit_out_of_line(ctx, op, options, callback, user_data) }
 }
 
 /// # Safety
@@ -118,12 +120,12 @@ pub(super) unsafe fn submit<O: Operation>(
 #[inline(never)]
 #[allow(improper_ctypes_definitions)] // Not C's: that ABI does not unwind, and is jumped to.
 unsafe extern "C" fn submit_out_of_line<O: Operation>(
-    ctx: *mut aio_ctx, make: impl Fn() -> Result<O, Errno>, options: *const aio_submit_options,
+    ctx: *mut aio_ctx, op: Result<O, Errno>, options: *const aio_submit_options,
     callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
     guard!(ctx, handle => {
         let done = done(callback, user_data)?;
-        let op = make()?;
+        let op = op?;
         let engine = handle.enter()?;
         if options.is_null() {
             return Ok(engine.submit(&op, done)? as aio_op_id);

@@ -206,8 +206,9 @@ pub unsafe extern "C" fn aio_thread_pool_create(
     })
 }
 
-/// Ends a pool: what has not begun ends with -ECANCELED and AIO_CQE_ABORTED, what runs is waited
-/// for, and the threads are joined. The operations' callbacks come on their contexts, also later.
+/// Ends a pool: what has not begun ends with -ECANCELED and AIO_CQE_ABORTED, and so does a
+/// predicate of aio_submit_poll_until that does not hold yet; a function that runs is waited for,
+/// and the threads are joined. The operations' callbacks come on their contexts, also later.
 ///
 /// Any thread, also inside a callback; no other thread may use the pool any more. In a forked child
 /// nothing is touched, and 0 returned. NULL: nothing.
@@ -260,9 +261,9 @@ pub unsafe extern "C" fn aio_thread_pool_info(
 /// that runs is waited for, and its result is then -ECANCELED (-ETIMEDOUT for a deadline), or with
 /// AIO_SUBMIT_KEEP_RESULT what it returned. Nothing may unwind out of it. It may post to contexts
 /// and cancel, but has no context of its own. Context thread.
-/// Errors: -EAGAIN, the pool is full, or can have no thread; -EINVAL, links; AIO_EFORKED, the
-/// pool's threads are the parent's. -ECANCELED from a function that was not asked to end has
-/// AIO_CQE_ABORTED.
+/// Errors: -EAGAIN, the pool is full (aio_thread_pool_info tells how many wait and run), or can
+/// have no thread; -EINVAL, links; AIO_EFORKED, the pool's threads are the parent's. -ECANCELED
+/// from a function that was not asked to end has AIO_CQE_ABORTED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_work(
     ctx: *mut aio_ctx, pool: *mut aio_thread_pool, work: aio_work_fn, arg: *mut c_void,

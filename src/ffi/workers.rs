@@ -2,7 +2,7 @@
 
 use crate::engine::Refusal;
 use crate::engine::handle::Handle;
-use crate::engine::mailbox::Message;
+use crate::engine::mailbox::{Message, Posted};
 use crate::ffi::ctx::aio_ctx_options;
 use crate::ffi::status::{self, AIO_EFORKED, AIO_EPANIC};
 use crate::ffi::{
@@ -18,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// An option of workers: their threads run on any processor.
 pub const AIO_WORKERS_UNPINNED: u32 = 1;
 
-/// In place of a worker's number: each in turn.
+/// In place of a worker's number: each in turn that has not ended.
 pub const AIO_WORKERS_ANY: u32 = 4_294_967_295;
 
 /// Options of aio_workers_create; NULL stands for all defaults.
@@ -42,7 +42,8 @@ pub struct aio_workers_options {
     /// at a time; a negative value is why the workers cannot begin. NULL: nothing.
     pub on_start: aio_worker_fn,
     /// Called on each worker's thread when it is to stop, before it waits for what is in flight;
-    /// what it returns means nothing. NULL: nothing.
+    /// what it returns means nothing. Also when aio_workers_create fails, on those whose `on_start`
+    /// had succeeded. NULL: nothing.
     pub on_stop: aio_worker_fn,
     /// Called on a worker's thread with a descriptor of aio_workers_send_fd. NULL: none is taken.
     pub on_fd: aio_take_fn,
@@ -310,7 +311,8 @@ pub unsafe extern "C" fn aio_workers_ctx(workers: *const aio_workers, index: u32
 ///
 /// `index`: of the worker, or AIO_WORKERS_ANY.
 /// Any thread, workers included.
-/// Errors: -EINVAL, a pointer is NULL or there is no such worker; those of aio_ctx_post.
+/// Errors: -EINVAL, a pointer is NULL or there is no such worker; those of aio_ctx_post,
+/// as AIO_ECLOSED for a worker that has ended.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_workers_post(
     workers: *mut aio_workers, index: u32, r#fn: aio_post_fn, arg: *mut c_void,
@@ -319,7 +321,7 @@ pub unsafe extern "C" fn aio_workers_post(
     unsafe {
         with(workers, |workers| {
             let function = r#fn.ok_or(Errno::EINVAL)?;
-            workers.send(index_of(index), Message::Run(function, arg)).map(|()| 0)
+            workers.send(index_of(index), Message::Run(Posted(function, arg))).map(|()| 0)
         })
     }
 }
@@ -350,7 +352,7 @@ pub unsafe extern "C" fn aio_workers_send_fd(
 /// function's to close; when the worker stops it accepts no more.
 /// Any thread, workers included; when it returns, connections are taken.
 /// Errors: -EINVAL, a pointer is NULL, or another kind of address; those of socket(2), bind(2) and
-/// listen(2): nothing is accepted then; AIO_ECLOSED, the workers are stopping.
+/// listen(2): nothing is accepted then; AIO_ECLOSED, the workers are stopping, or have ended.
 /// Surprise: connections that were waiting to be accepted by a worker that stops are reset.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_workers_listen(

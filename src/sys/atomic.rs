@@ -35,6 +35,22 @@ pub(crate) fn put(to: &AtomicU32, value: u32) {
     to.store(value, Ordering::Relaxed);
 }
 
+/// Reads a number that the calling thread alone writes, as a plain one: an operand of other
+/// instructions, where an atomic load is an instruction of its own.
+///
+/// # Safety
+/// No other thread writes it.
+#[inline(always)]
+pub(crate) unsafe fn read_own(number: &AtomicU64) -> u64 {
+    #[cfg(loom)]
+    return number.load(Ordering::Relaxed);
+    #[cfg(not(loom))]
+    // SAFETY: what nobody writes meanwhile may be read plainly, also while others read it.
+    unsafe {
+        number.as_ptr().read()
+    }
+}
+
 /// Memory that its users take turns at. loom checks that they do.
 #[cfg(loom)]
 pub(crate) struct Turns(loom::cell::UnsafeCell<()>);

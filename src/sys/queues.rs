@@ -365,15 +365,19 @@ impl Queues {
         self.cq_head == self.cq_limit
     }
 
-    /// The oldest completion that was offered; `advance` takes it.
+    /// Whether there is one that `peek` may see.
     #[inline(always)]
-    pub(crate) fn peek(&self) -> Option<Peeked> {
-        if self.cq_head == self.cq_peek_limit {
-            return None;
-        }
+    pub(crate) fn can_peek(&self) -> bool {
+        self.cq_head != self.cq_peek_limit
+    }
+
+    /// The oldest completion that was offered, after `can_peek`; `advance` takes it.
+    #[inline(always)]
+    pub(crate) fn peek(&self) -> Peeked {
+        debug_assert!(self.can_peek());
         let entry = self.oldest(NARROW.cqe);
         // SAFETY: as `oldest` says.
-        Some(unsafe { Peeked { user_data: entry.read(), word: entry.add(1).read() } })
+        unsafe { Peeked { user_data: entry.read(), word: entry.add(1).read() } }
     }
 
     #[inline(always)]

@@ -40,6 +40,27 @@ pub(crate) fn pointer() -> usize {
     value
 }
 
+/// Whether `value` is `pointer()`: an instruction less where it can be compared in memory.
+#[inline(always)]
+fn is_pointer(value: usize) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as above.
+    unsafe {
+        std::arch::asm!(
+            "cmp {}, fs:0",
+            "jne {}",
+            in(reg) value,
+            label { return false },
+            options(nostack, readonly),
+        );
+        true
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        value == pointer()
+    }
+}
+
 /// The page behind one context's owner check.
 pub(crate) struct Gate(NonNull<Page>);
 
@@ -96,7 +117,7 @@ impl Gate {
     /// number, and program order makes it see that; any other value means no.
     #[inline(always)]
     pub(crate) fn admits_caller(&self) -> bool {
-        self.page().owner.load(Ordering::Relaxed) == pointer()
+        is_pointer(self.page().owner.load(Ordering::Relaxed))
     }
 
     /// False in a forked child.

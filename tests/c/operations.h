@@ -54,7 +54,7 @@ struct env {
 /* Whether a test of this row is running. */
 bool is_test_of(const char *op);
 /* The beginning and the end of an attempt. */
-void env_open(struct env *e);
+void env_open(struct env *e, uint32_t ctx_flags);
 void env_close(struct env *e);
 /* Has the descriptor closed at the end; gives it back. */
 int env_keep(struct env *e, int fd);
@@ -99,6 +99,15 @@ struct failure {
     submit_fn submit;
     int32_t status;
 };
+
+/* From now on everything of the context is traced; it keeps latencies. */
+struct observer;
+struct observer *observe(aio_ctx *ctx);
+/* What was traced and taken down is what the callbacks of the only operation since have said. */
+void check_observed(struct observer *observer, aio_ctx *ctx, const struct call *call, aio_op_id id,
+                    uint64_t correlation);
+/* Its line in a dump says how old it is. */
+void check_age(const char *dump, aio_op_id id, unsigned at_least_ms);
 
 /* A check for operations whose success is 0 and leaves nothing to be seen. */
 void check_is_zero(struct env *e, int32_t result);

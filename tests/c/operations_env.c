@@ -12,9 +12,10 @@ bool is_test_of(const char *op) {
     return strncmp(harness_running(), op, len) == 0 && harness_running()[len] == '_';
 }
 
-void env_open(struct env *e) {
+void env_open(struct env *e, uint32_t ctx_flags) {
     memset(e, 0, sizeof *e);
-    e->ctx = is_test_of("recv_zc") ? make_ctx_with(CTX_WITH(.flags = AIO_CTX_CQE32)) : make_ctx();
+    const uint32_t flags = ctx_flags | (is_test_of("recv_zc") ? AIO_CTX_CQE32 : 0);
+    e->ctx = make_ctx_with(flags ? CTX_WITH(.flags = flags) : NULL);
     e->fd = e->other = -1;
     e->peer_len = sizeof e->peer;
 }

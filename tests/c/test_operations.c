@@ -26,11 +26,11 @@ static bool is_plain_call(const struct env *e) {
     return !has_ring(e->ctx) || is_test_of("getsockopt");
 }
 
-static void attempt_open(struct attempt *a, env_fn setup) {
+static void attempt_open_with(struct attempt *a, env_fn setup, uint32_t ctx_flags) {
     temp_dir();
     a->descriptors_before = open_descriptors();
     a->call = (struct call){0};
-    env_open(&a->env);
+    env_open(&a->env, ctx_flags);
     if (is_test_of("openat2") || is_test_of("futex_waitv"))
         needs_known_calls(a->env.ctx);
     if (is_test_of("getaddrinfo") || is_test_of("getnameinfo"))
@@ -38,6 +38,8 @@ static void attempt_open(struct attempt *a, env_fn setup) {
     if (setup)
         setup(&a->env);
 }
+
+static void attempt_open(struct attempt *a, env_fn setup) { attempt_open_with(a, setup, 0); }
 
 /* A thread that has told of an end lets go of the context a moment later. */
 static void check_descriptors(int expected) {
@@ -193,16 +195,36 @@ static void attempt_dump(const struct row *row) {
     attempt_open(&a, row->block ? row->block : row->setup);
     const submit_fn submit = row->block && row->submit_blocked ? row->submit_blocked : row->submit;
     const aio_op_id id = ID(submit(&a.env, WITH(.correlation = 987654321), on_call, &a.call));
-    char text[2048] = {0}, number[32];
+    char text[2048] = {0};
+    if (row->block)
+        run_for_ms(a.env.ctx, 20);
     CHECK_GT(aio_ctx_dump(a.env.ctx, text, sizeof text), 0);
-    snprintf(number, sizeof number, "%" PRId64, id);
     CHECK(strstr(text, row->shown ? row->shown : row->name) != NULL);
-    CHECK(strstr(text, number) != NULL);
+    check_age(text, id, row->block ? 10 : 0);
     CHECK(strstr(text, "987654321") || strstr(text, "3ade68b1"));
     aio_ctx_cancel(a.env.ctx, id);
     await_call(a.env.ctx, &a.call);
     if (a.call.result >= 0)
         close_made(&a, row, a.call.result);
+    attempt_close(&a);
+}
+
+/* As it succeeds, and as it is cancelled. */
+static void attempt_observed(const struct row *row, bool waits) {
+    struct attempt a;
+    const submit_fn submit = waits && row->submit_blocked ? row->submit_blocked : row->submit;
+    attempt_open_with(&a, waits ? row->block : row->setup, AIO_CTX_HISTOGRAMS);
+    a.env.start_ns = now_ns();
+    struct observer *observer = observe(a.env.ctx);
+    const aio_op_id id = ID(submit(&a.env, WITH(.correlation = 77), on_call, &a.call));
+    if (!waits)
+        RUN_UNTIL(a.env.ctx, a.call.calls >= 1);
+    if (waits || row->multishot)
+        CHECK_EQ(aio_ctx_cancel(a.env.ctx, id), 0);
+    await_call(a.env.ctx, &a.call);
+    check_observed(observer, a.env.ctx, &a.call, id, 77);
+    if (!waits)
+        take_success(&a, row, row->multishot ? a.call.first : result_of(&a.call, row));
     attempt_close(&a);
 }
 
@@ -221,6 +243,9 @@ void operation_succeeds(const void *arg) {
         attempt_quiet(row);
     attempt_record(row);
     attempt_dump(row);
+    attempt_observed(row, false);
+    if (row->block)
+        attempt_observed(row, true);
 }
 
 /* --- errors ---------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@ pub type aio_work_fn = Option<extern "C" fn(*mut c_void) -> i32>;
 pub type aio_log_fn = Option<extern "C" fn(*mut c_void, i32, *const c_char)>;
 pub type aio_worker_fn = Option<extern "C" fn(*mut c_void, *mut aio_ctx, u32) -> i32>;
 pub type aio_take_fn = Option<extern "C" fn(*mut c_void, *mut aio_ctx, c_int)>;
+pub type aio_trace_fn = Option<extern "C" fn(*mut c_void, *mut aio_ctx, *const aio_trace_event)>;
 pub const AIO_BUFFER_POOL_INCREMENTAL: u32 = 1;
 pub const AIO_BUFFER_POOL_BUNDLES: u32 = 2;
 pub const AIO_BUFFER_POOL_HUGE: u32 = 4;
@@ -26,6 +27,7 @@ pub const AIO_CTX_HYBRID_IOPOLL: u32 = 16;
 pub const AIO_CTX_REGISTERED_WAIT: u32 = 32;
 pub const AIO_CTX_NO_IOWAIT: u32 = 64;
 pub const AIO_CTX_NAPI_PREFER: u32 = 128;
+pub const AIO_CTX_HISTOGRAMS: u32 = 256;
 pub const AIO_LOG_ERROR: i32 = 1;
 pub const AIO_LOG_WARN: i32 = 2;
 pub const AIO_LOG_INFO: i32 = 3;
@@ -33,6 +35,7 @@ pub const AIO_FILES_INHERIT: u32 = 1;
 pub const AIO_FSYNC_DATASYNC: u32 = 1;
 pub const AIO_INTERFACE_NONE: u32 = 1;
 pub const AIO_INTERFACE_REQUIRED: u32 = 2;
+pub const AIO_HISTOGRAM_RESET: u32 = 1;
 pub const AIO_OFFSET_CURRENT: u64 = u64 :: MAX;
 pub const AIO_PROBE_NO: u32 = 0;
 pub const AIO_PROBE_YES: u32 = 1;
@@ -125,6 +128,10 @@ pub const AIO_CQE_DEADLINE: u32 = 65536;
 pub const AIO_CQE_ABORTED: u32 = 131072;
 pub const AIO_THREAD_POOL_BLOCKING: u32 = 0;
 pub const AIO_THREAD_POOL_COMPUTE: u32 = 1;
+pub const AIO_TRACE_SUBMIT: u32 = 1;
+pub const AIO_TRACE_COMPLETE: u32 = 2;
+pub const AIO_TRACE_TURN_BEGIN: u32 = 3;
+pub const AIO_TRACE_TURN_END: u32 = 4;
 pub const AIO_WORKERS_UNPINNED: u32 = 1;
 pub const AIO_WORKERS_ANY: u32 = 4_294_967_295;
 pub const AIO_SEND_ZC_REPORT_USAGE: u32 = 8;
@@ -241,6 +248,17 @@ pub struct aio_interface_queue {
     pub refill_entries: u32,
     pub reserved0: u32,
     pub reserved: [u64; 4],
+}
+#[repr(C)]
+pub struct aio_histogram {
+    pub size: u32,
+    pub opcode: u32,
+    pub count: u64,
+    pub min_ns: u64,
+    pub max_ns: u64,
+    pub mean_ns: u64,
+    pub deviation_ns: u64,
+    pub name: [c_char; 32],
 }
 pub enum aio_ctx {}
 pub enum aio_buffer_pool {}
@@ -469,6 +487,23 @@ pub struct aio_poll_until_options {
     pub reserved: [u64; 4],
 }
 #[repr(C)]
+pub struct aio_trace_event {
+    pub size: u32,
+    pub kind: u32,
+    pub at_ns: u64,
+    pub id: aio_op_id,
+    pub opcode: u32,
+    pub fd: i32,
+    pub result: i32,
+    pub flags: u32,
+    pub user_data: *mut c_void,
+    pub correlation: u64,
+    pub submitted_ns: u64,
+    pub waited_ns: u64,
+    pub submitted: u32,
+    pub delivered: u32,
+}
+#[repr(C)]
 pub struct aio_watch_event {
     pub size: u32,
     pub mask: u32,
@@ -571,6 +606,7 @@ extern "C" {
     pub fn aio_submit_futex_waitv(a0: *mut aio_ctx, a1: *const futex_waitv, a2: u32, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
     pub fn aio_buffer_pool_create_zero_copy(a0: *mut aio_ctx, a1: *const aio_interface_queue, a2: *const aio_buffer_pool_options, a3: *mut *mut aio_buffer_pool) -> i32;
     pub fn aio_submit_recv_zc(a0: *mut aio_ctx, a1: c_int, a2: *mut aio_buffer_pool, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
+    pub fn aio_ctx_histogram(a0: *mut aio_ctx, a1: u32, a2: u32, a3: *const c_double, a4: u32, a5: *mut u64, a6: *mut aio_histogram) -> i32;
     pub fn aio_submit_nop(a0: *mut aio_ctx, a1: *const aio_submit_options, a2: Option<extern "C" fn(*mut c_void, i32, u32)>, a3: *mut c_void) -> aio_op_id;
     pub fn aio_submit_raw(a0: *mut aio_ctx, a1: *const io_uring_sqe, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
     pub fn aio_submit_epoll_ctl(a0: *mut aio_ctx, a1: c_int, a2: c_int, a3: c_int, a4: *const epoll_event, a5: *const aio_submit_options, a6: Option<extern "C" fn(*mut c_void, i32, u32)>, a7: *mut c_void) -> aio_op_id;
@@ -671,6 +707,7 @@ extern "C" {
     pub fn aio_submit_timer(a0: *mut aio_ctx, a1: u64, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
     pub fn aio_submit_timer_at(a0: *mut aio_ctx, a1: u64, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
     pub fn aio_submit_interval(a0: *mut aio_ctx, a1: u64, a2: *const aio_submit_options, a3: Option<extern "C" fn(*mut c_void, i32, u32)>, a4: *mut c_void) -> aio_op_id;
+    pub fn aio_ctx_set_trace(a0: *mut aio_ctx, a1: Option<extern "C" fn(*mut c_void, *mut aio_ctx, *const aio_trace_event)>, a2: *mut c_void) -> i32;
     pub fn aio_submit_watch(a0: *mut aio_ctx, a1: *const c_char, a2: u32, a3: *const aio_submit_options, a4: Option<extern "C" fn(*mut c_void, i32, u32)>, a5: *mut c_void) -> aio_op_id;
     pub fn aio_ctx_current_event(a0: *mut aio_ctx, a1: *mut aio_watch_event) -> i32;
     pub fn aio_workers_create(a0: *const aio_workers_options, a1: *mut *mut aio_workers) -> i32;

@@ -417,9 +417,15 @@ impl Backend {
         self.queues.conceal(concealed);
     }
 
-    /// The oldest completion that was offered; `advance` takes it.
+    /// Whether there is one that `peek` may see.
     #[inline(always)]
-    pub(crate) fn peek(&self) -> Option<Peeked> {
+    pub(crate) fn can_peek(&self) -> bool {
+        self.queues.can_peek()
+    }
+
+    /// The oldest completion that was offered, after `can_peek`; `advance` takes it.
+    #[inline(always)]
+    pub(crate) fn peek(&self) -> Peeked {
         self.queues.peek()
     }
 

@@ -50,9 +50,10 @@ fn prototypes(text: &str) -> String {
     for line in text.lines() {
         let line = match line.trim_start() {
             start if start.starts_with("typedef struct") => line.to_string(),
-            // Types of functions come before the handles that they are called with.
-            "struct aio_ctx;" => line.to_string(),
+            // Types of functions come before what they are called with.
+            "struct aio_ctx;" | "struct aio_trace_event;" => line.to_string(),
             _ if line.starts_with("typedef ") && line.contains("(*") => line.to_string(),
+            _ if line.ends_with("AIO_NOEXCEPT;") => line.to_string(),
             _ => line.replace("struct aio_", "aio_"),
         };
         let begins = line.starts_with("aio_") || line.starts_with(|c: char| c.is_ascii_lowercase());

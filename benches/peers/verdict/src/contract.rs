@@ -169,7 +169,7 @@ pub const CHECKS: &[Check] = &[
         "wake-up, p50",
         "wake",
         "one CPU",
-        ratio(&["aio-post"], &["bare-message", "bare-eventfd"], 1.06),
+        ratio(&["aio-post"], &["bare-message", "bare-coop", "bare-eventfd"], 1.06),
     ),
     check(12, "calls of a post to one awake", "posts", "awake", exact("aio-uring", 0.0)),
     check(13, "idle connection, bytes", "idle", IDLE, absolute("aio-uring-pool", 80.0)),

@@ -1,5 +1,6 @@
 //! What the counters by opcode say of external operations: they are like any other.
 
+use super::inner::host;
 use super::*;
 
 #[test]
