@@ -14,7 +14,7 @@ type Drawn = Result<(), Box<dyn Error>>;
 
 const WIDTH: i32 = 760;
 const LEFT: i32 = 190;
-const RIGHT: i32 = 90;
+const RIGHT: i32 = 100;
 const TOP: i32 = 64;
 const BAR: i32 = 16;
 const STEP: i32 = 24;
@@ -141,8 +141,8 @@ fn draw_bars(path: &Path, file: &Results, bars: &Bars) -> Drawn {
     let area = SVGBackend::new(path, (WIDTH as u32, height as u32)).into_drawing_area();
     area.fill(&WHITE)?;
     let right = Pos::new(HPos::Right, VPos::Center);
-    let text = (FONT, 13).into_font().color(&BLACK);
-    let small = (FONT, 12).into_font().color(&BLACK);
+    let text = (FONT, 16).into_font().color(&BLACK);
+    let small = (FONT, 15).into_font().color(&BLACK);
     let what = if bars.to.is_empty() {
         file.unit().to_owned()
     } else {
@@ -150,7 +150,7 @@ fn draw_bars(path: &Path, file: &Results, bars: &Bars) -> Drawn {
     };
     area.draw_text(
         &format!("{}, {}", file.title(), bars.case),
-        &(FONT, 16).into_font().color(&BLACK),
+        &(FONT, 20).into_font().color(&BLACK),
         (12, 12),
     )?;
     area.draw_text(&what, &small, (12, 36))?;
@@ -195,48 +195,76 @@ fn points(files: &[Results], ending: &str, engine: &str) -> Vec<(f64, f64)> {
     points
 }
 
+/// Beyond this between the lowest and the highest figure, their axis is logarithmic.
+const LINEAR_MOST: f64 = 20.0;
+
+/// A tick of an axis of decades; between two of them nothing is written.
+fn decade(value: &f64) -> String {
+    let is_whole = (value - value.round()).abs() < 1e-6;
+    if is_whole { format!("{:.0}", 10f64.powf(*value)) } else { String::new() }
+}
+
 fn draw_lines(path: &Path, files: &[Results], lines: &Lines) -> Drawn {
-    let series: Vec<_> = lines
+    let mut series: Vec<_> = lines
         .engines
         .iter()
         .map(|engine| (*engine, points(files, lines.ending, engine)))
         .filter(|(_, points)| points.len() > 1)
         .collect();
-    let all = || series.iter().flat_map(|(_, points)| points);
-    let bounds = |values: &mut dyn Iterator<Item = f64>| {
-        values.fold((f64::MAX, 0.0f64), |(low, high), value| (low.min(value), high.max(value)))
-    };
-    let (left, right) = bounds(&mut all().map(|point| point.0));
-    let (low, high) = bounds(&mut all().map(|point| point.1));
+    let figures = || series.iter().flat_map(|(_, points)| points).map(|point| point.1);
+    let (low, high) = (figures().fold(f64::MAX, f64::min), figures().fold(0.0, f64::max));
     if series.is_empty() || low <= 0.0 {
         return Ok(());
     }
+    let is_linear = high < LINEAR_MOST * low;
+    for (x, y) in series.iter_mut().flat_map(|(_, points)| points) {
+        *x = x.log10();
+        *y = if is_linear { *y } else { y.log10() };
+    }
+    let most =
+        series.iter().flat_map(|(_, points)| points).map(|point| point.0).fold(0.0, f64::max);
+    let height = if is_linear { 0.0..high * 1.1 } else { low.log10().floor()..high.log10().ceil() };
     let area = SVGBackend::new(path, (WIDTH as u32, 420)).into_drawing_area();
     area.fill(&WHITE)?;
-    let title = format!("{}: {}", files[0].title(), files[0].unit());
+    let what = lines.ending.rsplit(", ").next().unwrap_or("");
+    let title = format!("{}, {what}: {}", files[0].title(), files[0].unit());
+    let least = series[0].1[0].0;
     let mut chart = ChartBuilder::on(&area)
-        .caption(title, (FONT, 16))
+        .caption(title, (FONT, 20))
         .margin(12)
+        .margin_right(RIGHT)
         .x_label_area_size(40)
-        .y_label_area_size(60)
-        .right_y_label_area_size(90)
-        .build_cartesian_2d((left..right).log_scale(), (low * 0.9..high * 1.1).log_scale())?;
+        .y_label_area_size(70)
+        .build_cartesian_2d(least..most, height)?;
+    let figure = |value: &f64| format!("{value:.0}");
     chart
         .configure_mesh()
         .x_desc(lines.axis)
-        .label_style((FONT, 12))
+        .x_labels(8)
+        .x_label_formatter(&decade)
+        .y_labels(8)
+        .y_label_formatter(if is_linear { &figure } else { &decade })
+        .label_style((FONT, 15))
         .light_line_style(TRANSPARENT)
         .draw()?;
+    let mut labels = Vec::new();
     for (index, (engine, points)) in series.iter().enumerate() {
-        let style = if engine.starts_with("aio") || engine.starts_with("bare") {
-            colour(engine).stroke_width(if engine.starts_with("aio") { 3 } else { 2 })
-        } else {
-            Palette99::pick(index).stroke_width(1)
+        let style = match *engine {
+            _ if engine.starts_with("aio") => ENGINE.stroke_width(3),
+            _ if engine.starts_with("bare") => HAND.stroke_width(2),
+            _ => Palette99::pick(index).stroke_width(1),
         };
         chart.draw_series(LineSeries::new(points.iter().copied(), style))?;
         let (x, y) = chart.backend_coord(points.last().expect("two points"));
-        let label = (FONT, 12).into_font().color(&style.color);
-        area.draw_text(engine, &label.pos(Pos::new(HPos::Left, VPos::Center)), (x + 6, y))?;
+        labels.push((y, x, *engine, style.color));
+    }
+    labels.sort_by_key(|(y, ..)| *y);
+    let mut free = 0;
+    for (y, x, engine, color) in labels {
+        let label = (FONT, 15).into_font().color(&color);
+        free = free.max(y);
+        area.draw_text(engine, &label.pos(Pos::new(HPos::Left, VPos::Center)), (x + 6, free))?;
+        free += BAR;
     }
     area.present()?;
     Ok(())
