@@ -1005,7 +1005,8 @@ typedef struct aio_thread_pool_status {
     uint32_t running;
     uint32_t queue_max; /* Work that may wait while all threads are busy. */
     uint32_t reserved0; /* 0 */
-    uint64_t submitted; /* Work that was ever accepted. */
+    /* Work that ever found room, also what was refused because no thread could be had for it. */
+    uint64_t submitted;
 } aio_thread_pool_status;
 
 /* How often aio_submit_poll_until asks; NULL stands for all defaults. */

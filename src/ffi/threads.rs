@@ -70,7 +70,7 @@ pub struct aio_thread_pool_status {
     pub queue_max: u32,
     /// 0
     pub reserved0: u32,
-    /// Work that was ever accepted.
+    /// Work that ever found room, also what was refused because no thread could be had for it.
     pub submitted: u64,
 }
 

@@ -151,10 +151,10 @@ impl ThreadPool {
     /// said, on one of the pool's own threads, which would wait for itself; nothing in a forked
     /// child either, where there are none.
     pub(crate) fn destroy(&self) -> Result<(), Refusal> {
+        self.check()?;
         if SERVING.get() == self.address() {
             return Err(Errno::EDEADLK.into());
         }
-        self.check()?;
         let predicates = std::mem::take(&mut *self.predicates());
         // Those that wait for a thread first, so that no thread that becomes free asks them.
         let newest_first = predicates.iter().rev().filter_map(Weak::upgrade);

@@ -394,6 +394,27 @@ TEST(a_child_has_none_of_the_threads) {
     end_ctx(ctx);
 }
 
+static void destroy_pool_in_a_child(struct job *job) {
+    const pid_t child = fork();
+    if (child == 0)
+        _exit(aio_thread_pool_destroy(job->arg) == 0 ? 0 : 1);
+    job->result = end_child(child);
+}
+
+/* A copy of its thread, which the pool in the child has not got. */
+TEST(a_child_of_a_pools_own_function_is_not_its_thread) {
+    beyond_valgrind("misses in a child what the parent's threads own");
+    aio_ctx *ctx = make_ctx();
+    for (uint32_t kind = 0; kind < 2; kind++) {
+        aio_thread_pool *pool = POOL_WITH(.kind = kind);
+        struct job job = {.act = destroy_pool_in_a_child, .arg = pool};
+        ID(aio_submit_work(ctx, pool, run_job, &job, NULL, on_call, &job.call));
+        CHECK_EQ(await_call(ctx, &job.call), 0);
+        CHECK_EQ(aio_thread_pool_destroy(pool), 0);
+    }
+    end_ctx(ctx);
+}
+
 static void note_surroundings(struct job *job) {
     char name[16] = {0};
     sigset_t blocked;
