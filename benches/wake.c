@@ -2,8 +2,9 @@
  * ring to ring (MSG_RING), and what goes through the mailbox, whose owner is woken by an eventfd
  * (posted functions, notifiers, channels), against the same two ways by hand.
  *
- * Each thread answers what it gets until the count is reached. The cost is the time that passed,
- * because sleeping and waking is what is measured. */
+ * Each thread answers what it gets until the count is reached. The cost is the time from what the
+ * first side sends to the answer, because sleeping and waking is what is measured, and the median
+ * of these, because both sides wait for whoever else uses the CPU. */
 #include "bare_ring.h"
 #include "bench.h"
 
@@ -29,6 +30,7 @@ struct side {
     struct side *other;
     uint64_t left; /* answers that it has yet to give */
     bool begins;
+    uint64_t start_ns, *times_ns; /* of the first: when it began, and when each answer came */
     pthread_barrier_t *both;
     struct bare_ring ring;
     int event_fd;
@@ -37,6 +39,20 @@ struct side {
     aio_channel *channel;   /* that it receives from */
     uint64_t record;
 };
+
+static int by_number(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* The median of the differences of `count` times to the one before; the first has `start_ns`. */
+static double median_difference(uint64_t *times_ns, uint64_t count, uint64_t start_ns) {
+    for (uint64_t i = count; i-- > 1;)
+        times_ns[i] -= times_ns[i - 1];
+    times_ns[0] -= start_ns;
+    qsort(times_ns, count, sizeof *times_ns, by_number);
+    return (double)times_ns[count / 2];
+}
 
 static double run_both(const struct workload *load, void *(*body)(void *side)) {
     pthread_barrier_t both;
@@ -49,23 +65,22 @@ static double run_both(const struct workload *load, void *(*body)(void *side)) {
         sides[i].both = &both;
     }
     /* The other thread's preparations are not timed: it waits at the barrier for the first. */
-    if (pthread_create(&thread, NULL, body, &sides[1]) != 0)
+    uint64_t *times_ns = malloc(load->count * sizeof *times_ns);
+    sides[0].times_ns = times_ns;
+    if (!times_ns || pthread_create(&thread, NULL, body, &sides[1]) != 0)
         bench_die("no thread");
-    uint64_t *spent_ns = body(&sides[0]);
+    body(&sides[0]);
     pthread_join(thread, NULL);
     pthread_barrier_destroy(&both);
-    const double ns = (double)*spent_ns / (double)load->count;
-    free(spent_ns);
+    const double ns = median_difference(times_ns, load->count, sides[0].start_ns);
+    free(times_ns);
     return ns;
 }
 
-/* The first side's result. */
-static void *spent_since(uint64_t start_ns) {
-    uint64_t *spent_ns = malloc(sizeof *spent_ns);
-    if (!spent_ns)
-        bench_die("no memory");
-    *spent_ns = bench_clock_ns() - start_ns;
-    return spent_ns;
+/* An answer is there. */
+static void answered(struct side *side) {
+    if (side->begins)
+        *side->times_ns++ = bench_clock_ns();
 }
 
 /* --- by hand --------------------------------------------------------------------------------- */
@@ -101,8 +116,8 @@ static void watch_event_fd(struct side *side) {
     sqe->user_data = 1;
 }
 
-static void *answer_by_hand(struct side *side, void (*wake)(struct side *side)) {
-    const uint64_t start_ns = bench_clock_ns();
+static void answer_by_hand(struct side *side, void (*wake)(struct side *side)) {
+    side->start_ns = bench_clock_ns();
     if (side->begins)
         wake(side);
     for (uint64_t got = 0; got < side->left; got++) {
@@ -111,21 +126,20 @@ static void *answer_by_hand(struct side *side, void (*wake)(struct side *side)) 
         if (bare_ring_tail(&side->ring) != head + 1 || bare_ring_cqe(&side->ring, head)->res < 0)
             bench_die("not one completion");
         bare_ring_consume(&side->ring, head + 1);
+        answered(side);
         if (!side->begins || got + 1 < side->left)
             wake(side);
     }
     bench_check(bare_ring_enter(&side->ring, 0), "enter"); /* the last message */
-    void *spent = side->begins ? spent_since(start_ns) : NULL;
     pthread_barrier_wait(side->both);
-    return spent;
 }
 
 static void *message_by_hand(struct side *side, unsigned taskrun) {
     bench_check(bare_ring_create_with(&side->ring, SQ_ENTRIES, CQ_ENTRIES, taskrun), "bare ring");
     pthread_barrier_wait(side->both);
-    void *spent = answer_by_hand(side, wake_by_message);
+    answer_by_hand(side, wake_by_message);
     bare_ring_destroy(&side->ring);
-    return spent;
+    return NULL;
 }
 
 static void *bare_message_side(void *arg) {
@@ -139,9 +153,9 @@ static void *bare_register_side(void *arg) {
     struct side *side = arg;
     bench_check(bare_ring_create(&side->ring, SQ_ENTRIES, CQ_ENTRIES), "bare ring");
     pthread_barrier_wait(side->both);
-    void *spent = answer_by_hand(side, wake_by_register_call);
+    answer_by_hand(side, wake_by_register_call);
     bare_ring_destroy(&side->ring);
-    return spent;
+    return NULL;
 }
 
 static void *bare_event_fd_side(void *arg) {
@@ -151,16 +165,11 @@ static void *bare_event_fd_side(void *arg) {
     watch_event_fd(side);
     bench_check(bare_ring_enter(&side->ring, 0), "enter");
     pthread_barrier_wait(side->both);
-    void *spent = answer_by_hand(side, wake_by_event_fd);
+    answer_by_hand(side, wake_by_event_fd);
     close(side->event_fd);
     bare_ring_destroy(&side->ring);
-    return spent;
+    return NULL;
 }
-
-static double bare_message_sample(void *arg) { return run_both(arg, bare_message_side); }
-static double bare_coop_sample(void *arg) { return run_both(arg, bare_coop_side); }
-static double bare_register_sample(void *arg) { return run_both(arg, bare_register_side); }
-static double bare_event_fd_sample(void *arg) { return run_both(arg, bare_event_fd_side); }
 
 /* --- the engine ------------------------------------------------------------------------------ */
 
@@ -174,6 +183,7 @@ struct way {
 static const struct way *way;
 
 static void answer(struct side *side) {
+    answered(side);
     side->left--;
     if (!side->begins || side->left)
         way->tell(side);
@@ -241,63 +251,52 @@ static void *engine_side(void *arg) {
     bench_check(aio_ctx_flush(side->ctx), "aio_ctx_flush");
     aio_ctx_hold(side->ctx);
     pthread_barrier_wait(side->both);
-    const uint64_t start_ns = bench_clock_ns();
+    side->start_ns = bench_clock_ns();
     if (side->begins)
         way->tell(side);
     bench_check(aio_ctx_run(side->ctx), "aio_ctx_run");
     bench_check(aio_ctx_flush(side->ctx), "aio_ctx_flush"); /* the last message */
-    void *spent = side->begins ? spent_since(start_ns) : NULL;
     pthread_barrier_wait(side->both);
     bench_check(aio_ctx_destroy(side->ctx), "aio_ctx_destroy");
     if (side->notifier)
         bench_check(aio_notifier_destroy(side->notifier), "aio_notifier_destroy");
     if (side->channel)
         bench_check(aio_channel_destroy(side->channel), "aio_channel_destroy");
-    return spent;
+    return NULL;
 }
 
-static double engine_sample(void *arg, const struct way *by) {
+/* --- the table ------------------------------------------------------------------------------- */
+
+struct body {
+    void *(*side)(void *side);
+};
+
+static double by_hand(void *arg, const void *body) {
+    return run_both(arg, ((const struct body *)body)->side);
+}
+
+static double by_engine(void *arg, const void *by) {
     way = by;
     return run_both(arg, engine_side);
 }
 
-static double message_sample(void *arg) {
-    static const struct way by = {prepare_message, tell_by_message, AIO_BACKEND_URING};
-    return engine_sample(arg, &by);
-}
+#define BY_HAND(side) by_hand, BENCH_LIMIT, &(const struct body){side}, NULL
+#define ENGINE(prepare, tell, backend)                                                             \
+    by_engine, BENCH_ENGINE, &(const struct way){prepare, tell, backend}, NULL
 
-static double post_sample(void *arg) {
-    static const struct way by = {prepare_nothing, tell_by_post, AIO_BACKEND_URING};
-    return engine_sample(arg, &by);
-}
-
-static double notifier_sample(void *arg) {
-    static const struct way by = {prepare_notifier, tell_by_notifier, AIO_BACKEND_URING};
-    return engine_sample(arg, &by);
-}
-
-static double channel_sample(void *arg) {
-    static const struct way by = {prepare_channel, tell_by_channel, AIO_BACKEND_URING};
-    return engine_sample(arg, &by);
-}
-
-static double epoll_sample(void *arg) {
-    static const struct way by = {prepare_nothing, tell_by_post, AIO_BACKEND_EPOLL};
-    return engine_sample(arg, &by);
-}
+static const struct bench_engine engines[] = {
+    {"bare-message", BY_HAND(bare_message_side)},
+    {"bare-coop", BY_HAND(bare_coop_side)},
+    {"bare-register", BY_HAND(bare_register_side)},
+    {"bare-eventfd", BY_HAND(bare_event_fd_side)},
+    {"aio-message", ENGINE(prepare_message, tell_by_message, AIO_BACKEND_URING)},
+    {"aio-post", ENGINE(prepare_nothing, tell_by_post, AIO_BACKEND_URING)},
+    {"aio-notifier", ENGINE(prepare_notifier, tell_by_notifier, AIO_BACKEND_URING)},
+    {"aio-channel", ENGINE(prepare_channel, tell_by_channel, AIO_BACKEND_URING)},
+    {"aio-post-epoll", ENGINE(prepare_nothing, tell_by_post, AIO_BACKEND_EPOLL)},
+};
 
 int main(int argc, char **argv) {
-    static const struct bench_engine engines[] = {
-        {"bare-message", bare_message_sample, BENCH_LIMIT},
-        {"bare-coop", bare_coop_sample, BENCH_LIMIT},
-        {"bare-register", bare_register_sample, BENCH_LIMIT},
-        {"bare-eventfd", bare_event_fd_sample, BENCH_LIMIT},
-        {"aio-message", message_sample, BENCH_ENGINE},
-        {"aio-post", post_sample, BENCH_ENGINE},
-        {"aio-notifier", notifier_sample, BENCH_ENGINE},
-        {"aio-channel", channel_sample, BENCH_ENGINE},
-        {"aio-post-epoll", epoll_sample, BENCH_ENGINE},
-    };
     struct bench_engine chosen[sizeof engines / sizeof engines[0]];
     struct workload load = {.count = 4000};
     uint64_t rounds = 31, cpu = 1;
@@ -322,7 +321,7 @@ int main(int argc, char **argv) {
     size_t count = bench_choose(engines, sizeof engines / sizeof engines[0], names, chosen);
     struct bench_figure figures[sizeof engines / sizeof engines[0]];
     struct bench_report report;
-    bench_report_open(&report, "wake", "ns per round trip of two wake-ups", rounds, json);
+    bench_report_open(&report, "wake", "ns of a round trip of two wake-ups, median", rounds, json);
     bench_report_limits(&report, limits, chosen, count);
     if (!undisturbed)
         puts("  at the usual priority: others who use this CPU are in the figures");
