@@ -512,8 +512,10 @@ typedef void (*aio_trace_fn)(void *arg, struct aio_ctx *ctx,
 #define AIO_RESOLVER_TCP 1u /* A resolver's option: asks over TCP from the start. */
 #define AIO_RESOLVER_ROTATE 2u /* A resolver's option: each lookup begins with the next server. */
 
-#define AIO_WORKERS_UNPINNED 1u /* An option of workers: their threads run on any processor. */
-#define AIO_WORKERS_ANY 4294967295u /* In place of a worker's number: each in turn. */
+/* An option of workers: their threads run on any processor. */
+#define AIO_WORKERS_UNPINNED 1u
+/* In place of a worker's number: each in turn that has not ended. */
+#define AIO_WORKERS_ANY 4294967295u
 
 /* What a lookup has found. */
 typedef struct aio_answer aio_answer;
@@ -2841,10 +2843,11 @@ int32_t aio_ctx_current_signal(aio_ctx *ctx, void *info);
  * `fds` that is out of range or taken, a signal that is none, AIO_SUBMIT_BARRIER, no `process`
  * although pipes or AIO_SPAWN_PIDFD are asked for; -ECHILD, the program ignores SIGCHLD or has
  * SA_NOCLDWAIT set for it, so that nobody can learn how a child ends; -EMFILE, -ENFILE; -EAGAIN,
- * -ENOMEM. In the callback -ECHILD: the program has waited for the child itself.
+ * -ENOMEM. In the callback -ECHILD: the program has waited for the child itself; if it was faster
+ * than the call, there is no `pidfd` either.
  * Kernel: 5.4; before it -ENOSYS.
  * Surprise: the thread sleeps until the program is loaded, which takes 0.5 ms from the page cache.
- * A signal to a group reaches those alone that have not left it.
+ * A signal to a group reaches those alone that have not left it; when all have, the child.
  */
 aio_op_id aio_submit_spawn(aio_ctx *ctx, const aio_spawn_options *spawn, aio_process *process,
         const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -3012,8 +3015,9 @@ aio_op_id aio_submit_recv_zc(aio_ctx *ctx, int fd, aio_buffer_pool *pool,
 int32_t aio_thread_pool_create(const aio_thread_pool_options *options, aio_thread_pool **pool_out);
 
 /*
- * Ends a pool: what has not begun ends with -ECANCELED and AIO_CQE_ABORTED, what runs is waited
- * for, and the threads are joined. The operations' callbacks come on their contexts, also later.
+ * Ends a pool: what has not begun ends with -ECANCELED and AIO_CQE_ABORTED, and so does a
+ * predicate of aio_submit_poll_until that does not hold yet; a function that runs is waited for,
+ * and the threads are joined. The operations' callbacks come on their contexts, also later.
  *
  * Any thread, also inside a callback; no other thread may use the pool any more. In a forked child
  * nothing is touched, and 0 returned. NULL: nothing.
@@ -3061,7 +3065,8 @@ aio_op_id aio_submit_poll_until(aio_ctx *ctx, aio_work_fn ready, void *arg,
  * `node`, `service`: copied; one of them may be NULL. `hints`: its first four fields are copied;
  * NULL: any.
  * `res`: an output, the engine's until the last callback; written on success alone. The list is
- * yours then: aio_addrinfo_free.
+ * yours then: aio_addrinfo_free. With AIO_CALLBACK_REAP that is so before its record is reaped, and
+ * if a destroy comes first: begin with NULL in it.
  * Context thread.
  * Errors: at once -EINVAL, `res` is NULL, or `node` and `service` are; -ENAMETOOLONG; -EAGAIN, no
  * thread can be had. In the callback AIO_ENONAME, -ENODATA (the name has no address of the
@@ -3148,10 +3153,12 @@ int32_t aio_resolver_forget(aio_resolver *resolver);
  * Looks a name up: in the hosts file, in the cache, by asking servers. Completes with 0.
  *
  * `name`: copied; at most 253 characters of ASCII. With a dot at its end it is taken as it is;
- * else the search domains are tried as resolv.conf(5) says. A numeric address is its own answer.
+ * else the search domains are tried as resolv.conf(5) says. A numeric address (in full, without a
+ * zone) is its own answer.
  * `kind`: AIO_DNS_*. `flags`: AIO_RESOLVE_*.
  * `answer_out`: an output, the engine's until the last callback; written on success alone. The
- * answer is yours then: aio_answer_free.
+ * answer is yours then: aio_answer_free. With AIO_CALLBACK_REAP that is so before its record is
+ * reaped, and if a destroy comes first: begin with NULL in it.
  * Context thread. The resolver may be destroyed while lookups are in flight.
  * Errors: at once -EINVAL, no such kind, flag or name. In the callback AIO_ENONAME, there is no
  * such name; -ENODATA, it has no record of this kind; -ETIMEDOUT (without AIO_CQE_DEADLINE), no
@@ -3479,7 +3486,8 @@ aio_ctx *aio_workers_ctx(const aio_workers *workers, uint32_t index);
  *
  * `index`: of the worker, or AIO_WORKERS_ANY.
  * Any thread, workers included.
- * Errors: -EINVAL, a pointer is NULL or there is no such worker; those of aio_ctx_post.
+ * Errors: -EINVAL, a pointer is NULL or there is no such worker; those of aio_ctx_post,
+ * as AIO_ECLOSED for a worker that has ended.
  */
 int32_t aio_workers_post(aio_workers *workers, uint32_t index, aio_post_fn fn, void *arg);
 
@@ -3506,7 +3514,7 @@ int32_t aio_workers_send_fd(aio_workers *workers, uint32_t index, int fd);
  * function's to close; when the worker stops it accepts no more.
  * Any thread, workers included; when it returns, connections are taken.
  * Errors: -EINVAL, a pointer is NULL, or another kind of address; those of socket(2), bind(2) and
- * listen(2): nothing is accepted then; AIO_ECLOSED, the workers are stopping.
+ * listen(2): nothing is accepted then; AIO_ECLOSED, the workers are stopping, or have ended.
  * Surprise: connections that were waiting to be accepted by a worker that stops are reset.
  */
 int32_t aio_workers_listen(aio_workers *workers, const struct sockaddr *addr, socklen_t addrlen,

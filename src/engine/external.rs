@@ -47,8 +47,14 @@ pub(crate) trait External: 'static {
     /// An inner operation has completed. Not called any more when the end is settled.
     fn completed(&mut self, _scope: &mut Scope<'_>, _inner: Inner) {}
 
-    /// What a function of the program has said that the hook has asked (`Scope::ask`).
+    /// The function of the program that is to be called for the hook (`Scope::ask`).
+    fn question(&self) -> Option<Function> {
+        None
+    }
+
+    /// What that function has said.
     fn answered(&mut self, _scope: &mut Scope<'_>, _answer: i32) {}
+
     /// Its bell has rung (`engine::bell`). What this gives is told as a message of the completer's
     /// would be. Not called any more once the operation was asked to end.
     fn rung(&mut self, _scope: &mut Scope<'_>) -> Option<Told> {
@@ -188,8 +194,8 @@ pub(crate) struct Externals {
     inner: u32,
     /// What the result has brought whose callback is running.
     payload: Option<Box<dyn Payload>>,
-    /// What a hook wants to know of the program, and whose it is.
-    question: Option<(Function, u64)>,
+    /// The operation whose hook wants to know something of the program.
+    asking: Option<u64>,
     /// What services keep for the context, one of a type.
     kept: Vec<Rc<dyn Any>>,
 }

@@ -38,6 +38,8 @@ pub(crate) enum Message {
     LowWater(u16),
     /// The bell of this external operation has rung.
     Rung(u64),
+    /// Of the engine to itself: this operation wants a function of the program called.
+    Asks(u64),
     /// For who receives messages here.
     Letter(Letter),
     /// A descriptor for the table of direct ones.

@@ -372,3 +372,25 @@ fn what_was_sent_before_a_close_is_received() {
         closer.join().unwrap();
     });
 }
+
+#[test]
+fn a_single_place_is_used_again_and_again() {
+    explore("a_single_place_is_used_again_and_again", 3, || {
+        let (mailbox, channel) = (Arc::new(Mailbox::create().unwrap()), Channel::new(1));
+        let other = channel.clone();
+        let sender = thread::spawn(move || [1, 2].map(|number| other.send(number).is_ok()));
+        let claim = channel.bell.claim().unwrap();
+        channel.listen(&claim, &mailbox);
+        let mut got = Vec::new();
+        while got.is_empty() {
+            for _ in wait_for_mail(&mailbox) {
+                got.extend(channel.take(&claim));
+                channel.listen(&claim, &mailbox);
+            }
+        }
+        let sent = sender.join().unwrap();
+        got.extend(channel.take(&claim));
+        let accepted = [1, 2].into_iter().zip(sent).filter_map(|(it, sent)| sent.then_some(it));
+        assert_eq!(got, accepted.collect::<Vec<_>>());
+    });
+}

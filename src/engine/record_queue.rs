@@ -4,7 +4,8 @@
 //! signal's handler that sends too, holds up those behind it and nobody else.
 //!
 //! Each place has a number that says whose turn it is: that of the record to come, then one more
-//! when it is there, then that of the record a round later. The mark of a closed queue is in the
+//! when it is there, then that of the record a round later. Records are counted in twos, because
+//! the two latter would be the same where there is one place. The mark of a closed queue is in the
 //! senders' position, so that each send is before the close or refused.
 
 use crate::engine::bell::Claim;
@@ -13,9 +14,12 @@ use crate::sys::errno::Errno;
 use std::cell::UnsafeCell;
 use std::ptr::NonNull;
 
-/// In `tail`, beside the position, which is counted in twos.
-const CLOSED: usize = 1;
+/// From one record to the next.
 const STEP: usize = 2;
+/// Added to a place's number: its record is there.
+const FILLED: usize = 1;
+/// In `tail`, beside the position.
+const CLOSED: usize = 1;
 
 struct Place {
     number: AtomicUsize,
@@ -66,7 +70,7 @@ impl RecordQueue {
         let words = capacity * record_size.div_ceil(8);
         Ok(RecordQueue {
             places: boxed(capacity, |number| Place {
-                number: AtomicUsize::new(number),
+                number: AtomicUsize::new(number * STEP),
                 turns: Turns::new(),
             })?,
             words: boxed(words, |_| UnsafeCell::new(0))?,
@@ -87,11 +91,12 @@ impl RecordQueue {
     /// Records in it, roughly while others send or take.
     pub(crate) fn len(&self) -> usize {
         let head = self.head.load(Ordering::Relaxed);
-        (self.tail.load(Ordering::Relaxed) / STEP).wrapping_sub(head).min(self.capacity())
+        let tail = self.tail.load(Ordering::Relaxed) & !CLOSED;
+        (tail.wrapping_sub(head) / STEP).min(self.capacity())
     }
 
     fn place(&self, position: usize) -> (&Place, *mut u8) {
-        let index = position & (self.capacity() - 1);
+        let index = position / STEP & (self.capacity() - 1);
         let word = &self.words[index * self.record_size.div_ceil(8)];
         (&self.places[index], word.get().cast())
     }
@@ -104,18 +109,17 @@ impl RecordQueue {
             if tail & CLOSED != 0 {
                 return Err(Refused::Closed);
             }
-            let position = tail / STEP;
-            let (place, bytes) = self.place(position);
+            let (place, bytes) = self.place(tail);
             // Acquire pairs with the release in `pop`: the record before was copied out.
             let number = place.number.load(Ordering::Acquire);
-            if number < position {
+            if number < tail {
                 // It is full, unless others were faster and the look at it is an old one.
                 let now = self.tail.load(Ordering::Relaxed);
                 if now == tail {
                     return Err(Refused::Full);
                 }
                 tail = now;
-            } else if number > position {
+            } else if number > tail {
                 tail = self.tail.load(Ordering::Relaxed);
             } else {
                 // SeqCst: a send is before the close, or fails here.
@@ -133,7 +137,7 @@ impl RecordQueue {
                         });
                         // SeqCst: releases the record to `pop`, and is before the look for a
                         // listener (`Bell::ring`).
-                        place.number.store(position + 1, Ordering::SeqCst);
+                        place.number.store(tail + FILLED, Ordering::SeqCst);
                         return Ok(());
                     }
                     Err(now) => tail = now,
@@ -149,7 +153,7 @@ impl RecordQueue {
         while taken < room.count {
             let (place, bytes) = self.place(position);
             // Acquire pairs with the store in `push`.
-            if place.number.load(Ordering::Acquire) != position + 1 {
+            if place.number.load(Ordering::Acquire) != position + FILLED {
                 break;
             }
             // SAFETY: the place is the claim's until the store below; the room was promised.
@@ -157,8 +161,8 @@ impl RecordQueue {
                 let to = room.records.as_ptr().add(taken as usize * self.record_size);
                 to.copy_from_nonoverlapping(bytes, self.record_size);
             });
-            place.number.store(position + self.capacity(), Ordering::Release);
-            position += 1;
+            place.number.store(position + self.capacity() * STEP, Ordering::Release);
+            position += STEP;
             taken += 1;
         }
         self.head.store(position, Ordering::Relaxed);
@@ -173,13 +177,14 @@ impl RecordQueue {
     /// Closed, and every record taken.
     pub(crate) fn has_ended(&self) -> bool {
         let tail = self.tail.load(Ordering::SeqCst);
-        tail & CLOSED != 0 && tail / STEP == self.head.load(Ordering::Relaxed)
+        tail == self.head.load(Ordering::Relaxed) | CLOSED
     }
 
     /// Whether there is something to tell who takes. SeqCst: after `Bell::listen` has announced it.
     pub(crate) fn is_due(&self) -> bool {
         let position = self.head.load(Ordering::Relaxed);
-        self.place(position).0.number.load(Ordering::SeqCst) == position + 1 || self.has_ended()
+        self.place(position).0.number.load(Ordering::SeqCst) == position + FILLED
+            || self.has_ended()
     }
 }
 

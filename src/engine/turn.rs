@@ -405,6 +405,11 @@ impl Engine {
                         return Some(call);
                     }
                 }
+                Message::Asks(id) => {
+                    if let Some(call) = self.ask(id) {
+                        return Some(call);
+                    }
+                }
                 Message::Refill(group) => self.refill(group),
                 Message::Letter(_) | Message::Parcel(_) | Message::Answer(_) | Message::Kept(_) => {
                     if let Some(delivery) = self.take_message(message)
@@ -432,9 +437,8 @@ impl Engine {
             REAP => return Some(self.deliver_record(delivery)),
             INNER => {
                 self.deliver_inner(delivery);
-                let (function, id) = self.question()?;
-                self.current = Current::NONE;
-                return Some(Call::Ask(function, id));
+                let id = self.take_asking()?;
+                return self.ask(id);
             }
             _ => {}
         }
@@ -447,6 +451,13 @@ impl Engine {
             self.moved = (id, bytes);
         }
         Some(Call::Callback(Plain { callback, user_data, result, flags }))
+    }
+
+    /// What an operation wants to know, if it still does, as a call.
+    fn ask(&mut self, id: u64) -> Option<Call> {
+        let function = self.question(id)?;
+        self.current = Current::NONE;
+        Some(Call::Ask(function, id))
     }
 
     #[cold]

@@ -83,7 +83,8 @@ unsafe fn optional_text(text: *const c_char) -> Result<Option<CString>, Errno> {
 /// `node`, `service`: copied; one of them may be NULL. `hints`: its first four fields are copied;
 /// NULL: any.
 /// `res`: an output, the engine's until the last callback; written on success alone. The list is
-/// yours then: aio_addrinfo_free.
+/// yours then: aio_addrinfo_free. With AIO_CALLBACK_REAP that is so before its record is reaped, and
+/// if a destroy comes first: begin with NULL in it.
 /// Context thread.
 /// Errors: at once -EINVAL, `res` is NULL, or `node` and `service` are; -ENAMETOOLONG; -EAGAIN, no
 /// thread can be had. In the callback AIO_ENONAME, -ENODATA (the name has no address of the

@@ -136,10 +136,11 @@ pub struct aio_process_exit {
 /// `fds` that is out of range or taken, a signal that is none, AIO_SUBMIT_BARRIER, no `process`
 /// although pipes or AIO_SPAWN_PIDFD are asked for; -ECHILD, the program ignores SIGCHLD or has
 /// SA_NOCLDWAIT set for it, so that nobody can learn how a child ends; -EMFILE, -ENFILE; -EAGAIN,
-/// -ENOMEM. In the callback -ECHILD: the program has waited for the child itself.
+/// -ENOMEM. In the callback -ECHILD: the program has waited for the child itself; if it was faster
+/// than the call, there is no `pidfd` either.
 /// Kernel: 5.4; before it -ENOSYS.
 /// Surprise: the thread sleeps until the program is loaded, which takes 0.5 ms from the page cache.
-/// A signal to a group reaches those alone that have not left it.
+/// A signal to a group reaches those alone that have not left it; when all have, the child.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_spawn(
     ctx: *mut aio_ctx, spawn: *const aio_spawn_options, process: *mut aio_process,

@@ -249,10 +249,12 @@ impl Payload for Delivered {
 /// Looks a name up: in the hosts file, in the cache, by asking servers. Completes with 0.
 ///
 /// `name`: copied; at most 253 characters of ASCII. With a dot at its end it is taken as it is;
-/// else the search domains are tried as resolv.conf(5) says. A numeric address is its own answer.
+/// else the search domains are tried as resolv.conf(5) says. A numeric address (in full, without a
+/// zone) is its own answer.
 /// `kind`: AIO_DNS_*. `flags`: AIO_RESOLVE_*.
 /// `answer_out`: an output, the engine's until the last callback; written on success alone. The
-/// answer is yours then: aio_answer_free.
+/// answer is yours then: aio_answer_free. With AIO_CALLBACK_REAP that is so before its record is
+/// reaped, and if a destroy comes first: begin with NULL in it.
 /// Context thread. The resolver may be destroyed while lookups are in flight.
 /// Errors: at once -EINVAL, no such kind, flag or name. In the callback AIO_ENONAME, there is no
 /// such name; -ENODATA, it has no record of this kind; -ETIMEDOUT (without AIO_CQE_DEADLINE), no

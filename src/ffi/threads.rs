@@ -206,8 +206,9 @@ pub unsafe extern "C" fn aio_thread_pool_create(
     })
 }
 
-/// Ends a pool: what has not begun ends with -ECANCELED and AIO_CQE_ABORTED, what runs is waited
-/// for, and the threads are joined. The operations' callbacks come on their contexts, also later.
+/// Ends a pool: what has not begun ends with -ECANCELED and AIO_CQE_ABORTED, and so does a
+/// predicate of aio_submit_poll_until that does not hold yet; a function that runs is waited for,
+/// and the threads are joined. The operations' callbacks come on their contexts, also later.
 ///
 /// Any thread, also inside a callback; no other thread may use the pool any more. In a forked child
 /// nothing is touched, and 0 returned. NULL: nothing.

@@ -18,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// An option of workers: their threads run on any processor.
 pub const AIO_WORKERS_UNPINNED: u32 = 1;
 
-/// In place of a worker's number: each in turn.
+/// In place of a worker's number: each in turn that has not ended.
 pub const AIO_WORKERS_ANY: u32 = 4_294_967_295;
 
 /// Options of aio_workers_create; NULL stands for all defaults.
@@ -310,7 +310,8 @@ pub unsafe extern "C" fn aio_workers_ctx(workers: *const aio_workers, index: u32
 ///
 /// `index`: of the worker, or AIO_WORKERS_ANY.
 /// Any thread, workers included.
-/// Errors: -EINVAL, a pointer is NULL or there is no such worker; those of aio_ctx_post.
+/// Errors: -EINVAL, a pointer is NULL or there is no such worker; those of aio_ctx_post,
+/// as AIO_ECLOSED for a worker that has ended.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_workers_post(
     workers: *mut aio_workers, index: u32, r#fn: aio_post_fn, arg: *mut c_void,
@@ -350,7 +351,7 @@ pub unsafe extern "C" fn aio_workers_send_fd(
 /// function's to close; when the worker stops it accepts no more.
 /// Any thread, workers included; when it returns, connections are taken.
 /// Errors: -EINVAL, a pointer is NULL, or another kind of address; those of socket(2), bind(2) and
-/// listen(2): nothing is accepted then; AIO_ECLOSED, the workers are stopping.
+/// listen(2): nothing is accepted then; AIO_ECLOSED, the workers are stopping, or have ended.
 /// Surprise: connections that were waiting to be accepted by a worker that stops are reset.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_workers_listen(

@@ -65,19 +65,22 @@ impl Predicate {
     /// Asks until the answer is not 0, or nobody wants it any more.
     pub(super) fn poll(&self) -> i32 {
         let mut pauses = Pauses::begin(self.pace);
+        let mut pause = Duration::ZERO;
         loop {
+            let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+            if !*given_up && !pause.is_zero() {
+                let waited = self.changed.wait_timeout(given_up, pause);
+                given_up = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
+            if *given_up {
+                return Errno::ECANCELED.status();
+            }
+            drop(given_up);
             let result = self.function.call();
             if result != 0 {
                 return result;
             }
-            let pause = Duration::from_nanos(pauses.next_ns().unwrap_or_default());
-            let given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
-            if *given_up {
-                return Errno::ECANCELED.status();
-            }
-            if !pause.is_zero() {
-                drop(self.changed.wait_timeout(given_up, pause));
-            }
+            pause = Duration::from_nanos(pauses.next_ns().unwrap_or_default());
         }
     }
 
@@ -121,9 +124,13 @@ impl External for OnContext {
 
     fn completed(&mut self, scope: &mut Scope<'_>, inner: Inner) {
         if inner.result >= 0 {
-            return scope.ask(self.function);
+            return scope.ask();
         }
         scope.completer().end(inner.result, 0, None);
+    }
+
+    fn question(&self) -> Option<Function> {
+        Some(self.function)
     }
 
     fn answered(&mut self, scope: &mut Scope<'_>, answer: i32) {
@@ -155,5 +162,20 @@ pub(crate) fn submit(
             let hook = OnContext { function, pace, pauses: Pauses::begin(pace) };
             external::begin(handle, hook, options, done)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_predicate_that_was_given_up_before_its_begin_is_not_asked() {
+        let function = Function::that_nobody_calls();
+        let pace = Pace { min_ns: 1, max_ns: 1, spin_ns: 0 };
+        let (given_up, changed) = (Mutex::new(false), Condvar::new());
+        let predicate = Predicate { function, pace, given_up, changed };
+        predicate.give_up();
+        assert_eq!(predicate.poll(), Errno::ECANCELED.status());
     }
 }

@@ -250,7 +250,11 @@ impl External for Spawn {
         match self.command.start() {
             Ok((child, started)) => {
                 self.started.replace(Some(started));
-                self.number = reaper.take(Some((child, scope.completer().clone())));
+                let completer = scope.completer().clone();
+                if child.is_none() {
+                    completer.end(Errno::ECHILD.status(), 0, None);
+                }
+                self.number = reaper.take(child.map(|child| (child, completer)));
                 Ok(())
             }
             Err(errno) => {

@@ -11,9 +11,10 @@ use crate::service::compute::Compute;
 use crate::service::poll_until::Predicate;
 use crate::sys::errno::Errno;
 use crate::sys::function::Function;
+use crate::sys::sync::{Mutex, MutexGuard};
 use crate::sys::thread::{Credentials, Gate};
 use std::cell::Cell;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, Weak};
 
 thread_local! {
     /// The address of the pool that this thread works for.
@@ -67,6 +68,8 @@ enum Threads {
 pub(crate) struct ThreadPool {
     threads: Threads,
     limits: Limits,
+    /// What may never hold by itself: given up when the pool is destroyed.
+    predicates: Mutex<Vec<Weak<Predicate>>>,
     /// Whose credentials its threads have.
     who: Credentials,
     /// Told from a forked child's copy.
@@ -82,7 +85,7 @@ impl ThreadPool {
             Threads::Blocking(Crew::new(limits.clone(), ()))
         };
         let who = Credentials::of_caller();
-        Ok(Arc::new(ThreadPool { threads, limits, who, gate }))
+        Ok(Arc::new(ThreadPool { threads, limits, predicates: Mutex::default(), who, gate }))
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -131,6 +134,19 @@ impl ThreadPool {
         }
     }
 
+    fn predicates(&self) -> MutexGuard<'_, Vec<Weak<Predicate>>> {
+        self.predicates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a predicate in mind; those that have ended are forgotten when there are many.
+    fn remember(&self, predicate: &Arc<Predicate>) {
+        let mut predicates = self.predicates();
+        if predicates.len() == predicates.capacity() {
+            predicates.retain(|other| other.strong_count() != 0);
+        }
+        predicates.push(Arc::downgrade(predicate));
+    }
+
     /// Cancels what has not begun, waits for what runs, and ends the threads. Nothing, and it is
     /// said, on one of the pool's own threads, which would wait for itself; nothing in a forked
     /// child either, where there are none.
@@ -139,6 +155,10 @@ impl ThreadPool {
             return Err(Errno::EDEADLK.into());
         }
         self.check()?;
+        let predicates = std::mem::take(&mut *self.predicates());
+        // Those that wait for a thread first, so that no thread that becomes free asks them.
+        let newest_first = predicates.iter().rev().filter_map(Weak::upgrade);
+        newest_first.for_each(|predicate| predicate.give_up());
         let left = match &self.threads {
             Threads::Blocking(crew) => crew.stop(),
             Threads::Compute(compute) => compute.stop(),
@@ -214,6 +234,8 @@ pub(super) fn submit_predicate(
     if pool.computes() {
         return Err(Errno::EINVAL.into());
     }
-    let body = Body::Poll(Arc::new(predicate));
+    let predicate = Arc::new(predicate);
+    pool.remember(&predicate);
+    let body = Body::Poll(predicate);
     submit(handle, pool, service::POLL_UNTIL, body, options, done)
 }

@@ -41,6 +41,15 @@ struct Watcher {
     mask: u32,
 }
 
+/// What came of a look at the instance.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    All,
+    /// The kernel has had no room for more.
+    Lost,
+}
+
 type Shared = Rc<RefCell<Station>>;
 
 /// What a context keeps: its station, while there are watches.
@@ -61,20 +70,51 @@ impl Watcher {
 impl Station {
     /// Tells some of what has happened; whether there was anything.
     fn serve(&mut self) -> Result<bool, Errno> {
+        let mut told = self.tell()?;
+        let anything = told != Told::Nothing;
+        if told == Told::Lost {
+            for _ in 0..CATCH_UP {
+                if told == Told::Nothing {
+                    break;
+                }
+                told = self.tell()?;
+            }
+            self.end_unwatched();
+        }
+        Ok(anything)
+    }
+
+    fn tell(&mut self) -> Result<Told, Errno> {
         let events = self.inotify.read()?;
+        let mut told = if events.is_empty() { Told::Nothing } else { Told::All };
         for event in &events {
             if event.mask & OVERFLOW != 0 {
+                told = Told::Lost;
                 self.watchers.values().flatten().for_each(|watcher| watcher.tell(event));
             }
             let Some(watchers) = self.watchers.get(&event.watch) else { continue };
             watchers.iter().for_each(|watcher| watcher.tell(event));
             if event.mask & IGNORED != 0 {
-                for watcher in self.watchers.remove(&event.watch).into_iter().flatten() {
-                    watcher.completer.end(IGNORED as i32, 0, None);
-                }
+                self.end(event.watch);
             }
         }
-        Ok(!events.is_empty())
+        Ok(told)
+    }
+
+    /// What is watched is gone.
+    fn end(&mut self, watch: i32) {
+        for watcher in self.watchers.remove(&watch).into_iter().flatten() {
+            watcher.completer.end(IGNORED as i32, 0, None);
+        }
+    }
+
+    /// Among the events that were lost can be some that say that something is gone.
+    fn end_unwatched(&mut self) {
+        let Some(living) = self.inotify.living() else { return };
+        let gone = self.watchers.keys().filter(|watch| !living.contains(watch));
+        for watch in gone.copied().collect::<Vec<_>>() {
+            self.end(watch);
+        }
     }
 
     /// Somebody watches no longer; whether they did.

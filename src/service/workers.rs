@@ -180,11 +180,15 @@ impl Workers {
         self.contexts.get(index as usize).map(|context| &**context)
     }
 
-    /// That of a worker, or, without one, of each in turn.
+    /// That of a worker, or, without one, of each in turn that has not ended.
     fn chosen(&self, index: Option<u32>) -> Result<&Handle, Errno> {
         let index = index.unwrap_or_else(|| {
             let next = &mut self.shared.lock().next;
-            *next = (*next + 1) % self.count();
+            let in_turn = (1..=self.count()).map(|step| (*next + step) % self.count());
+            let is_there = |&index: &u32| {
+                self.context(index).is_some_and(|context| context.check_any_thread().is_ok())
+            };
+            *next = in_turn.clone().find(is_there).unwrap_or(*next);
             *next
         });
         self.context(index).ok_or(Errno::EINVAL)
@@ -211,20 +215,25 @@ impl Workers {
         &self, address: &[u8], backlog: i32, on_connection: Taker,
     ) -> Result<u16, Refusal> {
         let (sockets, port) = listener::open_shared(address, backlog, self.count() as usize)?;
+        let served = Arc::new(Served::new(sockets, on_connection));
         let number = {
             let mut state = self.shared.lock();
             if state.stop_ns.is_some() {
                 return Err(Refusal::Closed);
             }
-            state.served.push(Arc::new(Served::new(sockets, on_connection)));
+            state.served.push(served.clone());
             state.served.len() - 1
         };
-        for context in &self.contexts {
-            // One that is stopping needs no socket: they are closed with the workers.
+        let mut outcome = Err(Refusal::Closed);
+        for (index, context) in self.contexts.iter().enumerate() {
             let message = Message::Run(accepting::begin_here, as_argument(number));
-            let _: Result<(), Refusal> = context.send(message);
+            match context.send(message) {
+                Ok(()) => outcome = Ok(port),
+                // Else the kernel would give connections to a socket that nobody looks at.
+                Err(_) => drop(served.take(index)),
+            }
         }
-        Ok(port)
+        outcome
     }
 
     /// Asks all to stop: they accept no more, and wait for what is in flight, until then at most.

@@ -47,6 +47,7 @@ errnos!(
     EACCES,
     ENXIO,
     ECHILD,
+    ESRCH,
     ENODEV,
     EMSGSIZE,
     EPROTONOSUPPORT,

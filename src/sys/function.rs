@@ -44,4 +44,13 @@ impl Function {
         std::mem::forget(guard);
         result
     }
+
+    /// Aborts the test that calls it.
+    #[cfg(test)]
+    pub(crate) fn that_nobody_calls() -> Function {
+        unsafe extern "C-unwind" fn called(_: *mut c_void) -> i32 {
+            panic!("a function was called that was not to be")
+        }
+        Function { function: called, arg: std::ptr::null_mut() }
+    }
 }

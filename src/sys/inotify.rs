@@ -1,6 +1,7 @@
 //! One inotify instance: what changes in files and directories. Hides how the kernel packs events.
 
 use crate::sys::errno::Errno;
+use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
@@ -56,6 +57,14 @@ impl Inotify {
         unsafe { libc::inotify_rm_watch(self.raw(), watch) };
     }
 
+    /// The watches that there are; None: the kernel does not tell.
+    pub(crate) fn living(&self) -> Option<BTreeSet<i32>> {
+        let path = format!("/proc/thread-self/fdinfo/{}", self.raw());
+        let text = std::fs::read_to_string(path).ok()?;
+        let numbers = text.lines().filter_map(|line| line.strip_prefix("inotify wd:"));
+        numbers.map(|rest| i32::from_str_radix(rest.split(' ').next()?, 16).ok()).collect()
+    }
+
     /// Some of what has happened; nothing: that was all.
     pub(crate) fn read(&self) -> Result<Vec<Event>, Errno> {
         let mut buffer = [0u64; BATCH_BYTES / size_of::<u64>()];
@@ -87,5 +96,28 @@ impl Inotify {
             at += head_len + head.len as usize;
         }
         Ok(events)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_tells_which_watches_there_are() {
+        let folder = std::env::temp_dir().join(format!("aio_rs-watches-{}", std::process::id()));
+        let inotify = Inotify::create().unwrap();
+        assert_eq!(inotify.living(), Some(BTreeSet::new()));
+        let mut watches = BTreeSet::new();
+        // Numbers of two digits are told from those of one.
+        for number in 0..20 {
+            let path = folder.join(number.to_string());
+            std::fs::create_dir_all(&path).unwrap();
+            let path = CString::new(path.to_str().unwrap()).unwrap();
+            assert!(watches.insert(inotify.add(&path, ALL_EVENTS).unwrap()));
+        }
+        assert_eq!(inotify.living().as_ref(), Some(&watches));
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(inotify.living(), Some(BTreeSet::new()));
     }
 }

@@ -143,7 +143,8 @@ fn status(error: i32) -> i32 {
         libc::EAI_BADFLAGS => -libc::EINVAL,
         libc::EAI_MEMORY => -libc::ENOMEM,
         libc::EAI_OVERFLOW => -libc::EOVERFLOW,
-        libc::EAI_SYSTEM => Errno::last().status(),
+        // It may say that without an error of the system's, which would be a success.
+        libc::EAI_SYSTEM if Errno::last() != Errno(0) => Errno::last().status(),
         _ => NAME_FAILED,
     }
 }
@@ -316,6 +317,12 @@ mod tests {
         assert_eq!(error(family), Some(-libc::EAFNOSUPPORT));
         assert_eq!(status(-5), NO_DATA);
         assert_eq!(status(libc::EAI_AGAIN), NAME_AGAIN);
+        // SAFETY: valid for the thread that runs.
+        unsafe { *libc::__errno_location() = libc::EMFILE };
+        assert_eq!(status(libc::EAI_SYSTEM), -libc::EMFILE);
+        // SAFETY: as above.
+        unsafe { *libc::__errno_location() = 0 };
+        assert_eq!(status(libc::EAI_SYSTEM), NAME_FAILED);
     }
 
     #[test]

@@ -80,8 +80,9 @@ impl Command {
         }
     }
 
-    /// Starts it, and returns when the program runs in it, or could not be executed.
-    pub(crate) fn start(&self) -> Result<(Child, Started), Errno> {
+    /// Starts it, and returns when the program runs in it, or could not be executed. No child: the
+    /// program has waited for it already.
+    pub(crate) fn start(&self) -> Result<(Option<Child>, Started), Errno> {
         if ends_of_children_are_lost() {
             return Err(Errno::ECHILD);
         }
@@ -103,10 +104,17 @@ impl Command {
         }
         let pid = self.spawn(&actions, &Attributes::new(self)?)?;
         drop(room);
-        let pidfds = PidFds::open(pid, self.shares_pidfd).inspect_err(|_| kill_and_reap(pid))?;
         let is_leader = self.new_session || self.new_group;
-        let child = Child { pid, pidfd: pidfds.own, is_leader };
-        Ok((child, Started { pid, ends: ours, pidfd: pidfds.shared }))
+        let (child, shared) = match PidFds::open(pid, self.shares_pidfd) {
+            Ok(PidFds { own, shared }) => (Some(Child { pid, pidfd: own, is_leader }), shared),
+            // Its number is nobody's, or anybody's next.
+            Err(Errno::ESRCH) => (None, None),
+            Err(errno) => {
+                kill_and_reap(pid);
+                return Err(errno);
+            }
+        };
+        Ok((child, Started { pid, ends: ours, pidfd: shared }))
     }
 
     fn spawn(&self, actions: &Actions, attributes: &Attributes) -> Result<i32, Errno> {
@@ -208,12 +216,13 @@ impl Child {
         self.pidfd.as_raw_fd()
     }
 
-    /// Sends a signal: to all of its group, if that is its own. Not after it was reaped.
+    /// Sends a signal: to all of its group, if that is its own, or to itself when it has left that
+    /// and nobody is in it. Not after it was reaped.
     pub(crate) fn signal(&self, signo: i32) -> Result<(), Errno> {
         // SAFETY: numbers alone. The group has the number of a process that is not reaped yet.
         let result = unsafe {
-            if self.is_leader {
-                libc::kill(-self.pid, signo).into()
+            if self.is_leader && libc::kill(-self.pid, signo) == 0 {
+                0
             } else {
                 let none = null::<libc::siginfo_t>();
                 libc::syscall(libc::SYS_pidfd_send_signal, self.descriptor(), signo, none, 0)

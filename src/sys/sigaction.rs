@@ -6,7 +6,8 @@
 //! could go: deliveries are kept in static rings, a ring per signal, and those who wait read them
 //! at their own pace, each from its own position. One event counter for all, the *bell*, wakes
 //! them. It is closed when nobody waits any more and no handler is between its look at the number
-//! and its write (`INSIDE`).
+//! and its write (`inside`). A handler that nobody waits for puts back what was there before; it is
+//! counted there too, so that it does not take away what the next who waits has installed.
 //!
 //! A forked child has the handler, but nobody there waits: the first signal there puts back what
 //! was there before, and is sent again.
@@ -41,6 +42,9 @@ struct Kept {
 /// What handlers know of a signal.
 struct Station {
     waiters: AtomicU32,
+    /// Handlers that may be about to keep a delivery, to ring the bell, or to put back what was
+    /// there before ours.
+    inside: AtomicU32,
     /// The program has put its handler over ours, which that may call.
     buried: AtomicU32,
     /// The number of the next delivery.
@@ -60,6 +64,7 @@ const EMPTY: Kept = Kept { state: AtomicU64::new(0), words: [const { AtomicU64::
 static STATIONS: [Station; SIGNALS] = [const {
     Station {
         waiters: AtomicU32::new(0),
+        inside: AtomicU32::new(0),
         buried: AtomicU32::new(0),
         next: AtomicU64::new(0),
         lost: AtomicU64::new(0),
@@ -72,8 +77,6 @@ static STATIONS: [Station; SIGNALS] = [const {
 
 /// The number of the bell, or -1.
 static BELL: AtomicI32 = AtomicI32::new(-1);
-/// Handlers that may be about to ring it.
-static INSIDE: AtomicU32 = AtomicU32::new(0);
 /// The process that the stations are about; 0: nobody has waited yet.
 static PROCESS: AtomicI32 = AtomicI32::new(0);
 
@@ -85,17 +88,25 @@ unsafe extern "C" fn on_signal(signo: c_int, info: *mut siginfo_t, context: *mut
     let errno = unsafe { *libc::__errno_location() };
     let station = &STATIONS[signo as usize];
     let is_forked = PROCESS.load(Ordering::Acquire) != process();
-    // SeqCst: before the looks at `waiters` and BELL; pairs with the look at INSIDE in `leave`.
-    INSIDE.fetch_add(1, Ordering::SeqCst);
+    // In a forked child it counts threads that are not there.
+    if !is_forked {
+        // SeqCst: before the looks at `waiters` and BELL; pairs with the one in
+        // `wait_for_handlers`.
+        station.inside.fetch_add(1, Ordering::SeqCst);
+    }
     let is_waited_for = !is_forked && station.waiters.load(Ordering::SeqCst) != 0;
     if is_waited_for {
         // SAFETY: a handler's siginfo_t is complete, and longer than what is read.
         station.keep(unsafe { &*info.cast::<[u64; WORDS]>() });
         ring();
     }
-    // Release: pairs with the look at INSIDE in `leave`.
-    INSIDE.fetch_sub(1, Ordering::Release);
+    // Still inside: it may put back what was there before, and whoever begins to wait must not
+    // install ours until it has.
     let is_passed_on = is_waited_for || station.is_called_by_another(signo);
+    if !is_forked {
+        // Release: pairs with the look in `wait_for_handlers`.
+        station.inside.fetch_sub(1, Ordering::Release);
+    }
     // SAFETY: what the kernel passed is passed on; errno as above.
     unsafe {
         if !is_passed_on {
@@ -118,8 +129,8 @@ fn ring() {
     let fd = BELL.load(Ordering::SeqCst);
     let one = 1u64;
     if fd >= 0 {
-        // SAFETY: eight valid bytes; the descriptor is open while INSIDE counts us. A full counter
-        // is a wake-up as well.
+        // SAFETY: eight valid bytes; the descriptor is open while `inside` counts us. A full
+        // counter is a wake-up as well.
         unsafe { call(libc::SYS_write, [fd as usize, &raw const one as usize, 8, 0, 0, 0]) };
     }
 }
@@ -237,6 +248,23 @@ impl Station {
 
     // --- outside of handlers ---------------------------------------------------------------------
 
+    /// Until no handler is inside. They do not wait for anything there; the thread of one may wait
+    /// for a processor.
+    fn wait_for_handlers(&self) {
+        const SPINS: u32 = 100;
+        const PAUSE_NS: u64 = 50_000;
+        let mut spins = 0;
+        // SeqCst: after BELL and `waiters` were stored; pairs with the handler's increment. One
+        // that comes later sees what was stored.
+        while self.inside.load(Ordering::SeqCst) != 0 {
+            spins += 1;
+            if spins > SPINS {
+                clock::sleep_ns(PAUSE_NS);
+            }
+            std::hint::spin_loop();
+        }
+    }
+
     fn install(&self, signo: c_int) -> Result<(), Errno> {
         let present = action(signo, None)?;
         if present.sa_sigaction == on_signal as *const () as usize {
@@ -318,8 +346,8 @@ fn desk() -> Result<MutexGuard<'static, Desk>, Errno> {
 /// Makes the stations this process's: those who waited in a parent do not wait here.
 fn adopt() {
     BELL.store(-1, Ordering::SeqCst);
-    INSIDE.store(0, Ordering::SeqCst);
     for (signo, station) in (0..).zip(&STATIONS) {
+        station.inside.store(0, Ordering::SeqCst);
         if station.waiters.swap(0, Ordering::SeqCst) != 0 && !station.restore(signo) {
             station.buried.store(1, Ordering::Release);
         }
@@ -377,9 +405,12 @@ impl Subscription {
             (station.next.load(Ordering::Acquire), station.lost.load(Ordering::Acquire));
         // Before the handler is: what it finds is complete.
         BELL.store(bell.raw(), Ordering::SeqCst);
-        if station.waiters.fetch_add(1, Ordering::SeqCst) == 0
-            && let Err(errno) = station.install(signo)
-        {
+        let is_first = station.waiters.fetch_add(1, Ordering::SeqCst) == 0;
+        if is_first {
+            // Those that have found nobody.
+            station.wait_for_handlers();
+        }
+        if is_first && let Err(errno) = station.install(signo) {
             station.waiters.store(0, Ordering::SeqCst);
             if desk.bell.is_none() {
                 silence();
@@ -441,7 +472,7 @@ impl Subscription {
             desk.bell = None;
             silence();
         } else if left == 0 {
-            wait_for_handlers();
+            station.wait_for_handlers();
         }
     }
 }
@@ -449,24 +480,7 @@ impl Subscription {
 /// The bell is not rung any more.
 fn silence() {
     BELL.store(-1, Ordering::SeqCst);
-    wait_for_handlers();
-}
-
-/// Until no handler is where it may be about to keep a delivery or to ring a bell. They do not wait
-/// for anything there; the thread of one may wait for a processor.
-fn wait_for_handlers() {
-    const SPINS: u32 = 100;
-    const PAUSE_NS: u64 = 50_000;
-    let mut spins = 0;
-    // SeqCst: after BELL and `waiters` were stored; pairs with the handler's increment. One that
-    // comes later sees what was stored.
-    while INSIDE.load(Ordering::SeqCst) != 0 {
-        spins += 1;
-        if spins > SPINS {
-            clock::sleep_ns(PAUSE_NS);
-        }
-        std::hint::spin_loop();
-    }
+    STATIONS.iter().for_each(Station::wait_for_handlers);
 }
 
 #[derive(PartialEq, Eq)]

@@ -72,6 +72,31 @@ TEST(a_full_channel_says_so) {
     CHECK_EQ(aio_channel_destroy(channel), 0);
 }
 
+TEST(a_channel_of_one_place_holds_one_record) {
+    aio_ctx *ctx = make_ctx();
+    aio_channel *channel = make_channel(1, 8);
+    CHECK_EQ(aio_channel_capacity(channel), 1);
+    for (uint64_t round = 1; round < 5; round++) {
+        uint64_t record = 0;
+        struct call call = {0};
+        send_numbers(channel, round, 1);
+        CHECK_EQ(aio_channel_length(channel), 1);
+        CHECK_EQ(aio_channel_send(channel, &record), -EAGAIN);
+        ID(aio_submit_channel_receive(ctx, channel, &record, 1, NULL, on_call, &call));
+        CHECK_EQ(await_call(ctx, &call), 1);
+        CHECK_EQ(record, round);
+        CHECK_EQ(aio_channel_take(channel, &record, 1), -EAGAIN);
+    }
+    send_numbers(channel, 9, 1);
+    CHECK_EQ(aio_channel_close(channel), 0);
+    uint64_t last = 0;
+    CHECK_EQ(aio_channel_take(channel, &last, 1), 1);
+    CHECK_EQ(last, 9);
+    CHECK_EQ(aio_channel_take(channel, &last, 1), 0);
+    end_ctx(ctx);
+    CHECK_EQ(aio_channel_destroy(channel), 0);
+}
+
 TEST(records_may_have_any_size) {
     static const uint32_t sizes[] = {1, 3, 8, 24, 100, 65536};
     for (int i = 0; i < COUNT_OF(sizes); i++) {

@@ -127,6 +127,71 @@ TEST(a_burst_is_told_once) {
     CHECK_EQ(aio_notifier_destroy(notifier), 0);
 }
 
+static void nothing(void *arg) { (void)arg; }
+
+/* What was written to this process's eventfds and not read: each write is a system call of somebody
+ * who wakes a context. */
+static uint64_t unread_wakes(void) {
+    uint64_t sum = 0;
+    char path[64], line[256];
+    for (int fd = 0; fd < 64; fd++) {
+        snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
+        FILE *file = fopen(path, "re");
+        while (file && fgets(line, sizeof line, file))
+            if (!strncmp(line, "eventfd-count:", 14))
+                sum += strtoull(line + 14, NULL, 16);
+        if (file)
+            fclose(file);
+    }
+    return sum;
+}
+
+struct burst {
+    aio_ctx *ctx;
+    aio_notifier *notifier;
+    aio_channel *channel;
+};
+
+static void *send_a_burst(void *arg) {
+    const struct burst *burst = arg;
+    const uint64_t record = 1;
+    for (int i = 0; i < 100; i++) {
+        CHECK_EQ(aio_notifier_signal(burst->notifier), 0);
+        CHECK_EQ(aio_channel_send(burst->channel, &record), 0);
+        CHECK_EQ(aio_ctx_post(burst->ctx, nothing, NULL), 0);
+    }
+    return NULL;
+}
+
+TEST(a_burst_wakes_a_sleeping_context_once) {
+    struct burst burst = {.ctx = make_ctx(), .notifier = make_notifier()};
+    struct call wait = {0}, receive = {0};
+    uint64_t records[128];
+    CHECK_EQ(aio_channel_create(NULL, &burst.channel), 0);
+    ID(aio_submit_notifier_wait_multishot(burst.ctx, burst.notifier, NULL, on_call, &wait));
+    ID(aio_submit_channel_receive_multishot(burst.ctx, burst.channel, records, 128, NULL, on_call,
+                                            &receive));
+    /* The first thread ever that wakes a context does so in any case, in each of its loops. */
+    CHECK_EQ(pthread_join(start_thread(send_a_burst, &burst), NULL), 0);
+    RUN_UNTIL(burst.ctx, wait.sum == 100 && receive.sum == 100);
+    CHECK_GE(aio_ctx_fd(burst.ctx), 0); /* from here on it sleeps in a loop of the test's own */
+    for (int round = 2; round <= 6; round++) {
+        int32_t status;
+        while ((status = aio_ctx_flush(burst.ctx)) == 1)
+            CHECK_GE(aio_ctx_run_once(burst.ctx, 0), 0);
+        CHECK_EQ(status, 0);
+        const uint64_t before = unread_wakes();
+        CHECK_EQ(pthread_join(start_thread(send_a_burst, &burst), NULL), 0);
+        CHECK_EQ(unread_wakes() - before, 1);
+        RUN_UNTIL(burst.ctx, wait.sum == 100 * round && receive.sum == 100 * round);
+        CHECK_EQ(wait.calls, round);
+        CHECK_EQ(receive.calls, round);
+    }
+    end_ctx(burst.ctx);
+    CHECK_EQ(aio_notifier_destroy(burst.notifier), 0);
+    CHECK_EQ(aio_channel_destroy(burst.channel), 0);
+}
+
 static void wait_again(struct call *call) {
     call->then = NULL;
     ID(aio_submit_notifier_wait(call->ctx, call->arg, NULL, on_call, call));

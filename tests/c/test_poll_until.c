@@ -192,6 +192,94 @@ TEST(other_work_goes_on_between_the_questions) {
     end_ctx(ctx);
 }
 
+static int32_t run_for_a_while(void *arg) {
+    sleep_ms(20);
+    return *(const int32_t *)arg;
+}
+
+struct waiting {
+    aio_ctx *ctx;
+    aio_op_id id;
+};
+
+static void wait_for_work(void *arg) {
+    const struct waiting *waiting = arg;
+    CHECK_EQ(aio_ctx_cancel_wait(waiting->ctx, waiting->id), 0);
+}
+
+/* Their pauses end, or their turns come, while nothing of the program may be called. */
+TEST(what_is_to_be_asked_while_the_program_waits_is_asked_afterwards) {
+    aio_ctx *ctx = make_ctx();
+    aio_thread_pool *pool = make_pool(AIO_THREAD_POOL_BLOCKING);
+    const int32_t result = 1;
+    struct question spinning[3], pausing[3];
+    for (int i = 0; i < 3; i++) {
+        spinning[i] = (struct question){.holds_at = 1000, .answer = 5};
+        pausing[i] = (struct question){.holds_at = 10, .answer = 6};
+        poll_with(ctx, &spinning[i], HOW(.spin_ns = HOUR), NULL);
+        poll_with(ctx, &pausing[i], NULL, NULL);
+    }
+    for (int round = 0; round < 5; round++) {
+        struct waiting waiting = {.ctx = ctx};
+        waiting.id = ID(aio_submit_work(ctx, pool, run_for_a_while, (void *)&result, NULL,
+                                        on_call_never, NULL));
+        CHECK_EQ(aio_ctx_post(ctx, wait_for_work, &waiting), 0);
+        for (int i = 0; i < 10; i++)
+            CHECK_GE(aio_ctx_run_once(ctx, 0), 0);
+    }
+    CHECK_EQ(aio_ctx_run(ctx), 0);
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQ(spinning[i].call.result, 5);
+        CHECK_EQ(spinning[i].asked, 1000);
+        CHECK_EQ(pausing[i].call.result, 6);
+        CHECK_EQ(pausing[i].asked, 10);
+    }
+    CHECK_EQ(aio_thread_pool_destroy(pool), 0);
+    end_ctx(ctx);
+}
+
+/* It was about to be asked when the program waited for another, and then ended it. */
+TEST(what_has_ended_since_is_not_asked_any_more) {
+    aio_ctx *ctx = make_ctx();
+    aio_thread_pool *pool = make_pool(AIO_THREAD_POOL_BLOCKING);
+    const int32_t result = 1;
+    struct question *question = calloc(1, sizeof *question);
+    poll_with(ctx, question, HOW(.spin_ns = HOUR), NULL);
+    RUN_UNTIL(ctx, question->asked);
+    const aio_op_id id =
+        ID(aio_submit_work(ctx, pool, run_for_a_while, (void *)&result, NULL, on_call_never, NULL));
+    const int before = question->asked;
+    CHECK_EQ(aio_ctx_cancel_wait(ctx, id), 0);
+    CHECK_EQ(aio_ctx_cancel_wait(ctx, question->id), 0);
+    CHECK_EQ(question->asked, before);
+    free(question);
+    struct question other = {.holds_at = 3, .answer = 4};
+    poll_with(ctx, &other, NULL, NULL);
+    CHECK_EQ(await_call(ctx, &other.call), 4);
+    CHECK_EQ(aio_thread_pool_destroy(pool), 0);
+    end_ctx(ctx);
+}
+
+TEST(destroying_its_pool_ends_what_never_holds) {
+    aio_ctx *ctx = make_ctx();
+    const aio_thread_pool_options options = {.size = sizeof options, .threads_max = 2};
+    struct question questions[3] = {0};
+    aio_thread_pool *pool = NULL;
+    CHECK_EQ(aio_thread_pool_create(&options, &pool), 0);
+    for (int i = 0; i < 3; i++)
+        poll_with(ctx, &questions[i], HOW(.pool = pool, .min_interval_ns = HOUR), NULL);
+    while (!asked(&questions[0]) || !asked(&questions[1]))
+        sleep_ms(1);
+    CHECK_EQ(aio_thread_pool_destroy(pool), 0);
+    CHECK_EQ(aio_ctx_run(ctx), 0);
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQ(questions[i].call.result, -ECANCELED);
+        CHECK_EQ(questions[i].call.flags, AIO_CQE_ABORTED);
+        CHECK_EQ(questions[i].asked, i < 2);
+    }
+    end_ctx(ctx);
+}
+
 TEST(what_makes_no_sense_is_refused) {
     aio_ctx *ctx = make_ctx();
     aio_thread_pool *pool = make_pool(AIO_THREAD_POOL_COMPUTE);

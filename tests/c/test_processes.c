@@ -2,6 +2,8 @@
 #include "harness.h"
 
 #include <dirent.h>
+#include <dlfcn.h>
+#include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -287,6 +289,39 @@ TEST(a_descriptor_of_the_child_names_it_for_ever) {
     end_ctx(ctx);
 }
 
+static bool waits_at_once;
+
+/* In the place of the C library's: like that of a program that waits for every child that ends. */
+int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+                 const posix_spawnattr_t *attributes, char *const argv[], char *const envp[]) {
+    __typeof__(posix_spawnp) *next = (__typeof__(next))(uintptr_t)dlsym(RTLD_NEXT, "posix_spawnp");
+    const int status = next(pid, file, actions, attributes, argv, envp);
+    if (status == 0 && waits_at_once)
+        CHECK_EQ(waitpid(*pid, NULL, 0), *pid);
+    return status;
+}
+
+TEST(a_child_that_the_program_has_waited_for_ends_without_a_status) {
+    aio_ctx *ctx = make_ctx();
+    struct call call = {0};
+    CHECK_GE(aio_ctx_flush(ctx), 0);
+    const int descriptors = open_descriptors(), tasks = threads();
+    aio_process process = NEW_PROCESS;
+    needs_pidfds();
+    waits_at_once = true;
+    const aio_op_id id = ID(aio_submit_spawn(
+        ctx,
+        SPAWN(.argv = SHELL("exit 3"), .flags = AIO_SPAWN_PIDFD, .stdout_mode = AIO_SPAWN_PIPE),
+        &process, NULL, on_call, &call));
+    CHECK_GT(process.pid, 0);
+    CHECK_EQ(process.pidfd, -1);
+    CHECK_STR(read_to_end(process.stdout_fd), "");
+    CHECK_EQ(aio_ctx_cancel(ctx, id), -EALREADY);
+    CHECK_EQ(await_call(ctx, &call), -ECHILD);
+    check_nothing_left(descriptors, tasks);
+    end_ctx(ctx);
+}
+
 /* --- what cannot be started ------------------------------------------------------------------ */
 
 static int32_t refusal(aio_ctx *ctx, aio_spawn_options *spawn) {
@@ -482,6 +517,32 @@ TEST(a_cancel_reaches_all_of_its_group) {
     const pid_t grandchild = (pid_t)strtol(text, NULL, 10);
     CHECK_EQ(SYS(waitpid(grandchild, &status, 0)), grandchild);
     CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    SYS(close(process.stdout_fd));
+    end_ctx(ctx);
+}
+
+/* This program as a child that leaves its group. */
+__attribute__((constructor)) static void leave_the_group(void) {
+    if (!getenv("AIO_TEST_LEAVES_ITS_GROUP"))
+        return;
+    if (setpgid(0, getpgid(getppid())) != 0)
+        _exit(1);
+    write_all_or_fail(1, "ready\n", 6);
+    pause();
+}
+
+TEST(a_cancel_reaches_a_child_that_has_left_its_group) {
+    aio_ctx *ctx = make_ctx();
+    struct call call = {0};
+    aio_op_id id;
+    const aio_process process =
+        start_ready(ctx,
+                    SPAWN(.program = "/proc/self/exe", .argv = SHELL(""),
+                          .envp = (const char *const[]){"AIO_TEST_LEAVES_ITS_GROUP=1", NULL},
+                          .flags = AIO_SPAWN_NEW_GROUP, .cancel_signal = SIGKILL),
+                    AIO_SUBMIT_KEEP_RESULT, &call, &id);
+    CHECK_EQ(aio_ctx_cancel(ctx, id), 0);
+    CHECK_EQ(await_call(ctx, &call), AIO_SPAWN_SIGNALED + SIGKILL);
     SYS(close(process.stdout_fd));
     end_ctx(ctx);
 }

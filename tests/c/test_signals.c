@@ -2,6 +2,7 @@
  * are. Every test runs in a process of its own, whose signals it may use as it likes. */
 #include "harness.h"
 
+#include <dlfcn.h>
 #include <sys/wait.h>
 
 #define QUEUED (SIGRTMIN + 1)
@@ -574,6 +575,54 @@ TEST(a_storm_meets_contexts_that_come_and_go) {
     CHECK_GT(seen, 0);
     CHECK_LE(seen, total);
     CHECK(action_of(SIGUSR1).sa_handler == count_all);
+}
+
+static __thread volatile sig_atomic_t hesitates;
+
+/* In the place of the C library's: a thread that hesitates takes its time to set an action. */
+int sigaction(int signo, const struct sigaction *set, struct sigaction *before) {
+    static int (*next)(int, const struct sigaction *, struct sigaction *);
+    if (!next)
+        next = (int (*)(int, const struct sigaction *, struct sigaction *))(uintptr_t)dlsym(
+            RTLD_NEXT, "sigaction");
+    if (set && hesitates) {
+        hesitates++;
+        sleep_ms(100);
+    }
+    return next(signo, set, before);
+}
+
+static void *signal_itself_late(void *arg) {
+    hesitates = 1;
+    raise(SIGUSR1);
+    *(bool *)arg = hesitates > 1;
+    return NULL;
+}
+
+/* A handler that has found nobody puts the earlier action back, when somebody else has begun to
+ * wait: it took the library's handler away then, and the signal was refused from then on. */
+TEST(a_handler_that_comes_late_takes_nothing_from_who_waits_next) {
+    aio_ctx *ctx = make_ctx();
+    struct call call = {0}, next = {0};
+    pthread_t thread;
+    bool has_hesitated = false;
+    signal(SIGUSR1, SIG_IGN);
+    const aio_op_id id = wait_for(ctx, SIGUSR1, &call);
+    const struct sigaction library = action_of(SIGUSR1);
+    end_wait(ctx, id, &call);
+    SYS(sigaction(SIGUSR1, &library, NULL)); /* as one that has begun and not looked yet */
+    CHECK_EQ(pthread_create(&thread, NULL, signal_itself_late, &has_hesitated), 0);
+    sleep_ms(50);
+    const aio_op_id later = wait_for(ctx, SIGUSR1, &next);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK(has_hesitated);
+    CHECK(action_of(SIGUSR1).sa_handler == library.sa_handler);
+    const int before = next.calls;
+    raise(SIGUSR1);
+    RUN_UNTIL(ctx, next.calls > before);
+    end_wait(ctx, later, &next);
+    CHECK(action_of(SIGUSR1).sa_handler == SIG_IGN);
+    end_ctx(ctx);
 }
 
 static void *wait_and_leave(void *arg) {

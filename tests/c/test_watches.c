@@ -182,6 +182,33 @@ TEST(events_that_were_lost_are_told_to_all) {
     end_ctx(ctx);
 }
 
+TEST(what_is_deleted_while_events_are_lost_ends_its_watch) {
+    aio_ctx *ctx = make_ctx();
+    struct call noisy = {0}, gone = {0}, left = {0};
+    char folder[512], other[512];
+    make_folder(folder, "folder");
+    make_folder(other, "other");
+    const int a = SYS(open(inside(folder, "a"), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    const int b = SYS(open(inside(folder, "b"), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    const aio_op_id id = watch(ctx, folder, IN_MODIFY, &noisy);
+    watch(ctx, other, IN_CREATE, &gone);
+    const aio_op_id last = watch(ctx, temp_dir(), IN_MOVE, &left);
+    const int limit = queue_limit();
+    for (int i = 0; i <= limit / 2; i++) {
+        write_all_or_fail(a, "x", 1);
+        write_all_or_fail(b, "x", 1);
+    }
+    SYS(rmdir(other)); /* the kernel has no room to say so */
+    CHECK_EQ(await_call(ctx, &gone), IN_IGNORED);
+    CHECK_EQ(gone.calls, 2);
+    CHECK_EQ(gone.first, IN_Q_OVERFLOW);
+    end_watch(ctx, id, &noisy);
+    end_watch(ctx, last, &left);
+    SYS(close(a));
+    SYS(close(b));
+    end_ctx(ctx);
+}
+
 TEST(a_record_has_mask_and_cookie) {
     aio_ctx *ctx = make_ctx();
     char folder[512];

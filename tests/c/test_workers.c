@@ -327,6 +327,34 @@ TEST(an_address_is_served_by_all_of_them) {
     close(late);
 }
 
+static void destroy_here(void *arg) {
+    (void)arg;
+    CHECK_EQ(aio_ctx_destroy(aio_ctx_current()), AIO_EPENDING);
+}
+
+static void count_call(void *arg) { __atomic_add_fetch((int *)arg, 1, __ATOMIC_SEQ_CST); }
+
+TEST(the_others_do_the_work_of_one_that_has_ended) {
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    int calls = 0, ignored = 0;
+    serving = make_workers(WORKERS_WITH(.count = 3));
+    CHECK_EQ(aio_workers_post(serving, 1, destroy_here, NULL), 0);
+    while (aio_workers_post(serving, 1, count_call, &ignored) != AIO_ECLOSED)
+        sleep_ms(1);
+    for (int i = 0; i < 30; i++)
+        CHECK_EQ(aio_workers_post(serving, AIO_WORKERS_ANY, count_call, &calls), 0);
+    const int port = aio_workers_listen(serving, (struct sockaddr *)&addr, sizeof addr, 0,
+                                        on_connection, served);
+    CHECK_GT(port, 0);
+    addr.sin_port = htons((uint16_t)port);
+    for (int i = 0; i < 30; i++)
+        speak(tcp_connect_to(&addr));
+    CHECK_EQ(served_in_all(), 30);
+    CHECK_EQ(served_by(1), 0);
+    CHECK_EQ(aio_workers_destroy(serving), AIO_EDESTROYED);
+    CHECK_EQ(calls, 30);
+}
+
 TEST(an_address_that_cannot_be_had_is_refused) {
     struct sockaddr_in addr;
     struct sockaddr_un local = {.sun_family = AF_UNIX};

@@ -4,7 +4,7 @@
 use crate::engine::completion::{Delivery, INNER};
 use crate::engine::external::{Completer, End, External, Payload};
 use crate::engine::handle::Handle;
-use crate::engine::mailbox::Mailbox;
+use crate::engine::mailbox::{Batch, Mailbox, Message};
 use crate::engine::registered::RELEASE;
 use crate::engine::slots::phase;
 use crate::engine::submission::{Done, SubmitOptions, submit_flags};
@@ -60,11 +60,10 @@ impl Scope<'_> {
         self.add(|engine, handle, done| engine.begin_external(handle, hook, &options, done))
     }
 
-    /// Has a function of the program called, as a callback is, with nothing of the engine borrowed;
-    /// `answered` gets what it says. Only in `completed`; not while the program waits in
-    /// aio_ctx_cancel_wait.
-    pub(crate) fn ask(&mut self, function: Function) {
-        self.engine.externals.question = Some((function, self.completer.id));
+    /// Has the hook's `question` called, as a callback is, with nothing of the engine borrowed;
+    /// `answered` gets what it says. Only in `completed`.
+    pub(crate) fn ask(&mut self) {
+        self.engine.externals.asking = Some(self.completer.id);
     }
 
     /// Begins an operation that is nobody's and not in flight to the program, for what a service
@@ -126,11 +125,7 @@ impl Engine {
     /// Tells the hook of an inner completion; what nobody wants is released.
     pub(crate) fn deliver_inner(&mut self, delivery: Delivery) {
         let payload = self.externals.payload.take();
-        let owner = self.slots.find(delivery.user_data as u64).filter(|&index| {
-            self.slots.at(index).phase() == phase::EXTERNAL
-                && self.hooked(index).is_some_and(|hooked| hooked.listens())
-        });
-        let Some(index) = owner else {
+        let Some(index) = self.listener(delivery.user_data as u64) else {
             delivery.brings.close();
             return;
         };
@@ -139,25 +134,46 @@ impl Engine {
         self.with_hook(index, |hook, scope| hook.completed(scope, inner));
     }
 
-    /// What the hook that was just told wants to know; nobody is asked after a panic.
-    pub(crate) fn question(&mut self) -> Option<(Function, u64)> {
-        self.externals.question.take().filter(|_| !self.mute)
+    /// The operation whose hook was just told and wants to know something.
+    pub(crate) fn take_asking(&mut self) -> Option<u64> {
+        self.externals.asking.take()
+    }
+
+    /// What an operation wants to know. None: it has ended since, or was asked to; and nobody is
+    /// asked after a panic.
+    pub(crate) fn question(&mut self, id: u64) -> Option<Function> {
+        let index = self.listener(id).filter(|_| !self.mute)?;
+        self.hooked(index)?.0.hook.question()
     }
 
     /// Brings an operation, if it is still there, the answer to its question.
     pub(crate) fn answer(&mut self, id: u64, answer: i32) {
-        if let Some(index) = self.slots.find(id).filter(|&index| {
+        if let Some(index) = self.listener(id) {
+            self.with_hook(index, |hook, scope| hook.answered(scope, answer));
+        }
+    }
+
+    /// Where an operation is whose hook is to be told of what happens.
+    fn listener(&mut self, id: u64) -> Option<u32> {
+        self.slots.find(id).filter(|&index| {
             self.slots.at(index).phase() == phase::EXTERNAL
                 && self.hooked(index).is_some_and(|hooked| hooked.listens())
-        }) {
-            self.with_hook(index, |hook, scope| hook.answered(scope, answer));
+        })
+    }
+
+    /// The same while the program waits for one operation and nothing of its own is called: the
+    /// hook's question comes with the mail.
+    fn deliver_inner_in_wait(&mut self, delivery: Delivery) {
+        self.deliver_inner(delivery);
+        if let Some(id) = self.take_asking() {
+            self.inbox.append(Batch::of(Message::Asks(id)));
         }
     }
 
     /// The same for a completion that was just taken from the backend.
     pub(crate) fn complete_inner(&mut self, cqe: Cqe) {
         if let Some(delivery) = self.complete(cqe) {
-            self.deliver_inner(delivery);
+            self.deliver_inner_in_wait(delivery);
         }
     }
 
@@ -172,7 +188,7 @@ impl Engine {
         };
         for end in self.inbox.take_ends(is_due) {
             if let Some(delivery) = self.take_end(end) {
-                self.deliver_inner(delivery);
+                self.deliver_inner_in_wait(delivery);
             }
         }
         let is_due = |engine: &Engine, index: u32| {
@@ -184,7 +200,7 @@ impl Engine {
             && let Some(ready) = self.ready.remove(position)
         {
             if let Some(delivery) = self.end_locally(ready) {
-                self.deliver_inner(delivery);
+                self.deliver_inner_in_wait(delivery);
             }
         }
     }

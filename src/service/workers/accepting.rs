@@ -28,6 +28,12 @@ impl Served {
     pub(super) fn new(sockets: Vec<OwnedFd>, on_connection: Taker) -> Served {
         Served { sockets: Mutex::new(sockets.into_iter().map(Some).collect()), on_connection }
     }
+
+    /// The socket of a worker, once.
+    pub(super) fn take(&self, worker: usize) -> Option<OwnedFd> {
+        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        sockets.get_mut(worker).and_then(Option::take)
+    }
 }
 
 /// What one worker accepts on, by the number of the address.
@@ -64,10 +70,7 @@ pub(super) extern "C-unwind" fn begin_here(number: *mut c_void) {
     let (Some(worker), number) = (current(), number.addr()) else { return };
     let served = worker.shared.lock().served.get(number).cloned();
     let Some(served) = served else { return };
-    let socket = {
-        let mut sockets = served.sockets.lock().unwrap_or_else(PoisonError::into_inner);
-        sockets.get_mut(worker.index as usize).and_then(Option::take)
-    };
+    let socket = served.take(worker.index as usize);
     let accepting = &mut *worker.accepting.borrow_mut();
     if let Some(socket) = socket
         && !accepting.has_ended

@@ -147,17 +147,18 @@ impl Lookup {
             return Progress::Wait;
         }
         let mut found: Option<Found> = None;
-        let mut is_over = false;
+        let (mut is_over, mut is_absent, mut has_failed) = (false, false, false);
         for side in self.sides.drain(..) {
             match side {
                 Side::Ended(Verdict::Records { name, records }) => match &mut found {
                     Some(found) => found.records.extend(records),
                     None => found = Some(Found { name, records }),
                 },
-                Side::Ended(Verdict::NoData { .. }) => self.has_no_data = true,
+                Side::Ended(Verdict::NoData { .. }) => is_absent = true,
                 Side::Ended(Verdict::Failure(failure)) => {
                     // Servers that are silent will not answer for another name either.
                     is_over |= matches!(failure, Failure::TimedOut | Failure::Unreachable(_));
+                    has_failed = true;
                     self.failure = Some(failure);
                 }
                 Side::Ended(Verdict::NoName { .. }) | Side::Asking(_) => {}
@@ -166,6 +167,8 @@ impl Lookup {
         if let Some(found) = found {
             return Progress::End(Ok(found));
         }
+        // Of what could not be asked nobody knows that it is not there.
+        self.has_no_data |= is_absent && !has_failed;
         if let Some(failure) = self.failure
             && is_over
         {

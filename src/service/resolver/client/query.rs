@@ -193,6 +193,11 @@ where
                 Progress::Wait => {}
                 Progress::Ask(more) => requests.extend(more),
                 Progress::End(result) => return self.finish(scope, result.map(answer)),
+                // Whoever sends other things without end does not hold it up.
+                Progress::Listen(side) if clock::now_ns() >= self.sides[side].until_ns => {
+                    progress = self.fail(side, Failure::TimedOut);
+                    continue;
+                }
                 Progress::Listen(side) => match self.sides[side].submit(scope) {
                     Ok(()) => {}
                     Err(errno) => {

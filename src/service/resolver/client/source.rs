@@ -12,6 +12,7 @@ use crate::sys::clock;
 use crate::sys::sync::{Mutex, MutexGuard};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
@@ -48,14 +49,15 @@ struct State {
     lookups: usize,
 }
 
-/// What a file is known by.
+/// What a file is known by: when it was written, its length and its number, because one that is put
+/// in its place can have all else in common with it.
 #[derive(PartialEq, Eq, Default)]
-struct Stamp(Option<(SystemTime, u64)>);
+struct Stamp(Option<(SystemTime, u64, u64)>);
 
 impl Stamp {
     fn of(path: Option<&Path>) -> Stamp {
         let about = path.and_then(|path| fs::metadata(path).ok());
-        Stamp(about.and_then(|about| Some((about.modified().ok()?, about.len()))))
+        Stamp(about.and_then(|about| Some((about.modified().ok()?, about.len(), about.ino()))))
     }
 }
 
@@ -71,11 +73,14 @@ impl Source {
             or(options.cache_ttl_max, TTL_MAX_DEFAULT),
             or(options.cache_negative_ttl_max, NEGATIVE_TTL_MAX_DEFAULT),
         );
+        // Before they are read: what changes meanwhile is seen later.
+        let conf_stamp = Stamp::of(options.conf.as_deref());
+        let hosts_stamp = Stamp::of(options.hosts.as_deref());
         let state = State {
             settings: Arc::new(settings(&options)),
             hosts: Arc::new(Hosts::parse(&read(options.hosts.as_deref()))),
-            conf_stamp: Stamp::of(options.conf.as_deref()),
-            hosts_stamp: Stamp::of(options.hosts.as_deref()),
+            conf_stamp,
+            hosts_stamp,
             checked_ns: clock::now_ns(),
             lookups: 0,
         };
@@ -237,9 +242,20 @@ mod tests {
         source.state.lock().unwrap().checked_ns = 0;
         assert!(!is_known("host") && is_known("other-host"));
         assert_eq!(servers(), "192.0.2.99:53");
+        // Another one in its place, of the same length and time.
+        let (other, time) =
+            (folder.join("other"), fs::metadata(&hosts).unwrap().modified().unwrap());
+        fs::write(&other, "192.0.2.2 third-host\n").unwrap();
+        fs::write(&hosts, "192.0.2.2 other-host\n").unwrap();
+        for path in [&other, &hosts] {
+            fs::File::options().append(true).open(path).unwrap().set_modified(time).unwrap();
+        }
+        fs::rename(&other, &hosts).unwrap();
+        source.state.lock().unwrap().checked_ns = 0;
+        assert!(!is_known("other-host") && is_known("third-host"));
         fs::remove_dir_all(&folder).unwrap();
         source.state.lock().unwrap().checked_ns = 0;
-        assert!(!is_known("other-host"));
+        assert!(!is_known("third-host"));
         assert_eq!(servers(), "127.0.0.1:53");
     }
 }

@@ -160,6 +160,21 @@ fn one_kind_of_addresses_is_enough() {
 }
 
 #[test]
+fn what_could_not_be_asked_is_not_told_to_be_absent() {
+    let half = |rcode: Rcode| {
+        no_search().run("host.example", Want::Addresses, move |request| {
+            Some(match asked(&request.message).1 {
+                Rtype::A => nothing(&request.message, Rcode::NOERROR, 60),
+                _ => reply(&request.message, rcode, |_| ()),
+            })
+        })
+    };
+    assert_eq!(half(Rcode::SERVFAIL), Err(Missing::Failure(Failure::Failed)));
+    assert_eq!(half(Rcode::REFUSED), Err(Missing::Failure(Failure::Refused)));
+    assert_eq!(half(Rcode::NOERROR), Err(Missing::NoData));
+}
+
+#[test]
 fn services_and_texts_keep_all_their_parts() {
     let world = no_search();
     let found = world.run("_x._tcp.example", Want::One(Kind::Srv), |request| {
