@@ -165,6 +165,25 @@ inline auto reverse(context &ctx, const endpoint &address, int flags = 0) noexce
         ctx, detail::by_address<endpoint>{address}, detail::by_address<detail::host_text>{}, flags);
 }
 
+/// What resolve keeps, for the whole process; the meaning of each is that of the same field of
+/// aio_names_cache_options.
+struct names_cache_options {
+    uint32_t entries = 0;
+    std::chrono::nanoseconds ttl{0};
+    std::chrono::nanoseconds negative_ttl{0};
+};
+
+/// Sets up what resolve keeps, and empties it: nothing unless a program asks for it, as the C
+/// library does not tell for how long an answer is good. Any thread.
+inline result<void> set_names_cache(const names_cache_options &options) noexcept {
+    aio_names_cache_options native{};
+    native.size = sizeof native;
+    native.entries = options.entries;
+    native.ttl_ns = static_cast<uint64_t>(options.ttl.count());
+    native.negative_ttl_ns = static_cast<uint64_t>(options.negative_ttl.count());
+    return detail::as_result(aio_names_set_cache(&native));
+}
+
 /// What a DNS lookup has found.
 class dns_answer {
   public:

@@ -109,8 +109,17 @@ class worker_group {
         explicit state(worker_group_options &&given)
             : options(std::move(given)), descriptors{this, options.on_descriptor} {}
         ~state() {
+            std::vector<aio_ctx *> kept;
+            for (const std::unique_ptr<context> &each : contexts) {
+                if (each)
+                    kept.push_back(each->native());
+            }
             if (workers != nullptr)
                 aio_workers_destroy(workers);
+            // What outlived its context, as frames that wait for no operation, still refers to it.
+            contexts.clear();
+            for (aio_ctx *each : kept)
+                aio_ctx_unref(each);
         }
 
         int32_t begin() {
@@ -133,6 +142,7 @@ class worker_group {
             auto *self = static_cast<state *>(arg);
             auto mine = std::make_unique<context>(context::borrow(ctx));
             context &given = *mine;
+            aio_ctx_ref(ctx);
             {
                 const std::lock_guard lock(self->mutex);
                 if (self->contexts.size() <= index)

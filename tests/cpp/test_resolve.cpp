@@ -52,6 +52,20 @@ TEST(resolve, addresses_have_names) {
     EXPECT_EQ(found->service, "80");
 }
 
+TEST(resolve, a_cache_can_be_set_up) {
+    context ctx;
+    aio::names_cache_options cache;
+    cache.entries = 16;
+    EXPECT_TRUE(aio::set_names_cache(cache));
+    aio::resolve_hints hints;
+    hints.flags = AI_NUMERICHOST;
+    for (int i = 0; i < 2; i++) {
+        const auto found = ctx.run(aio::resolve(ctx, "127.0.0.1", "80", hints));
+        EXPECT_EQ(found.value().front(), endpoint::loopback_v4(80));
+    }
+    EXPECT_TRUE(aio::set_names_cache({}));
+}
+
 TEST(resolve, destroyed_lookups_are_forgotten) {
     context ctx;
     {
