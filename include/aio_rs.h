@@ -109,10 +109,11 @@
  *     a non-zero tail: -E2BIG. Every structure begins with `size`, set by the caller; zero in any
  *     other field is the default.
  *
- * Order. Operations do not wait for each other unless a chain or a barrier says so. Of several sends,
- * writes, sendfiles or bundles in flight on one stream the bytes may be mixed, also in the middle of
- * a send_all or a write_all; of several receives a later one may get the earlier bytes. Keep one of
- * each direction in flight per stream, or chain them. Callbacks come in the order of the ends.
+ * Order. Operations do not wait for each other unless a chain or a barrier says so. Of several
+ * sends, writes, sendfiles or bundles in flight on one stream the bytes may be mixed, also in the
+ * middle of a send_all or a write_all; of several receives a later one may get the earlier bytes.
+ * Keep one of each direction in flight per stream, or chain them. Callbacks come in the order of
+ * the ends.
  *
  * Descriptors are numbers. They are looked up when an operation is handed over or begins, not in
  * the submit, and by sendfile and the whole transfers for each piece. Keep a descriptor open until

@@ -19,7 +19,7 @@ measurements=(nop instructions calls create size wake posts echo echo-1 latency-
     echo-peers echo-5000 echo-4k echo-64k short-peers reads-peers direct-peers timers-peers)
 
 # What is compared in the rows on echo.
-by_hand=bare-oneshot,bare-coop,bare-multishot
+by_hand="bare-oneshot,bare-coop,bare-multishot"
 echo_forms=aio-uring,aio-uring-pool,aio-uring-reap
 
 run_contract() {
