@@ -123,15 +123,16 @@
  * Buffer pools. A receive of aio_submit_recv_multishot, _recv_pooled, _recvmsg_multishot or
  * _read_multishot takes a buffer of its pool when there is data, so that many silent connections
  * share a few buffers. Its callback has AIO_CQE_BUFFER set: aio_ctx_take_buffer then leases the
- * buffer, one after another of a bundle; what is not taken goes back when the callback returns, and
- * descriptors passed with it are closed. A lease is yours to read and write until
- * aio_buffer_pool_release, which any thread may call, and which fails with -ENOENT for what is no
- * lease, or not any more. Leases outlive their context and their pool. With AIO_CALLBACK_REAP each
- * buffer is a record with its lease. While a pool is empty its receives wait, and go on by
- * themselves when a buffer comes back or the pool grows; the program sees -ENOBUFS only if the file
- * itself says so. To hold one connection back, cancel its receive and submit it again later; what
- * comes before its last callback is still delivered. A pool with AIO_BUFFER_POOL_SEND goes the other way: you take empty buffers, fill
- * and queue them, and aio_submit_send_bundle sends what is queued.
+ * buffer, one after another of a bundle; what is not taken goes back when the callback returns,
+ * and descriptors passed with it are closed. A lease is yours to read and write until
+ * aio_buffer_pool_release, which any thread may call, and which fails with -ENOENT for what is
+ * no lease, or not any more. Leases outlive their context and their pool. With AIO_CALLBACK_REAP
+ * each buffer is a record with its lease. While a pool is empty its receives wait, and go on by
+ * themselves when a buffer comes back or the pool grows; the program sees -ENOBUFS only if the
+ * file itself says so. To hold one connection back, cancel its receive and submit it again
+ * later; what comes before its last callback is still delivered. A pool with
+ * AIO_BUFFER_POOL_SEND goes the other way: you take empty buffers, fill and queue them, and
+ * aio_submit_send_bundle sends what is queued.
  *
  * Without io_uring. Where the kernel refuses it (a container's seccomp profile, the sysctl
  * kernel.io_uring_disabled, Linux before 6.1, no memory to lock) a context made with
