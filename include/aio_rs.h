@@ -106,6 +106,11 @@
  *     an unknown flag, a structure's `size` below its first version's: -EINVAL; a larger one with
  *     a non-zero tail: -E2BIG. Every structure begins with `size`, set by the caller; zero in any
  *     other field is the default.
+ *     When you get -EINVAL: make the context with a `log` and AIO_CTX_LOG_REFUSALS, and the log
+ *     says why. Mostly it is the `size` of a structure that was not set, a reserved field that is
+ *     not zero, a flag that this operation does not know (the comment of each flag says for what
+ *     it is), a callback that is NULL, a timer or service inside a chain; through a callback, a
+ *     chain that was left open: its last member has AIO_SUBMIT_LINK or _HARDLINK.
  *
  * Buffer pools. A receive of aio_submit_recv_multishot, _recv_pooled, _recvmsg_multishot or
  * _read_multishot takes a buffer of its pool when there is data, so that many silent connections
@@ -272,10 +277,20 @@ typedef void (*aio_trace_fn)(void *arg, struct aio_ctx *ctx,
  * the clock.
  */
 #define AIO_CTX_HISTOGRAMS 256u
+/*
+ * `log` is told of each submit that is refused with -EINVAL, and of each chain that ends so, with
+ * the reason (AIO_LOG_REFUSED), on the thread that makes the call; also of most other calls.
+ */
+#define AIO_CTX_LOG_REFUSALS 512u
 
-#define AIO_LOG_ERROR 1 /* A log message's level: something failed. */
-#define AIO_LOG_WARN 2 /* A log message's level: something is not as asked for. */
-#define AIO_LOG_INFO 3 /* A log message's level: a decision. */
+/* A log message's level: something failed. */
+#define AIO_LOG_ERROR 1
+/* A log message's level: something is not as asked for. */
+#define AIO_LOG_WARN 2
+/* A log message's level: a decision. */
+#define AIO_LOG_INFO 3
+/* A log message's level: why a call was refused; see AIO_CTX_LOG_REFUSALS. */
+#define AIO_LOG_REFUSED 4
 
 /*
  * The next operation submitted starts when this one has succeeded. Surprise: fsync,
@@ -318,8 +333,8 @@ typedef void (*aio_trace_fn)(void *arg, struct aio_ctx *ctx,
 /* A send to a closed peer raises SIGPIPE. */
 #define AIO_SUBMIT_SIGPIPE 256u
 /*
- * `timeout_ns` starts anew at each completion of a multishot operation, and does not count while it
- * waits for a buffer of its pool: then nobody would hear of what the peer has sent.
+ * `timeout_ns` starts anew at each completion of a multishot operation, and does not count while
+ * that waits for a buffer of its pool: then nobody would hear of what the peer has sent.
  */
 #define AIO_SUBMIT_TIMEOUT_IDLE 512u
 /*
