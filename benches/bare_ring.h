@@ -1,10 +1,10 @@
 /* A hand-written io_uring over the raw system calls: the limit that the engine is compared with.
  *
- * It uses the flags that measure best (one issuer, completions deferred to the wait, no index
- * array) and a registered ring descriptor, keeps its own copies of the queue positions, and stores
- * the completion head once per batch. It checks only what a correct program needs: there is no
- * dispatch, no identity of operations, no cancellation. One thread creates and uses a ring. Needs
- * Linux 6.6. */
+ * It uses the flags that measure best (one issuer, no index array, and completions deferred to the
+ * wait, or, where many wait at once, only to the next system call) and a registered ring
+ * descriptor, keeps its own copies of the queue positions, and stores the completion head once per
+ * batch. It checks only what a correct program needs: there is no dispatch, no identity of
+ * operations, no cancellation. One thread creates and uses a ring. Needs Linux 6.6. */
 #pragma once
 
 #include <errno.h>
@@ -45,11 +45,12 @@ static inline void bare_ring_destroy(struct bare_ring *ring) {
     close(ring->fd);
 }
 
-/* Both sizes are powers of two. Returns 0 or -errno. */
-static inline int bare_ring_create(struct bare_ring *ring, unsigned sq_entries,
-                                   unsigned cq_entries) {
+/* Both sizes are powers of two. `taskrun` says when the kernel takes completions in: the flag
+ * IORING_SETUP_DEFER_TASKRUN or IORING_SETUP_COOP_TASKRUN. Returns 0 or -errno. */
+static inline int bare_ring_create_with(struct bare_ring *ring, unsigned sq_entries,
+                                        unsigned cq_entries, unsigned taskrun) {
     struct io_uring_params params = {
-        .flags = IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+        .flags = IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | taskrun |
                  IORING_SETUP_NO_SQARRAY | IORING_SETUP_CQSIZE,
         .cq_entries = cq_entries,
     };
@@ -77,6 +78,12 @@ static inline int bare_ring_create(struct bare_ring *ring, unsigned sq_entries,
     ring->cq_tail_shared = (_Atomic unsigned *)(void *)(base + params.cq_off.tail);
     ring->registered = slot.offset;
     return 0;
+}
+
+/* The same as measures best but for messages from ring to ring, and many sockets. */
+static inline int bare_ring_create(struct bare_ring *ring, unsigned sq_entries,
+                                   unsigned cq_entries) {
+    return bare_ring_create_with(ring, sq_entries, cq_entries, IORING_SETUP_DEFER_TASKRUN);
 }
 
 /* Hands over what was staged, waits for `wait` completions, returns 0 or -errno. */

@@ -2,7 +2,6 @@
  * except the clocks. */
 #include "bench.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/perf_event.h>
@@ -21,7 +20,11 @@
 
 /* A reference that differs from itself by more than this makes wall-clock ratios worthless. */
 static const double REPEAT_MAX = 0.05;
+/* What the upper end of an interval may have beyond a limit, and of how many rounds it must be. */
+static const double LIMIT_ALLOWANCE = 0.02;
+static const char BY_HAND[] = "by-hand";
 enum {
+    LIMIT_ROUNDS = 31,
     RESAMPLES = 2000,
     QUIESCE_US = 2000, /* what a process that has nothing left to do takes until all of it sleeps */
 };
@@ -99,26 +102,16 @@ uint64_t bench_clock_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
 uint64_t bench_thread_cpu_ns(void) { return clock_ns(CLOCK_THREAD_CPUTIME_ID); }
 
 uint64_t bench_process_cpu_ns(pid_t pid) {
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%d/task", pid);
-    DIR *tasks = opendir(path);
-    if (!tasks)
-        bench_die("%s: %s", path, strerror(errno));
-    uint64_t total = 0;
-    for (struct dirent *task; (task = readdir(tasks));) {
-        if (task->d_name[0] == '.')
-            continue;
-        char file[sizeof path + sizeof task->d_name + 16];
-        snprintf(file, sizeof file, "%s/%s/schedstat", path, task->d_name);
-        FILE *schedstat = fopen(file, "r");
-        uint64_t ran;
-        if (!schedstat || fscanf(schedstat, "%" SCNu64, &ran) != 1)
-            bench_die("%s: cannot be read", file);
-        fclose(schedstat);
-        total += ran;
-    }
-    closedir(tasks);
-    return total;
+    clockid_t clock;
+    int error = clock_getcpuclockid(pid, &clock);
+    if (error)
+        bench_die("the CPU clock of %d: %s", pid, strerror(error));
+    return clock_ns(clock);
+}
+
+bool bench_be_undisturbed(void) {
+    const struct sched_param priority = {.sched_priority = sched_get_priority_min(SCHED_FIFO)};
+    return sched_setscheduler(0, SCHED_FIFO, &priority) == 0;
 }
 
 void bench_pin(uint64_t cpu) {
@@ -212,6 +205,20 @@ uint64_t bench_child_spent(const struct bench_child *child) {
     return child->counter < 0 ? bench_process_cpu_ns(child->pid) : bench_counter(child->counter);
 }
 
+uint64_t bench_child_memory(const struct bench_child *child) {
+    char path[64], line[128];
+    snprintf(path, sizeof path, "/proc/%d/smaps_rollup", child->pid);
+    FILE *rollup = fopen(path, "r");
+    uint64_t kib, total = 0;
+    while (rollup && fgets(line, sizeof line, rollup))
+        if (sscanf(line, "Private_Dirty: %" SCNu64, &kib) == 1)
+            total += kib * 1024;
+    if (!rollup || !total)
+        bench_die("%s: cannot be read", path);
+    fclose(rollup);
+    return total;
+}
+
 void bench_child_end(const struct bench_child *child) {
     int status;
     if (waitpid(child->pid, &status, 0) != child->pid || status != 0)
@@ -263,7 +270,7 @@ size_t bench_choose(const struct bench_engine *all, size_t count, const char *na
         wanted[e] = true;
     }
     for (size_t e = 0; e < count; e++)
-        if (!names || wanted[e])
+        if ((!names || wanted[e]) && (!all[e].program || bench_peers))
             chosen[chosen_count++] = all[e];
     if (!chosen_count)
         bench_die("no engine was chosen");
@@ -276,12 +283,12 @@ void bench_compare(const struct bench_engine *engines, size_t count, uint64_t ro
     if (rounds < 1 || rounds > BENCH_ROUNDS_MAX || count > BENCH_ENGINES_MAX)
         bench_die("1 to %d rounds", BENCH_ROUNDS_MAX);
     for (size_t e = 0; e < count; e++)
-        engines[e].sample(arg);
+        engines[e].sample(arg, engines[e].subject);
     for (size_t r = 0; r < rounds; r++) {
         for (size_t e = 0; e < count; e++)
-            samples[e][r][0] = engines[e].sample(arg);
+            samples[e][r][0] = engines[e].sample(arg, engines[e].subject);
         for (size_t e = count; e-- > 0;)
-            samples[e][r][1] = engines[e].sample(arg);
+            samples[e][r][1] = engines[e].sample(arg, engines[e].subject);
     }
     rounds_sampled = rounds;
     for (size_t e = 0; e < count; e++) {
@@ -289,7 +296,7 @@ void bench_compare(const struct bench_engine *engines, size_t count, uint64_t ro
         for (size_t r = 0; r < rounds; r++) {
             double first = samples[e][r][0], second = samples[e][r][1];
             double difference = first > second ? first - second : second - first;
-            scratch[r] = 2 * difference / (first + second);
+            scratch[r] = difference > 0 ? 2 * difference / (first + second) : 0;
         }
         figure->repeat = median(scratch, rounds);
         memcpy(scratch, samples[e], 2 * rounds * sizeof *scratch);
@@ -350,6 +357,13 @@ static size_t engine_named(const char *name, const struct bench_engine *engines,
     return e;
 }
 
+static bool has_role(enum bench_role role, const struct bench_engine *engines, size_t count) {
+    bool has = false;
+    for (size_t e = 0; e < count; e++)
+        has |= engines[e].role == role;
+    return has;
+}
+
 void bench_report_limits(struct bench_report *report, const char *limits,
                          const struct bench_engine *engines, size_t count) {
     while (limits && *limits) {
@@ -361,8 +375,9 @@ void bench_report_limits(struct bench_report *report, const char *limits,
             (limits[read] != ',' && limits[read]))
             bench_die("--limit is a list such as aio-epoll/libuv=1.0, of at most %d",
                       BENCH_LIMITS_MAX);
+        bool is_by_hand = !strcmp(limit->to, BY_HAND) && has_role(BENCH_LIMIT, engines, count);
         if (engine_named(limit->engine, engines, count) == count ||
-            engine_named(limit->to, engines, count) == count)
+            (!is_by_hand && engine_named(limit->to, engines, count) == count))
             bench_die("%s/%s cannot be judged: both must run", limit->engine, limit->to);
         limits += read + (limits[read] == ',');
     }
@@ -386,17 +401,19 @@ static void report_ratio(struct bench_report *report, const char *key, struct be
                 ratio.median, key, ratio.low, key, ratio.high);
 }
 
-/* Where the denominator does not repeat, the whole interval must be on one side of the limit. */
+/* The upper end of the interval counts, with a little allowance. */
 static void judge(struct bench_report *report, const char *name, const struct bench_limit *limit,
                   const struct bench_engine *engines, const struct bench_figure *figures,
                   size_t count) {
-    size_t to = engine_named(limit->to, engines, count);
+    size_t to = strcmp(limit->to, BY_HAND) ? engine_named(limit->to, engines, count)
+                                           : fastest(BENCH_LIMIT, engines, figures, count);
     struct bench_ratio ratio = bench_ratio(engine_named(limit->engine, engines, count), to);
-    bool repeats = figures[to].repeat <= REPEAT_MAX;
     const char *verdict = "cannot be judged: repeat the run on a quieter machine";
-    if ((repeats ? ratio.median : ratio.high) <= limit->most)
+    if (rounds_sampled < LIMIT_ROUNDS)
+        verdict = "cannot be judged: 31 rounds at least";
+    else if (ratio.high <= limit->most + LIMIT_ALLOWANCE)
         verdict = "holds";
-    else if ((repeats ? ratio.median : ratio.low) > limit->most)
+    else if (ratio.low > limit->most)
         verdict = "over the limit";
     report->failed |= strcmp(verdict, "holds") != 0;
     printf("  %-26s %s/%s  %.3f [%.3f, %.3f], limit %.3f: %s\n", name, limit->engine, limit->to,
@@ -406,6 +423,17 @@ static void judge(struct bench_report *report, const char *name, const struct be
                "\"ratio_low\": %.4f, \"ratio_high\": %.4f, \"limit\": %.4f, \"verdict\": \"%s\"}",
                name, limit->engine, limit->to, ratio.median, ratio.low, ratio.high, limit->most,
                verdict);
+}
+
+/* The end of a row of JSON: what was measured, round by round, for those who judge. */
+static void report_samples(struct bench_report *report, size_t engine) {
+    if (!report->json)
+        return;
+    fputs(", \"samples\": [", report->json);
+    for (size_t r = 0; r < rounds_sampled; r++)
+        fprintf(report->json, "%s[%.3f, %.3f]", r ? ", " : "", samples[engine][r][0],
+                samples[engine][r][1]);
+    fputs("]}", report->json);
 }
 
 void bench_report_case(struct bench_report *report, const char *name,
@@ -424,6 +452,11 @@ void bench_report_case(struct bench_report *report, const char *name,
                    "\"high\": %.3f, \"repeats_within\": %.4f, \"reference\": %s",
                    name, engines[e].name, figure->median, figure->low, figure->high, figure->repeat,
                    e == reference ? "true" : "false");
+        if (report->has_no_ratios) {
+            putchar('\n');
+            report_samples(report, e);
+            continue;
+        }
         if (e == reference)
             printf("  %-20s", "reference");
         else if (figures[reference].repeat > REPEAT_MAX)
@@ -435,9 +468,10 @@ void bench_report_case(struct bench_report *report, const char *name,
             report_ratio(report, "peer_ratio", bench_ratio(e, peer));
         }
         putchar('\n');
-        if (report->json)
-            putc('}', report->json);
+        report_samples(report, e);
     }
+    if (report->has_no_ratios)
+        return;
     printf("  %-26s %s repeats within %.1f %%\n", name, engines[reference].name,
            100 * figures[reference].repeat);
     if (figures[reference].repeat > REPEAT_MAX)

@@ -10,10 +10,14 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-enum { BENCH_ROUNDS_MAX = 1000, BENCH_ENGINES_MAX = 8, BENCH_LIMITS_MAX = 8 };
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { BENCH_ROUNDS_MAX = 1000, BENCH_ENGINES_MAX = 24, BENCH_LIMITS_MAX = 8 };
 
 /* Prints "<program>: <message>" and exits with 1. */
-_Noreturn void bench_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void bench_die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 /* Dies when `status` is negative, which is then an errno or a code of the library. */
 void bench_check(int64_t status, const char *what);
 
@@ -31,11 +35,13 @@ enum { BENCH_NUMBERS_MAX = 16 };
 size_t bench_numbers(const char *list, uint64_t numbers[BENCH_NUMBERS_MAX]);
 
 /* --- measuring --- */
-uint64_t bench_clock_ns(void);            /* CLOCK_MONOTONIC */
-uint64_t bench_thread_cpu_ns(void);       /* what this thread ran: others do not count */
-uint64_t bench_process_cpu_ns(pid_t pid); /* of all threads of a process that is asleep now */
-void bench_pin(uint64_t cpu);             /* this thread, and what it creates */
-uint64_t bench_random(uint64_t *state);   /* splitmix64 */
+uint64_t bench_clock_ns(void);      /* CLOCK_MONOTONIC */
+uint64_t bench_thread_cpu_ns(void); /* what this thread ran: others do not count */
+/* Of all threads of a process that is asleep now, also those that have ended. */
+uint64_t bench_process_cpu_ns(pid_t pid);
+void bench_pin(uint64_t cpu);           /* this thread, and what it creates */
+bool bench_be_undisturbed(void);        /* the same; before all usual threads, if that is allowed */
+uint64_t bench_random(uint64_t *state); /* splitmix64 */
 /* Counts the system calls of `pid` and its later threads and children (0: this thread); -1 where
  * the tracepoint is not allowed. Read the counter with bench_counter. */
 int bench_count_system_calls(pid_t pid);
@@ -57,8 +63,19 @@ void bench_child_await(const struct bench_child *child);
 void bench_child_go_on(const struct bench_child *child);
 /* Its CPU time in nanoseconds, or its system calls if they are counted; it must be asleep. */
 uint64_t bench_child_spent(const struct bench_child *child);
+/* Its private memory in bytes; it must be asleep. */
+uint64_t bench_child_memory(const struct bench_child *child);
 /* Waits for its end, and dies if that was not a good one. */
 void bench_child_end(const struct bench_child *child);
+
+/* --- peers that are programs of their own: benches/peers --- */
+/* Where their programs are, an argument of the benchmark. NULL: they are left out. */
+extern const char *bench_peers;
+/* In a child: becomes "<program> <workload> <number>..."; see benches/peers/common. */
+void bench_become(const char *program, const char *workload, const uint64_t *numbers, size_t count)
+    __attribute__((noreturn));
+/* Lets what this process becomes have the descriptor, and returns it as one of the numbers. */
+uint64_t bench_inherit(int fd);
 
 /* --- comparing --- */
 enum bench_role {
@@ -68,8 +85,11 @@ enum bench_role {
 };
 struct bench_engine {
     const char *name;
-    double (*sample)(void *arg); /* the cost per operation of one run */
+    /* The cost per operation of one run; `arg` is the workload, `subject` what the engine is. */
+    double (*sample)(void *arg, const void *subject);
     enum bench_role role;
+    const void *subject;
+    const char *program; /* of a peer that is one */
 };
 struct bench_figure {
     double median, low, high; /* of all samples */
@@ -80,7 +100,8 @@ struct bench_ratio {
     double median, low, high;
 };
 /* Copies those of `all` to `chosen` that `names` lists, separated by commas (NULL: all), in the
- * order of `all`, and returns their number. Dies for a name that is not there. */
+ * order of `all`, and returns their number. Dies for a name that is not there. Programs are left
+ * out when `bench_peers` is NULL. */
 size_t bench_choose(const struct bench_engine *all, size_t count, const char *names,
                     struct bench_engine *chosen);
 /* Each round runs the engines forwards and backwards. One round is run before and thrown away. */
@@ -94,7 +115,8 @@ struct bench_report {
     FILE *json; /* NULL: the table only */
     const char *unit;
     bool first;
-    bool failed; /* a limit did not hold, or could not be judged */
+    bool has_no_ratios; /* set it for figures of which only the size counts */
+    bool failed;        /* a limit did not hold, or could not be judged */
     size_t limits;
     struct bench_limit {
         char engine[32], to[32];
@@ -104,8 +126,10 @@ struct bench_report {
 /* `title` and `unit` say what is measured; `json` is a path or NULL. */
 void bench_report_open(struct bench_report *report, const char *title, const char *unit,
                        uint64_t rounds, const char *json);
-/* `limits` is NULL or a list such as "aio-epoll/libuv=1.0,aio-uring/libuv=0.9": the highest ratio
- * that each case may have. Dies for an engine that is not among those given. */
+/* `limits` is NULL or a list such as "aio-epoll/libuv=1.0,aio-post/by-hand=1.06": the highest ratio
+ * that each case may have; "by-hand" is the fastest of those by hand. It holds if the upper end of
+ * the interval of at least 31 rounds is at most that and 0.02. Dies for an engine that is not among
+ * those given. */
 void bench_report_limits(struct bench_report *report, const char *limits,
                          const struct bench_engine *engines, size_t count);
 /* Reports, and judges by the limits, the last bench_compare. A case is a parameter such as
@@ -118,3 +142,7 @@ void bench_report_exact(struct bench_report *report, const char *name, const cha
                         const char *unit, double value);
 /* Returns the program's exit status: 0, or 1 if a limit did not hold. */
 int bench_report_close(struct bench_report *report);
+
+#ifdef __cplusplus
+}
+#endif

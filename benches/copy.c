@@ -48,9 +48,15 @@ static double sample(const struct workload *work, bool with_cp) {
     return (double)(bench_clock_ns() - start_ns) / 1e6;
 }
 
-static double cp_sample(void *arg) { return sample(arg, true); }
+static double cp_sample(void *arg, const void *subject) {
+    (void)subject;
+    return sample(arg, true);
+}
 
-static double aio_sample(void *arg) { return sample(arg, false); }
+static double aio_sample(void *arg, const void *subject) {
+    (void)subject;
+    return sample(arg, false);
+}
 
 /* What one copy calls, counted in the processes that it starts. */
 static double verified_system_calls(const struct workload *work, bool with_cp) {
@@ -85,8 +91,8 @@ int main(int argc, char **argv) {
         bench_die("%s exists", work.target);
 
     const struct bench_engine engines[] = {
-        {"cp -a", cp_sample, BENCH_LIMIT},
-        {"copy_tree", aio_sample, BENCH_ENGINE},
+        {"cp -a", cp_sample, BENCH_LIMIT, NULL, NULL},
+        {"copy_tree", aio_sample, BENCH_ENGINE, NULL, NULL},
     };
     struct bench_figure figures[2];
     struct bench_report out;

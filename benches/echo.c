@@ -1,281 +1,168 @@
-/* TCP echo: what a server on the engine spends beside hand-written ones and one on libuv.
+/* TCP echo: what a server on the engine spends beside hand-written ones and the peers.
  *
- * Each sample starts a server process and loads it from the same CPU or from another: every
- * connection has one request in flight, and every byte that comes back is compared. The figure is
- * the server's CPU time per request, of all its threads. It is read from schedstat while the server
+ * Each sample starts a server process and loads it from the same CPU or from another. The figure is
+ * the server's CPU time per request, of all its threads. It is read while the server
  * sleeps, before the first and after the last request, so that it is exact for this sample. System
  * calls per request are counted in a sample of their own, because the tracepoint makes each one
- * slower.
+ * slower. --figure latency, memory and short measure other things with the same servers; see
+ * echo_load.c.
  *
- *   bare-oneshot, bare-multishot, bare-epoll   by hand over the raw system calls: echo_bare.c
+ *   bare-oneshot, bare-coop, bare-multishot, bare-epoll
+ *                                              by hand over the raw system calls: echo_bare.c
  *   aio-uring, aio-epoll                       the engine on each of its backends: echo_aio.c
- *   aio-uring-pool, aio-epoll-pool             the same with a buffer pool: echo_aio_pool.c
- *   libuv                                      echo_libuv.c, if libuv was there at the build */
+ *   ...-deadline                               the same with a deadline on every receive
+ *   ...-reap                                   with completions taken in batches: echo_aio_reap.c
+ *   ...-pool                                   with a buffer pool: echo_aio_pool.c
+ *   liburing, libuv, libevent, asio            echo_<name>, where they were found at the build
+ *   tokio, monoio, compio, kimojio             programs of benches/peers, with --peers */
 #include "echo.h"
-#include "bare_ring.h"
 
-#include <arpa/inet.h>
 #include <inttypes.h>
-#include <netinet/tcp.h>
-#include <stdlib.h>
-#include <sys/socket.h>
+#include <string.h>
+#include <unistd.h>
 
-enum { QUIESCE_US = 2000 }; /* after its last reply a server has one more turn before it sleeps */
+static double sample(void *arg, const void *server) { return echo_sample(server, arg); }
 
-struct workload {
-    uint64_t connections;
-    uint64_t size;
-    uint64_t requests;
-    uint64_t server_cpu, load_cpu;
-    bool count_system_calls;
-};
-
-struct client {
-    int fd;
-    uint32_t received;
-    char *request, *reply;
-};
-
-struct generator {
-    struct bare_ring ring;
-    const struct workload *load;
-    struct client *clients;
-    uint64_t started, completed, seed;
-};
-
-static void client_receive(struct generator *generator, size_t index) {
-    struct client *client = &generator->clients[index];
-    struct io_uring_sqe *sqe = bare_ring_sqe(&generator->ring);
-    if (!sqe)
-        bench_die("the load's ring takes no entry");
-    sqe->opcode = IORING_OP_RECV;
-    sqe->fd = client->fd;
-    sqe->addr = (uintptr_t)(client->reply + client->received);
-    sqe->len = (uint32_t)generator->load->size - client->received;
-    sqe->user_data = index;
-}
-
-static void client_request(struct generator *generator, size_t index) {
-    struct client *client = &generator->clients[index];
-    for (size_t at = 0; at < generator->load->size; at += sizeof(uint64_t)) {
-        uint64_t word = bench_random(&generator->seed);
-        memcpy(client->request + at, &word, sizeof word);
-    }
-    struct io_uring_sqe *sqe = bare_ring_sqe(&generator->ring);
-    if (!sqe)
-        bench_die("the load's ring takes no entry");
-    sqe->opcode = IORING_OP_SEND;
-    sqe->flags = IOSQE_CQE_SKIP_SUCCESS;
-    sqe->fd = client->fd;
-    sqe->addr = (uintptr_t)client->request;
-    sqe->len = (uint32_t)generator->load->size;
-    sqe->msg_flags = MSG_WAITALL | MSG_NOSIGNAL;
-    sqe->user_data = UINT64_MAX;
-    client->received = 0;
-    client_receive(generator, index);
-    generator->started++;
-}
-
-static void client_completion(struct generator *generator, const struct io_uring_cqe *cqe) {
-    const struct workload *load = generator->load;
-    if (cqe->res <= 0)
-        bench_die("%s of the load: %d", cqe->user_data == UINT64_MAX ? "send" : "recv", cqe->res);
-    struct client *client = &generator->clients[cqe->user_data];
-    client->received += (uint32_t)cqe->res;
-    if (client->received < load->size) {
-        client_receive(generator, cqe->user_data);
-        return;
-    }
-    if (memcmp(client->request, client->reply, load->size) != 0)
-        bench_die("a reply differs from its request");
-    generator->completed++;
-    if (generator->started < load->requests)
-        client_request(generator, cqe->user_data);
-}
-
-/* Every request of the sample, then nothing in flight. */
-static void load_run(struct generator *generator) {
-    generator->started = generator->completed = 0;
-    for (size_t i = 0; i < generator->load->connections; i++)
-        client_request(generator, i);
-    while (generator->completed < generator->started) {
-        bench_check(bare_ring_enter(&generator->ring, 1), "enter");
-        unsigned head = bare_ring_head(&generator->ring), tail = bare_ring_tail(&generator->ring);
-        for (; head != tail; head++)
-            client_completion(generator, bare_ring_cqe(&generator->ring, head));
-        bare_ring_consume(&generator->ring, head);
-    }
-    if (generator->completed != generator->load->requests)
-        bench_die("%" PRIu64 " replies to %" PRIu64 " requests", generator->completed,
-                  generator->load->requests);
-    usleep(QUIESCE_US);
-}
-
-static int connect_to(const struct sockaddr_in *address) {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, (const struct sockaddr *)address, sizeof *address) < 0)
-        bench_die("connect: %s", strerror(errno));
-    return fd;
-}
-
-/* --- a sample --- */
-
-struct server {
-    void (*serve)(int listener, uint64_t connections);
-    int listener;
-    const struct workload *load;
-};
-
-static void server_main(int channel, void *arg) {
-    const struct server *server = arg;
-    (void)channel;
-    bench_pin(server->load->server_cpu);
-    server->serve(server->listener, server->load->connections);
-}
-
-static int listen_on(struct sockaddr_in *address) {
-    socklen_t length = sizeof *address;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
-    if (fd < 0 || bind(fd, (const struct sockaddr *)address, sizeof *address) < 0 ||
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0 ||
-        listen(fd, ECHO_CONNECTIONS_MAX) < 0 ||
-        getsockname(fd, (struct sockaddr *)address, &length) < 0)
-        bench_die("listen: %s", strerror(errno));
-    return fd;
-}
-
-/* One server under one load: its CPU time in ns, or its system calls, per request. */
-static double echo_sample(void (*serve)(int, uint64_t), const struct workload *load) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct server server = {serve, listen_on(&address), load};
-    struct bench_child child;
-    bench_child_start(&child, server_main, &server, load->count_system_calls);
-    close(server.listener);
-
-    bench_pin(load->load_cpu);
-    struct generator generator = {.load = load, .seed = 1};
-    bench_check(bare_ring_create(&generator.ring, ECHO_SQ_ENTRIES, ECHO_CQ_ENTRIES), "bare ring");
-    generator.clients = calloc(load->connections, sizeof *generator.clients);
-    char *memory = malloc(2 * load->connections * load->size);
-    if (!generator.clients || !memory)
-        bench_die("no memory");
-    for (size_t i = 0; i < load->connections; i++) {
-        struct client *client = &generator.clients[i];
-        client->fd = connect_to(&address);
-        client->request = memory + 2 * i * load->size;
-        client->reply = client->request + load->size;
-    }
-    struct workload warm = *load;
-    warm.requests = load->connections + load->requests / 10;
-    generator.load = &warm;
-    load_run(&generator);
-
-    generator.load = load;
-    uint64_t before = bench_child_spent(&child);
-    load_run(&generator);
-    uint64_t after = bench_child_spent(&child);
-
-    for (size_t i = 0; i < load->connections; i++)
-        close(generator.clients[i].fd);
-    bench_child_end(&child);
-    bare_ring_destroy(&generator.ring);
-    free(memory);
-    free(generator.clients);
-    return (double)(after - before) / (double)generator.completed;
-}
-
-static double sample_bare_oneshot(void *arg) { return echo_sample(echo_bare_oneshot, arg); }
-
-static double sample_bare_multishot(void *arg) { return echo_sample(echo_bare_multishot, arg); }
-
-static double sample_bare_epoll(void *arg) { return echo_sample(echo_bare_epoll, arg); }
-
-static double sample_aio_uring(void *arg) { return echo_sample(echo_aio_uring, arg); }
-
-static double sample_aio_epoll(void *arg) { return echo_sample(echo_aio_epoll, arg); }
-
-static double sample_uring_pool(void *arg) { return echo_sample(echo_aio_uring_pool, arg); }
-
-static double sample_epoll_pool(void *arg) { return echo_sample(echo_aio_epoll_pool, arg); }
-
-#ifdef BENCH_LIBUV
-static double sample_libuv(void *arg) { return echo_sample(echo_libuv, arg); }
-#endif
+#define SERVER(function) (&(const struct echo_server){function, NULL, true})
+#define POOL(function) (&(const struct echo_server){function, NULL, false})
+#define PROGRAM(name) (&(const struct echo_server){NULL, name, true}), .program = name
 
 static const struct bench_engine engines[] = {
-    {"bare-oneshot", sample_bare_oneshot, BENCH_LIMIT},
-    {"bare-multishot", sample_bare_multishot, BENCH_LIMIT},
-    {"bare-epoll", sample_bare_epoll, BENCH_ENGINE},
-    {"aio-uring", sample_aio_uring, BENCH_ENGINE},
-    {"aio-epoll", sample_aio_epoll, BENCH_ENGINE},
-    {"aio-uring-pool", sample_uring_pool, BENCH_ENGINE},
-    {"aio-epoll-pool", sample_epoll_pool, BENCH_ENGINE},
-#ifdef BENCH_LIBUV
-    {"libuv", sample_libuv, BENCH_PEER},
+    {"bare-oneshot", sample, BENCH_LIMIT, SERVER(echo_bare_oneshot), NULL},
+    {"bare-coop", sample, BENCH_LIMIT, SERVER(echo_bare_coop), NULL},
+    {"bare-multishot", sample, BENCH_LIMIT, POOL(echo_bare_multishot), NULL},
+    {"bare-epoll", sample, BENCH_ENGINE, SERVER(echo_bare_epoll), NULL},
+    {"aio-uring", sample, BENCH_ENGINE, SERVER(echo_aio_uring), NULL},
+    {"aio-epoll", sample, BENCH_ENGINE, SERVER(echo_aio_epoll), NULL},
+    {"aio-uring-deadline", sample, BENCH_ENGINE, SERVER(echo_aio_uring_deadline), NULL},
+    {"aio-epoll-deadline", sample, BENCH_ENGINE, SERVER(echo_aio_epoll_deadline), NULL},
+    {"aio-uring-reap", sample, BENCH_ENGINE, SERVER(echo_aio_uring_reap), NULL},
+    {"aio-epoll-reap", sample, BENCH_ENGINE, SERVER(echo_aio_epoll_reap), NULL},
+    {"aio-uring-pool", sample, BENCH_ENGINE, POOL(echo_aio_uring_pool), NULL},
+    {"aio-epoll-pool", sample, BENCH_ENGINE, POOL(echo_aio_epoll_pool), NULL},
+#ifdef BENCH_LIBURING
+    {"liburing", sample, BENCH_ENGINE, SERVER(echo_liburing), NULL},
 #endif
+#ifdef BENCH_LIBUV
+    {"libuv", sample, BENCH_PEER, SERVER(echo_libuv), NULL},
+#endif
+#ifdef BENCH_LIBEVENT
+    {"libevent", sample, BENCH_PEER, SERVER(echo_libevent), NULL},
+#endif
+#ifdef BENCH_ASIO
+    {"asio", sample, BENCH_PEER, SERVER(echo_asio), NULL},
+#endif
+    {"tokio", sample, BENCH_PEER, PROGRAM("peer-tokio")},
+    {"monoio", sample, BENCH_PEER, PROGRAM("peer-monoio")},
+    {"compio", sample, BENCH_PEER, PROGRAM("peer-compio")},
+    {"kimojio", sample, BENCH_PEER, PROGRAM("peer-kimojio")},
 };
 
-static void report(struct bench_report *out, struct workload *load, uint64_t rounds,
+static const struct {
+    const char *name, *title, *unit;
+} figures[] = {
+    [ECHO_CPU] = {"cpu", "TCP echo", "ns of server CPU time per request"},
+    [ECHO_CALLS] = {"calls", "TCP echo", "system calls per request"},
+    [ECHO_LATENCY] = {"latency", "TCP echo, median time of a request", "ns"},
+    [ECHO_MEMORY] = {"memory", "Idle TCP connections", "bytes beside the buffer, each"},
+};
+enum { FIGURES = sizeof figures / sizeof figures[0] };
+
+static void report(struct bench_report *out, struct echo_load *load, uint64_t rounds,
                    const struct bench_engine *chosen, size_t count) {
-    struct bench_figure figures[BENCH_ENGINES_MAX];
+    struct bench_figure measured[BENCH_ENGINES_MAX];
     char name[64];
     snprintf(name, sizeof name, "%" PRIu64 " connections, %s", load->connections,
              load->load_cpu == load->server_cpu ? "one CPU" : "two CPUs");
-    load->count_system_calls = false;
-    bench_compare(chosen, count, rounds, load, figures);
-    bench_report_case(out, name, chosen, figures, count);
+    bench_compare(chosen, count, rounds, load, measured);
+    bench_report_case(out, name, chosen, measured, count);
+    if (load->figure != ECHO_CPU)
+        return;
     int counter = bench_count_system_calls(0);
     if (counter < 0)
         return;
     close(counter);
-    load->count_system_calls = true;
+    struct echo_load counted = *load;
+    counted.figure = ECHO_CALLS;
     for (size_t e = 0; e < count; e++)
-        bench_report_exact(out, name, chosen[e].name, "system calls per request",
-                           chosen[e].sample(load));
+        bench_report_exact(out, name, chosen[e].name, figures[ECHO_CALLS].unit,
+                           chosen[e].sample(&counted, chosen[e].subject));
+}
+
+/* Servers that take a send for complete have no part in large messages. */
+static size_t without_whole(struct bench_engine *chosen, size_t count) {
+    size_t kept = 0;
+    for (size_t e = 0; e < count; e++)
+        if (!strstr(chosen[e].name, "multishot") && !strstr(chosen[e].name, "pool") &&
+            strcmp(chosen[e].name, "bare-epoll") != 0)
+            chosen[kept++] = chosen[e];
+    if (!kept)
+        bench_die("none of these takes messages above %d bytes", ECHO_WHOLE_SIZE_MAX);
+    return kept;
+}
+
+/* One sample alone, for tools that count: the server's process is the child. */
+static int run_alone(const struct bench_engine *engine, struct echo_load *load) {
+    double figure = engine->sample(load, engine->subject);
+    uint64_t warm_up = load->connections + load->requests / 10;
+    printf("%s: %" PRIu64 " requests, %.3f %s\n", engine->name, load->requests + warm_up, figure,
+           figures[load->figure].unit);
+    return 0;
 }
 
 int main(int argc, char **argv) {
-    uint64_t cpus = 0, requests = 100000, rounds = 31;
-    struct workload load = {.size = 64, .server_cpu = 0};
-    const char *names = NULL, *connections = "1,64,512", *limits = NULL, *json = NULL;
+    uint64_t cpus = 0, requests = 100000, rounds = 31, is_short = 0, alone = 0;
+    struct echo_load load = {.size = 64, .server_cpu = 0};
+    const char *names = NULL, *connections = "1,64,512", *limits = NULL, *json = NULL,
+               *figure = "cpu";
     const struct bench_flag flags[] = {
-        {"engines", NULL, &names,
-         "run these alone, separated by commas: bare-oneshot, bare-multishot, bare-epoll, "
-         "aio-uring, aio-epoll, aio-uring-pool, aio-epoll-pool, libuv"},
+        {"engines", NULL, &names, "run these alone, separated by commas, see echo.c"},
+        {"peers", NULL, &bench_peers, "the folder of the programs of benches/peers"},
         {"connections", NULL, &connections, "how many, a list"},
         {"cpus", &cpus, NULL,
          "1: both ends on one CPU, 2: on two; 0: both, but 1 connection on one"},
         {"size", &load.size, NULL, "bytes of a message, a multiple of 8"},
+        {"short", &is_short, NULL, "1: a connection for each request"},
+        {"figure", NULL, &figure, "cpu, calls, latency (a request's) or memory (while idle)"},
         {"count", &requests, NULL, "requests of one sample"},
         {"rounds", &rounds, NULL, "rounds of A B C C B A"},
+        {"alone", &alone, NULL, "1: one sample of the one engine, for tools that count"},
         {"limit", NULL, &limits, "highest ratios, such as aio-epoll/libuv=1.0,aio-uring/libuv=0.9"},
         {"json", NULL, &json, "write the figures to this file"},
         {NULL, NULL, NULL, NULL},
     };
     bench_parse(argc, argv, flags);
-#ifndef BENCH_LIBUV
-    fputs("libuv was not found when this was built (libuv1-dev): it has no row\n", stderr);
-#endif
     uint64_t each[BENCH_NUMBERS_MAX];
-    size_t cases = bench_numbers(connections, each);
-    if (cpus > 2 || load.size < 8 || load.size > ECHO_SIZE_MAX || load.size % 8)
+    size_t cases = bench_numbers(connections, each), which = 0;
+    while (which < FIGURES && strcmp(figures[which].name, figure))
+        which++;
+    if (which == FIGURES)
+        bench_die("--figure is cpu, calls, latency or memory");
+    if (cpus > 2 || is_short > 1 || alone > 1 || load.size < 8 || load.size > ECHO_SIZE_MAX ||
+        load.size % 8)
         bench_die("at most 2 CPUs, --size from 8 to %d in steps of 8", ECHO_SIZE_MAX);
+    load.is_short = is_short;
+    load.figure = (enum echo_figure)which;
     for (size_t i = 0; i < cases; i++)
         if (each[i] > ECHO_CONNECTIONS_MAX || requests < 5 * each[i])
             bench_die("at most %d connections, and --count at least five times as large",
                       ECHO_CONNECTIONS_MAX);
     struct bench_engine chosen[BENCH_ENGINES_MAX];
     size_t count = bench_choose(engines, sizeof engines / sizeof engines[0], names, chosen);
+    if (load.size > ECHO_WHOLE_SIZE_MAX)
+        count = without_whole(chosen, count);
+    if (alone) {
+        load.connections = each[0];
+        load.requests = requests;
+        return run_alone(&chosen[0], &load);
+    }
 
     struct bench_report out;
     char title[128];
-#ifdef BENCH_LIBUV
-    snprintf(title, sizeof title, "TCP echo of %" PRIu64 " bytes (libuv %s)", load.size,
-             echo_libuv_version());
-#else
-    snprintf(title, sizeof title, "TCP echo of %" PRIu64 " bytes", load.size);
-#endif
-    bench_report_open(&out, title, "ns of server CPU time per request", rounds, json);
+    snprintf(title, sizeof title, "%s of %" PRIu64 " bytes%s", figures[which].title, load.size,
+             is_short ? ", a connection each" : "");
+    bench_report_open(&out, title, figures[which].unit, rounds, json);
+    out.has_no_ratios = load.figure == ECHO_MEMORY;
     bench_report_limits(&out, limits, chosen, count);
     for (size_t i = 0; i < cases; i++) {
         load.connections = each[i];

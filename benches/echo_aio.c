@@ -1,21 +1,30 @@
 /* The echo server on the engine, the same for both backends: aio_submit_accept_multishot, then
- * aio_submit_recv and aio_submit_send in turn, each from the callback of the other. */
+ * aio_submit_recv and aio_submit_send in turn, each from the callback of the other; also with a
+ * deadline on every receive. */
 #include "echo.h"
 
 #include <aio_rs.h>
 #include <errno.h>
 #include <stdlib.h>
 
+/* Far away, as the deadlines of servers are: none expires here. */
+static const aio_submit_options deadline = {
+    .size = sizeof deadline,
+    .timeout_ns = UINT64_C(30000000000),
+};
+
 struct connection {
     struct aio_server *server;
     int fd;
     uint32_t received, sent;
-    char *buffer;
+    char buffer[];
 };
 
 struct aio_server {
     aio_ctx *ctx;
-    uint64_t connections, closed;
+    const struct echo_task *task;
+    const aio_submit_options *receive_options;
+    uint64_t closed;
     aio_op_id acceptor;
 };
 
@@ -24,8 +33,8 @@ static void on_sent(void *user_data, int32_t result, uint32_t flags);
 
 static void aio_receive(struct connection *connection) {
     struct aio_server *server = connection->server;
-    bench_check(aio_submit_recv(server->ctx, connection->fd, connection->buffer, ECHO_SIZE_MAX, 0,
-                                NULL, on_received, connection),
+    bench_check(aio_submit_recv(server->ctx, connection->fd, connection->buffer, server->task->size,
+                                0, server->receive_options, on_received, connection),
                 "aio_submit_recv");
 }
 
@@ -42,9 +51,8 @@ static void on_closed(void *user_data, int32_t result, uint32_t flags) {
     struct aio_server *server = connection->server;
     (void)flags;
     bench_check(result, "close");
-    free(connection->buffer);
     free(connection);
-    if (++server->closed == server->connections)
+    if (++server->closed == server->task->connections)
         bench_check(aio_ctx_cancel(server->ctx, server->acceptor), "aio_ctx_cancel");
 }
 
@@ -78,17 +86,18 @@ static void on_accepted(void *user_data, int32_t result, uint32_t flags) {
     if (result == -ECANCELED && !(flags & AIO_CQE_MORE))
         return;
     bench_check(result, "accept");
-    struct connection *connection = calloc(1, sizeof *connection);
-    if (!connection || !(connection->buffer = malloc(ECHO_SIZE_MAX)))
+    struct connection *connection = malloc(sizeof *connection + server->task->size);
+    if (!connection)
         bench_die("no memory");
     connection->server = server;
     connection->fd = result;
     aio_receive(connection);
 }
 
-static void aio_serve(int listener, uint64_t connections, uint32_t backend) {
-    struct aio_server server = {.connections = connections};
-    aio_ctx_options options = {
+static void aio_serve(const struct echo_task *task, uint32_t backend,
+                      const aio_submit_options *receive_options) {
+    struct aio_server server = {.task = task, .receive_options = receive_options};
+    const aio_ctx_options options = {
         .size = sizeof options,
         .backend = backend,
         .sq_entries = ECHO_SQ_ENTRIES,
@@ -96,16 +105,20 @@ static void aio_serve(int listener, uint64_t connections, uint32_t backend) {
     };
     bench_check(aio_ctx_create(&options, &server.ctx), "aio_ctx_create");
     server.acceptor =
-        aio_submit_accept_multishot(server.ctx, listener, 0, NULL, on_accepted, &server);
+        aio_submit_accept_multishot(server.ctx, task->listener, 0, NULL, on_accepted, &server);
     bench_check(server.acceptor, "aio_submit_accept_multishot");
     bench_check(aio_ctx_run(server.ctx), "aio_ctx_run");
     bench_check(aio_ctx_destroy(server.ctx), "aio_ctx_destroy");
 }
 
-void echo_aio_uring(int listener, uint64_t connections) {
-    aio_serve(listener, connections, AIO_BACKEND_URING);
+void echo_aio_uring(const struct echo_task *task) { aio_serve(task, AIO_BACKEND_URING, NULL); }
+
+void echo_aio_epoll(const struct echo_task *task) { aio_serve(task, AIO_BACKEND_EPOLL, NULL); }
+
+void echo_aio_uring_deadline(const struct echo_task *task) {
+    aio_serve(task, AIO_BACKEND_URING, &deadline);
 }
 
-void echo_aio_epoll(int listener, uint64_t connections) {
-    aio_serve(listener, connections, AIO_BACKEND_EPOLL);
+void echo_aio_epoll_deadline(const struct echo_task *task) {
+    aio_serve(task, AIO_BACKEND_EPOLL, &deadline);
 }

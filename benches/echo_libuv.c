@@ -9,27 +9,29 @@
 struct connection {
     uv_tcp_t tcp;
     uv_write_t rest; /* of a reply that did not fit */
-    char buffer[ECHO_SIZE_MAX];
+    char buffer[];
 };
 
 struct uv_server {
     uv_loop_t loop;
     uv_tcp_t listener;
-    uint64_t connections, closed;
+    const struct echo_task *task;
+    uint64_t closed;
 };
 
 static void on_read(uv_stream_t *stream, ssize_t received, const uv_buf_t *buffer);
 
 static void on_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
     struct connection *connection = (struct connection *)handle;
+    const struct uv_server *server = handle->loop->data;
     (void)suggested;
-    *buffer = uv_buf_init(connection->buffer, sizeof connection->buffer);
+    *buffer = uv_buf_init(connection->buffer, (unsigned)server->task->size);
 }
 
 static void on_closed(uv_handle_t *handle) {
     struct uv_server *server = handle->loop->data;
     free(handle);
-    if (++server->closed == server->connections)
+    if (++server->closed == server->task->connections)
         uv_close((uv_handle_t *)&server->listener, NULL);
 }
 
@@ -61,7 +63,8 @@ static void on_read(uv_stream_t *stream, ssize_t received, const uv_buf_t *buffe
 
 static void on_connection(uv_stream_t *listener, int status) {
     bench_check(status, "uv_listen");
-    struct connection *connection = malloc(sizeof *connection);
+    const struct uv_server *server = listener->loop->data;
+    struct connection *connection = malloc(sizeof *connection + server->task->size);
     if (!connection)
         bench_die("no memory");
     bench_check(uv_tcp_init(listener->loop, &connection->tcp), "uv_tcp_init");
@@ -70,17 +73,15 @@ static void on_connection(uv_stream_t *listener, int status) {
                 "uv_read_start");
 }
 
-void echo_libuv(int listener, uint64_t connections) {
+void echo_libuv(const struct echo_task *task) {
     static struct uv_server server;
-    server.connections = connections;
+    server.task = task;
     bench_check(uv_loop_init(&server.loop), "uv_loop_init");
     server.loop.data = &server;
     bench_check(uv_tcp_init(&server.loop, &server.listener), "uv_tcp_init");
-    bench_check(uv_tcp_open(&server.listener, listener), "uv_tcp_open");
+    bench_check(uv_tcp_open(&server.listener, task->listener), "uv_tcp_open");
     bench_check(uv_listen((uv_stream_t *)&server.listener, ECHO_CONNECTIONS_MAX, on_connection),
                 "uv_listen");
     bench_check(uv_run(&server.loop, UV_RUN_DEFAULT), "uv_run");
     bench_check(uv_loop_close(&server.loop), "uv_loop_close");
 }
-
-const char *echo_libuv_version(void) { return uv_version_string(); }

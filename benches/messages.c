@@ -113,14 +113,23 @@ static double sample(const struct workload *load, aio_callback callback) {
     return ns;
 }
 
-static double sample_own(void *arg) { return sample(arg, on_own); }
-static double sample_pool(void *arg) { return sample(arg, on_pool); }
-static double sample_lease(void *arg) { return sample(arg, on_lease); }
+static double sample_own(void *arg, const void *subject) {
+    (void)subject;
+    return sample(arg, on_own);
+}
+static double sample_pool(void *arg, const void *subject) {
+    (void)subject;
+    return sample(arg, on_pool);
+}
+static double sample_lease(void *arg, const void *subject) {
+    (void)subject;
+    return sample(arg, on_lease);
+}
 
 static const struct bench_engine ways[] = {
-    {"own", sample_own, BENCH_LIMIT},
-    {"pool", sample_pool, BENCH_ENGINE},
-    {"lease", sample_lease, BENCH_ENGINE},
+    {"own", sample_own, BENCH_LIMIT, NULL, NULL},
+    {"pool", sample_pool, BENCH_ENGINE, NULL, NULL},
+    {"lease", sample_lease, BENCH_ENGINE, NULL, NULL},
 };
 enum { WAYS = sizeof ways / sizeof ways[0] };
 
@@ -145,7 +154,8 @@ int main(int argc, char **argv) {
         struct bench_engine chosen[WAYS];
         if (bench_choose(ways, WAYS, way, chosen) != 1)
             bench_die("--way is one of own, pool and lease");
-        printf("%s: %" PRIu64 " received, %.1f ns each\n", way, count, chosen[0].sample(&load));
+        printf("%s: %" PRIu64 " received, %.1f ns each\n", way, count,
+               chosen[0].sample(&load, NULL));
         return 0;
     }
     struct bench_report report;

@@ -4,7 +4,14 @@
  * the bare ring and in the callback of the engine. Both rings have the same sizes and flags. With
  * --engine one engine runs alone, so that a tool can count its instructions exactly: the slope
  * over two values of --count is the cost of one operation. With --snapshots another thread reads
- * the context's counters meanwhile; with --histograms and --trace it is observed in these ways. */
+ * the context's counters meanwhile; with --histograms and --trace it is observed in these ways.
+ *
+ *   bare            a hand-written ring
+ *   aio, aio-epoll  the engine on each of its backends
+ *   aio-reap        with completions taken in batches
+ *   liburing        nop_liburing.c, where it was found at the build
+ *   compio, kimojio programs of benches/peers, with --peers: processes of their own */
+#include "nop.h"
 #include "bare_ring.h"
 #include "bench.h"
 
@@ -15,14 +22,8 @@
 #include <stdatomic.h>
 #include <time.h>
 
-enum { SQ_ENTRIES = 256, CQ_ENTRIES = 512, DEPTH_MAX = SQ_ENTRIES };
-
-struct workload {
-    uint64_t depth;
-    uint64_t count;
-    uint64_t snapshots;         /* per second */
-    uint64_t histograms, trace; /* 0: off */
-};
+enum { SQ_ENTRIES = NOP_SQ_ENTRIES, CQ_ENTRIES = NOP_CQ_ENTRIES, DEPTH_MAX = SQ_ENTRIES };
+enum { BATCH = 256 };
 
 /* What a run of either engine counts. */
 struct progress {
@@ -32,7 +33,7 @@ struct progress {
     uint64_t failed; /* the results, which are all 0, or-ed together */
 };
 
-static double cost(const struct workload *load, const struct progress *progress,
+static double cost(const struct nop_load *load, const struct progress *progress,
                    uint64_t start_ns) {
     uint64_t spent_ns = bench_thread_cpu_ns() - start_ns;
     if (progress->completed != load->count || progress->failed)
@@ -50,8 +51,9 @@ static void bare_start(struct bare_ring *ring, struct progress *progress) {
     progress->unstarted--;
 }
 
-static double bare_sample(void *arg) {
-    const struct workload *load = arg;
+static double bare_sample(void *arg, const void *subject) {
+    (void)subject;
+    const struct nop_load *load = arg;
     struct progress progress = {.unstarted = load->count};
     struct bare_ring ring;
     bench_check(bare_ring_create(&ring, SQ_ENTRIES, CQ_ENTRIES), "bare ring");
@@ -113,14 +115,14 @@ static void *watch(void *arg) {
     return NULL;
 }
 
-static void watcher_start(struct watcher *watcher, const struct workload *load) {
+static void watcher_start(struct watcher *watcher, const struct nop_load *load) {
     if (load->snapshots) {
         watcher->interval_ns = 1000000000 / load->snapshots;
         bench_check(-pthread_create(&watcher->thread, NULL, watch, watcher), "pthread_create");
     }
 }
 
-static void watcher_end(struct watcher *watcher, const struct workload *load) {
+static void watcher_end(struct watcher *watcher, const struct nop_load *load) {
     if (load->snapshots) {
         atomic_store(&watcher->is_over, true);
         bench_check(-pthread_join(watcher->thread, NULL), "pthread_join");
@@ -135,7 +137,7 @@ static void on_event(void *arg, aio_ctx *ctx, const aio_trace_event *event) {
 }
 
 /* What was observed is what has happened. */
-static void check_observed(aio_ctx *ctx, const struct workload *load, uint64_t traced) {
+static void check_observed(aio_ctx *ctx, const struct nop_load *load, uint64_t traced) {
     aio_histogram histogram = {.size = sizeof histogram};
     if (load->histograms)
         bench_check(aio_ctx_histogram(ctx, 0, 0, NULL, 0, NULL, &histogram), "aio_ctx_histogram");
@@ -145,17 +147,23 @@ static void check_observed(aio_ctx *ctx, const struct workload *load, uint64_t t
                   histogram.count, traced, load->count);
 }
 
-static double aio_sample(void *arg) {
-    const struct workload *load = arg;
-    struct progress progress = {.unstarted = load->count};
-    aio_ctx_options options = {
+static aio_ctx *create_context(uint32_t backend, const struct nop_load *load) {
+    const aio_ctx_options options = {
         .size = sizeof options,
-        .backend = AIO_BACKEND_URING,
+        .backend = backend,
         .sq_entries = SQ_ENTRIES,
         .cq_entries = CQ_ENTRIES,
         .flags = load->histograms ? AIO_CTX_HISTOGRAMS : 0,
     };
-    bench_check(aio_ctx_create(&options, &progress.ctx), "aio_ctx_create");
+    aio_ctx *ctx;
+    bench_check(aio_ctx_create(&options, &ctx), "aio_ctx_create");
+    return ctx;
+}
+
+static double aio_sample(void *arg, const void *backend) {
+    const struct nop_load *load = arg;
+    struct progress progress = {.unstarted = load->count};
+    progress.ctx = create_context(*(const uint32_t *)backend, load);
     uint64_t traced = 0;
     if (load->trace)
         bench_check(aio_ctx_set_trace(progress.ctx, on_event, &traced), "aio_ctx_set_trace");
@@ -174,29 +182,94 @@ static double aio_sample(void *arg) {
     return ns;
 }
 
+static void reap_start(struct progress *progress) {
+    progress->unstarted--;
+    bench_check(aio_submit_nop(progress->ctx, NULL, AIO_CALLBACK_REAP, progress), "aio_submit_nop");
+}
+
+static double reap_sample(void *arg, const void *backend) {
+    static aio_completion batch[BATCH];
+    const struct nop_load *load = arg;
+    struct progress progress = {.unstarted = load->count};
+    progress.ctx = create_context(*(const uint32_t *)backend, load);
+    uint64_t start_ns = bench_thread_cpu_ns();
+    for (uint64_t i = 0; i < load->depth && progress.unstarted; i++)
+        reap_start(&progress);
+    while (progress.completed < load->count) {
+        int32_t taken = aio_ctx_reap(progress.ctx, batch, sizeof batch[0], BATCH, -1);
+        bench_check(taken, "aio_ctx_reap");
+        for (int32_t i = 0; i < taken; i++) {
+            progress.completed++;
+            progress.failed |= (uint32_t)batch[i].result;
+            if (progress.unstarted)
+                reap_start(&progress);
+        }
+    }
+    double ns = cost(load, &progress, start_ns);
+    bench_check(aio_ctx_destroy(progress.ctx), "aio_ctx_destroy");
+    return ns;
+}
+
+/* --- programs --- */
+
+struct program {
+    const char *name;
+    const struct nop_load *load;
+};
+
+static void program_main(int channel, void *arg) {
+    const struct program *program = arg;
+    const uint64_t numbers[] = {bench_inherit(channel), program->load->depth, program->load->count};
+    bench_become(program->name, "nop", numbers, sizeof numbers / sizeof numbers[0]);
+}
+
+static double program_sample(void *arg, const void *name) {
+    struct program program = {name, arg};
+    struct bench_child child;
+    bench_child_start(&child, program_main, &program, false);
+    bench_child_await(&child);
+    uint64_t before = bench_child_spent(&child);
+    bench_child_go_on(&child);
+    bench_child_await(&child);
+    uint64_t after = bench_child_spent(&child);
+    bench_child_go_on(&child);
+    bench_child_end(&child);
+    return (double)(after - before) / (double)program.load->count;
+}
+
+static const uint32_t uring = AIO_BACKEND_URING, epoll = AIO_BACKEND_EPOLL;
+
 static const struct bench_engine engines[] = {
-    {"bare", bare_sample, BENCH_LIMIT},
-    {"aio", aio_sample, BENCH_ENGINE},
+    {"bare", bare_sample, BENCH_LIMIT, NULL, NULL},
+    {"aio", aio_sample, BENCH_ENGINE, &uring, NULL},
+    {"aio-reap", reap_sample, BENCH_ENGINE, &uring, NULL},
+    {"aio-epoll", aio_sample, BENCH_ENGINE, &epoll, NULL},
+#ifdef BENCH_LIBURING
+    {"liburing", nop_liburing, BENCH_ENGINE, NULL, NULL},
+#endif
+    {"compio", program_sample, BENCH_PEER, "peer-compio", "peer-compio"},
+    {"kimojio", program_sample, BENCH_PEER, "peer-kimojio", "peer-kimojio"},
 };
 enum { ENGINES = sizeof engines / sizeof engines[0] };
 
-static int run_alone(const char *name, struct workload *load) {
-    for (size_t e = 0; e < ENGINES; e++)
-        if (strcmp(engines[e].name, name) == 0) {
-            double ns = engines[e].sample(load);
-            printf("%s depth %" PRIu64 ": %" PRIu64 " completed, %.1f ns per operation\n", name,
-                   load->depth, load->count, ns);
-            return 0;
-        }
-    bench_die("--engine is bare or aio");
+static int run_alone(const char *name, struct nop_load *load) {
+    struct bench_engine engine;
+    if (bench_choose(engines, ENGINES, name, &engine) != 1)
+        bench_die("--engine is one");
+    double ns = engine.sample(load, engine.subject);
+    printf("%s depth %" PRIu64 ": %" PRIu64 " completed, %.1f ns per operation\n", name,
+           load->depth, load->count, ns);
+    return 0;
 }
 
 int main(int argc, char **argv) {
     uint64_t depth = 0, count = 200000, rounds = 31, cpu = 1, snapshots = 0;
     uint64_t histograms = 0, trace = 0;
-    const char *engine = NULL, *json = NULL;
+    const char *engine = NULL, *names = NULL, *json = NULL;
     const struct bench_flag flags[] = {
-        {"engine", NULL, &engine, "run this one alone: bare or aio"},
+        {"engine", NULL, &engine, "run this one alone, for tools that count"},
+        {"engines", NULL, &names, "run these, separated by commas, see nop.c"},
+        {"peers", NULL, &bench_peers, "the folder of the programs of benches/peers"},
         {"depth", &depth, NULL, "operations in flight; 0: 1, 32 and 256"},
         {"count", &count, NULL, "operations of one sample"},
         {"snapshots", &snapshots, NULL, "of the engine's counters per second, at most 1000000"},
@@ -213,7 +286,7 @@ int main(int argc, char **argv) {
     if (snapshots > 1000000)
         bench_die("--snapshots is at most 1000000");
     bench_pin(cpu);
-    struct workload load = {.depth = depth ? depth : 1,
+    struct nop_load load = {.depth = depth ? depth : 1,
                             .count = count,
                             .snapshots = snapshots,
                             .histograms = histograms,
@@ -221,6 +294,8 @@ int main(int argc, char **argv) {
     if (engine)
         return run_alone(engine, &load);
 
+    struct bench_engine chosen[ENGINES];
+    size_t chosen_count = bench_choose(engines, ENGINES, names, chosen);
     struct bench_report report;
     bench_report_open(&report, "NOP", "ns of CPU time per operation", rounds, json);
     const uint64_t depths[] = {1, 32, 256};
@@ -230,8 +305,8 @@ int main(int argc, char **argv) {
         if (!depth)
             load.depth = depths[i];
         snprintf(name, sizeof name, "depth %" PRIu64, load.depth);
-        bench_compare(engines, ENGINES, rounds, &load, figures);
-        bench_report_case(&report, name, engines, figures, ENGINES);
+        bench_compare(chosen, chosen_count, rounds, &load, figures);
+        bench_report_case(&report, name, chosen, figures, chosen_count);
     }
     return bench_report_close(&report);
 }

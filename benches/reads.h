@@ -5,7 +5,12 @@
 
 #include "bench.h"
 
-enum { READS_BLOCK = 4096, READS_DEPTH_MAX = 256 };
+enum {
+    READS_BLOCK = 4096,
+    READS_DEPTH_MAX = 256,
+    READS_SQ_ENTRIES = 256,
+    READS_CQ_ENTRIES = 512,
+};
 
 struct reads_run;
 
@@ -20,8 +25,9 @@ struct reads_run {
     uint64_t blocks; /* of the file */
     uint64_t depth, count;
     uint64_t started, completed, seed;
-    bool whole;   /* compare every byte */
-    void *engine; /* the engine's own */
+    bool whole;    /* compare every byte */
+    void *engine;  /* the engine's own */
+    char *buffers; /* of all slots, one after the other */
     struct reads_slot slots[READS_DEPTH_MAX];
 };
 
@@ -30,13 +36,34 @@ bool reads_next(struct reads_slot *slot);
 /* Counts a read that ended with `result`, and compares what it brought. */
 void reads_done(struct reads_slot *slot, int64_t result);
 
-/* What makes an engine ready, does `count` reads from beginning to end, and ends it. */
+/* What makes an engine ready, does `count` reads from beginning to end, and ends it; or a program
+ * of benches/peers that does all of it. */
 struct reads_engine {
     void (*open)(struct reads_run *run);
     void (*run)(struct reads_run *run);
     void (*close)(struct reads_run *run);
+    const char *program;
 };
 
-/* uv_fs_read, on libuv's pool of threads. Not there when libuv was not found. */
-extern const struct reads_engine reads_libuv;
-const char *reads_libuv_version(void);
+/* By hand: reads_bare.c. */
+extern const struct reads_engine reads_pread, reads_bare, reads_bare_fixed;
+/* On the engine, by backend; fixed: with file and buffers registered: reads_aio.c. */
+extern const struct reads_engine reads_aio_uring, reads_aio_epoll;
+extern const struct reads_engine reads_aio_uring_fixed, reads_aio_epoll_fixed;
+extern const struct reads_engine reads_aio_uring_reap;
+/* Not there when their libraries were not found. */
+extern const struct reads_engine reads_liburing, reads_libuv;
+
+/* --- the file: reads_file.c --- */
+
+/* What the file has at a position, a multiple of 8. */
+uint64_t reads_word_at(uint64_t position);
+/* Has no name and is on the disk, so that nothing is written back while a read is measured. */
+int reads_make_file(const char *folder, uint64_t size);
+const char *reads_file_system(int fd);
+/* The same file for reads past the page cache. */
+int reads_open_direct(int fd);
+/* Keeps the file in memory where that is allowed: some kernels give back what has not been read for
+ * seconds, also while there is plenty. Returns what reads_check_cached wants. */
+const void *reads_keep_cached(int fd, uint64_t size);
+void reads_check_cached(const void *mapping, uint64_t size);

@@ -51,6 +51,4 @@ static void uv_reads_close(struct reads_run *run) {
     free(reads);
 }
 
-const struct reads_engine reads_libuv = {uv_reads_open, uv_reads_run, uv_reads_close};
-
-const char *reads_libuv_version(void) { return uv_version_string(); }
+const struct reads_engine reads_libuv = {uv_reads_open, uv_reads_run, uv_reads_close, NULL};

@@ -4,8 +4,12 @@
  * The outstanding timers are due in one to two hours, so that none fires while another is
  * cancelled. In the part on firing all are due within 10 ms, the thread sleeps until the last one
  * is, and the time of the loop is divided by their number. A last, unmeasured part arms as many
- * over half a second, runs the loop live, and compares each with the clock: none may be early. */
-#include "bench.h"
+ * over half a second, runs the loop live, and compares each with the clock: none may be early.
+ *
+ *   aio, aio-epoll          the engine on each of its backends
+ *   libuv, libevent, asio   timers_<name>, where they were found at the build
+ *   tokio                   a program of benches/peers, with --peers */
+#include "timers.h"
 
 #include <aio_rs.h>
 #include <errno.h>
@@ -13,19 +17,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { PAIRS_PER_TURN = 64, WINDOW_US = 10 * 1000, LIVE_US = 500 * 1000 };
-static const uint64_t HOUR_US = 3600u * UINT64_C(1000000);
-
-/* Below `range`, which fits 32 bits, without the division that would be a tenth of the figure. */
-static uint64_t random_below(uint64_t *seed, uint64_t range) {
-    return (bench_random(seed) >> 32) * range >> 32;
-}
+enum { LIVE_US = 500 * 1000 };
 
 struct workload {
     aio_ctx *ctx;
     uint64_t outstanding, pairs, seed;
     uint64_t fired, cancelled, early;
     uint64_t arm_ns, fire_ns; /* of the last arm_and_fire */
+    uint32_t backend;
     aio_op_id *ids;
     uint64_t *due_ns;
 };
@@ -53,15 +52,14 @@ static void on_due(void *user_data, int32_t result, uint32_t flags) {
     current->early += bench_clock_ns() < *due_ns;
 }
 
-static aio_op_id arm(struct workload *work, uint64_t least_us, uint64_t range_us) {
-    uint64_t after_ns = (least_us + random_below(&work->seed, range_us)) * 1000;
-    aio_op_id id = aio_submit_timer(work->ctx, after_ns, NULL, on_timer, work);
+static aio_op_id arm(struct workload *work, uint64_t after_us) {
+    aio_op_id id = aio_submit_timer(work->ctx, after_us * 1000, NULL, on_timer, work);
     bench_check(id, "aio_submit_timer");
     return id;
 }
 
 static void start(struct workload *work) {
-    aio_ctx_options options = {.size = sizeof options, .backend = AIO_BACKEND_URING};
+    aio_ctx_options options = {.size = sizeof options, .backend = work->backend};
     bench_check(aio_ctx_create(&options, &work->ctx), "aio_ctx_create");
     work->fired = work->cancelled = work->early = 0;
 }
@@ -77,24 +75,60 @@ static void finish(struct workload *work, uint64_t fired, uint64_t cancelled) {
 /* A few pairs, on the context's thread and inside a turn, where programs do this. */
 static void cancel_and_arm(void *arg) {
     struct workload *work = arg;
-    for (int pair = 0; pair < PAIRS_PER_TURN; pair++) {
-        uint64_t victim = random_below(&work->seed, work->outstanding);
+    for (int pair = 0; pair < TIMERS_PAIRS_PER_TURN; pair++) {
+        uint64_t victim = timers_random_below(&work->seed, work->outstanding);
         bench_check(aio_ctx_cancel(work->ctx, work->ids[victim]), "aio_ctx_cancel");
-        work->ids[victim] = arm(work, HOUR_US, HOUR_US);
+        work->ids[victim] = arm(work, timers_far_us(&work->seed));
     }
 }
 
-/* The outstanding timers are armed once and live through all samples. */
-static double sample_pairs(void *arg) {
+/* As many contexts as backends live through all samples of pairs. */
+struct armed {
+    uint32_t backend;
+    aio_ctx *ctx;
+    aio_op_id *ids;
+    uint64_t cancelled;
+};
+
+static void armed_begin(struct armed *armed, struct workload *work) {
+    work->backend = armed->backend;
+    start(work);
+    armed->ctx = work->ctx;
+    armed->cancelled = 0;
+    armed->ids = work->ids = malloc(work->outstanding * sizeof *work->ids);
+    if (!armed->ids)
+        bench_die("no memory");
+    for (uint64_t i = 0; i < work->outstanding; i++)
+        work->ids[i] = arm(work, timers_far_us(&work->seed));
+}
+
+static void armed_end(struct armed *armed, struct workload *work) {
+    work->ctx = armed->ctx;
+    work->fired = 0;
+    work->cancelled = armed->cancelled;
+    bench_check(aio_ctx_cancel_all(work->ctx), "aio_ctx_cancel_all");
+    bench_check(aio_ctx_run(work->ctx), "aio_ctx_run");
+    finish(work, 0, armed->cancelled + work->outstanding);
+    free(armed->ids);
+}
+
+static double sample_pairs(void *arg, const void *subject) {
     struct workload *work = arg;
+    struct armed *armed = (struct armed *)subject;
+    if (!armed->ctx)
+        armed_begin(armed, work);
+    work->ctx = armed->ctx;
+    work->ids = armed->ids;
+    work->cancelled = armed->cancelled;
     uint64_t expected = work->cancelled + work->pairs;
     uint64_t start_ns = bench_thread_cpu_ns();
-    for (uint64_t pair = 0; pair < work->pairs; pair += PAIRS_PER_TURN) {
+    for (uint64_t pair = 0; pair < work->pairs; pair += TIMERS_PAIRS_PER_TURN) {
         bench_check(aio_ctx_post(work->ctx, cancel_and_arm, work), "aio_ctx_post");
         bench_check(aio_ctx_run_once(work->ctx, 0), "aio_ctx_run_once");
     }
     while (work->cancelled < expected)
         bench_check(aio_ctx_run_once(work->ctx, 0), "aio_ctx_run_once");
+    armed->cancelled = work->cancelled;
     return (double)(bench_thread_cpu_ns() - start_ns) / (double)work->pairs;
 }
 
@@ -107,9 +141,9 @@ static void arm_and_fire(struct workload *work) {
         start(work);
         uint64_t start_ns = bench_thread_cpu_ns();
         for (uint64_t i = 0; i < work->outstanding; i++)
-            arm(work, 0, WINDOW_US);
+            arm(work, timers_near_us(&work->seed));
         work->arm_ns += (bench_thread_cpu_ns() - start_ns) / repeats;
-        usleep(2 * WINDOW_US);
+        usleep(2 * TIMERS_WINDOW_US);
         start_ns = bench_thread_cpu_ns();
         bench_check(aio_ctx_run(work->ctx), "aio_ctx_run");
         work->fire_ns += (bench_thread_cpu_ns() - start_ns) / repeats;
@@ -117,23 +151,91 @@ static void arm_and_fire(struct workload *work) {
     }
 }
 
-static double sample_arm(void *arg) {
+static double sample_arm(void *arg, const void *armed) {
     struct workload *work = arg;
+    work->backend = ((const struct armed *)armed)->backend;
     arm_and_fire(work);
     return (double)work->arm_ns / (double)work->outstanding;
 }
 
-static double sample_fire(void *arg) {
+static double sample_fire(void *arg, const void *armed) {
     struct workload *work = arg;
+    work->backend = ((const struct armed *)armed)->backend;
     arm_and_fire(work);
     return (double)work->fire_ns / (double)work->outstanding;
 }
+
+/* --- peers --- */
+
+struct peer {
+    timers_peer *run;
+    const char *program;
+    const struct timers_task *task;
+};
+
+static void peer_main(int channel, void *arg) {
+    const struct peer *peer = arg;
+    const uint64_t numbers[] = {bench_inherit(channel), peer->task->outstanding, peer->task->pairs};
+    if (peer->run)
+        peer->run(channel, peer->task);
+    else
+        bench_become(peer->program, peer->task->pairs ? "pairs" : "fire", numbers,
+                     peer->task->pairs ? 3 : 2);
+}
+
+static double peer_sample(const struct peer *subject, const struct timers_task *task) {
+    struct peer peer = *subject;
+    struct bench_child child;
+    peer.task = task;
+    bench_child_start(&child, peer_main, &peer, false);
+    bench_child_await(&child);
+    uint64_t before = bench_child_spent(&child);
+    bench_child_go_on(&child);
+    bench_child_await(&child);
+    uint64_t after = bench_child_spent(&child);
+    bench_child_go_on(&child);
+    bench_child_end(&child);
+    return (double)(after - before) / (double)(task->pairs ? task->pairs : task->outstanding);
+}
+
+static double peer_pairs(void *arg, const void *peer) {
+    const struct workload *work = arg;
+    const struct timers_task task = {work->outstanding, work->pairs, 1};
+    return peer_sample(peer, &task);
+}
+
+static double peer_fire(void *arg, const void *peer) {
+    const struct workload *work = arg;
+    const struct timers_task task = {work->outstanding, 0, 1};
+    return peer_sample(peer, &task);
+}
+
+#define PEER(function) (&(const struct peer){function, NULL, NULL})
+#define PROGRAM(name) (&(const struct peer){NULL, name, NULL}), .program = name
+
+static struct armed uring = {.backend = AIO_BACKEND_URING}, epoll = {.backend = AIO_BACKEND_EPOLL};
+
+/* The samples of a figure in the order of the table: aio's, and those of peers. */
+static const struct bench_engine engines[] = {
+    {"aio", NULL, BENCH_ENGINE, &uring, NULL},
+    {"aio-epoll", NULL, BENCH_ENGINE, &epoll, NULL},
+#ifdef BENCH_LIBUV
+    {"libuv", NULL, BENCH_PEER, PEER(timers_libuv), NULL},
+#endif
+#ifdef BENCH_LIBEVENT
+    {"libevent", NULL, BENCH_PEER, PEER(timers_libevent), NULL},
+#endif
+#ifdef BENCH_ASIO
+    {"asio", NULL, BENCH_PEER, PEER(timers_asio), NULL},
+#endif
+    {"tokio", NULL, BENCH_PEER, PROGRAM("peer-tokio")},
+};
 
 static void check_early(struct workload *work) {
     start(work);
     current = work;
     for (uint64_t i = 0; i < work->outstanding; i++) {
-        uint64_t after_ns = random_below(&work->seed, LIVE_US) * 1000;
+        uint64_t after_ns = timers_random_below(&work->seed, LIVE_US) * 1000;
         work->due_ns[i] = bench_clock_ns() + after_ns;
         bench_check(aio_submit_timer(work->ctx, after_ns, NULL, on_due, &work->due_ns[i]),
                     "aio_submit_timer");
@@ -142,39 +244,52 @@ static void check_early(struct workload *work) {
     finish(work, work->outstanding, 0);
 }
 
-static void report(struct bench_report *out, struct workload *work, uint64_t rounds) {
-    const struct bench_engine pairs = {"aio arm+cancel", sample_pairs, BENCH_ENGINE};
-    const struct bench_engine arms = {"aio arm", sample_arm, BENCH_ENGINE};
-    const struct bench_engine fires = {"aio fire", sample_fire, BENCH_ENGINE};
-    struct bench_figure figure;
-    char name[32];
-    snprintf(name, sizeof name, "%" PRIu64 " outstanding", work->outstanding);
+/* A figure of all engines, or of the engine alone. */
+static void report(struct bench_report *out, const char *what, struct workload *work,
+                   uint64_t rounds, struct bench_engine *chosen, size_t count,
+                   double (*own)(void *, const void *), double (*peer)(void *, const void *)) {
+    struct bench_figure figures[BENCH_ENGINES_MAX];
+    size_t measured = 0;
+    char name[64];
+    snprintf(name, sizeof name, "%" PRIu64 " outstanding, %s", work->outstanding, what);
+    for (; measured < count; measured++) {
+        chosen[measured].sample = chosen[measured].role == BENCH_PEER ? peer : own;
+        if (!chosen[measured].sample)
+            break; /* peers come last */
+    }
+    if (!measured)
+        return;
+    bench_compare(chosen, measured, rounds, work, figures);
+    bench_report_case(out, name, chosen, figures, measured);
+}
 
-    start(work);
-    for (uint64_t i = 0; i < work->outstanding; i++)
-        work->ids[i] = arm(work, HOUR_US, HOUR_US);
-    bench_compare(&pairs, 1, rounds, work, &figure);
-    bench_report_case(out, name, &pairs, &figure, 1);
-    uint64_t cancelled = work->cancelled;
-    bench_check(aio_ctx_cancel_all(work->ctx), "aio_ctx_cancel_all");
-    bench_check(aio_ctx_run(work->ctx), "aio_ctx_run");
-    finish(work, 0, cancelled + work->outstanding);
-
-    bench_compare(&arms, 1, rounds, work, &figure);
-    bench_report_case(out, name, &arms, &figure, 1);
-    bench_compare(&fires, 1, rounds, work, &figure);
-    bench_report_case(out, name, &fires, &figure, 1);
-    check_early(work);
+static void report_all(struct bench_report *out, struct workload *work, uint64_t rounds,
+                       struct bench_engine *chosen, size_t count) {
+    report(out, "arm+cancel", work, rounds, chosen, count, sample_pairs, peer_pairs);
+    struct armed *both[] = {&uring, &epoll};
+    for (size_t i = 0; i < sizeof both / sizeof both[0]; i++)
+        if (both[i]->ctx) {
+            armed_end(both[i], work);
+            both[i]->ctx = NULL;
+        }
+    report(out, "arm", work, rounds, chosen, count, sample_arm, NULL);
+    report(out, "fire", work, rounds, chosen, count, sample_fire, peer_fire);
+    for (size_t i = 0; i < sizeof both / sizeof both[0]; i++) {
+        work->backend = both[i]->backend;
+        check_early(work);
+    }
 }
 
 int main(int argc, char **argv) {
-    uint64_t outstanding = 0, rounds = 5, cpu = 1;
-    const char *json = NULL;
+    uint64_t rounds = 5, cpu = 1;
+    const char *names = NULL, *outstanding = "1000,10000,100000,1000000", *json = NULL;
     struct workload work = {.pairs = 200000, .seed = 1};
     const struct bench_flag flags[] = {
-        {"outstanding", &outstanding, NULL, "timers; 0: 1,000 to 1,000,000 in steps of ten"},
+        {"engines", NULL, &names, "run these alone, separated by commas, see timers.c"},
+        {"peers", NULL, &bench_peers, "the folder of the programs of benches/peers"},
+        {"outstanding", NULL, &outstanding, "timers, a list"},
         {"count", &work.pairs, NULL, "pairs of arm and cancel in one sample"},
-        {"rounds", &rounds, NULL, "rounds of two samples"},
+        {"rounds", &rounds, NULL, "rounds of A B C C B A"},
         {"seed", &work.seed, NULL, "of the victims and times"},
         {"cpu", &cpu, NULL, "where to run"},
         {"json", NULL, &json, "write the figures to this file"},
@@ -183,18 +298,21 @@ int main(int argc, char **argv) {
     bench_parse(argc, argv, flags);
     if (!work.pairs)
         bench_die("--count is at least 1");
+    uint64_t each[BENCH_NUMBERS_MAX];
+    size_t cases = bench_numbers(outstanding, each);
+    struct bench_engine chosen[BENCH_ENGINES_MAX];
+    size_t count = bench_choose(engines, sizeof engines / sizeof engines[0], names, chosen);
     bench_pin(cpu);
     struct bench_report out;
     bench_report_open(&out, "Timers", "ns of CPU time per timer", rounds, json);
-    uint64_t most = outstanding ? outstanding : 1000000;
-    work.ids = malloc(most * sizeof *work.ids);
-    work.due_ns = malloc(most * sizeof *work.due_ns);
-    if (!work.ids || !work.due_ns)
-        bench_die("no memory");
-    for (work.outstanding = outstanding ? outstanding : 1000; work.outstanding <= most;
-         work.outstanding *= 10)
-        report(&out, &work, rounds);
-    free(work.ids);
-    free(work.due_ns);
+    out.has_no_ratios = true;
+    for (size_t i = 0; i < cases; i++) {
+        work.outstanding = each[i];
+        work.due_ns = malloc(work.outstanding * sizeof *work.due_ns);
+        if (!work.due_ns)
+            bench_die("no memory");
+        report_all(&out, &work, rounds, chosen, count);
+        free(work.due_ns);
+    }
     return bench_report_close(&out);
 }

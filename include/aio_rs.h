@@ -19,7 +19,7 @@
  *     Before adoption, posts wait. A stop is sticky: one before the run counts, a run uses it up.
  *
  *  2. Submit returns an id or an error. Positive: the operation will complete. Negative: nothing
- *     was submitted, and the callback never runs.
+ *     was submitted, and the callback never runs; aio_strerror((int32_t)id) says why.
  *
  *  3. The callback runs on the context's thread, from a run, reap or destroy call, never inside a
  *     submit call: zero or more times with AIO_CQE_MORE set, then exactly once without. That holds
@@ -46,7 +46,9 @@
  *     zero-copy send that has its result is not waited for: it needs the descriptor no more.
  *
  *  8. Backpressure is not an error. A full submission queue is flushed, a full completion queue is
- *     drained, what finds no place waits in order. Only max_ops makes a submit fail: -EAGAIN.
+ *     drained, what finds no place waits in order. Of the queues only max_ops makes a submit fail:
+ *     -EAGAIN. Operations that need more than a queue (threads, descriptors, memory) tell in their
+ *     own errors when that is used up.
  *
  *  9. Every operation can have a deadline (timeout_ns), and it costs nothing until it expires. It
  *     counts from the submit (inside a callback: from the end of the turn, so that one look at the
@@ -112,17 +114,30 @@
  *     it is), a callback that is NULL, a timer or service inside a chain; through a callback, a
  *     chain that was left open: its last member has AIO_SUBMIT_LINK or _HARDLINK.
  *
+ * Order. Operations do not wait for each other unless a chain or a barrier says so. Of several
+ * sends, writes, sendfiles or bundles in flight on one stream the bytes may be mixed, also in the
+ * middle of a send_all or a write_all; of several receives a later one may get the earlier bytes.
+ * Keep one of each direction in flight per stream, or chain them. Callbacks come in the order of
+ * the ends.
+ *
+ * Descriptors are numbers. They are looked up when an operation is handed over or begins, not in
+ * the submit, and by sendfile and the whole transfers for each piece. Keep a descriptor open until
+ * the last callback, or close it by aio_submit_close. After a close(2) what had begun goes on with
+ * the old file, and what had not is -EBADF, or meets whatever has the number by then.
+ *
  * Buffer pools. A receive of aio_submit_recv_multishot, _recv_pooled, _recvmsg_multishot or
  * _read_multishot takes a buffer of its pool when there is data, so that many silent connections
  * share a few buffers. Its callback has AIO_CQE_BUFFER set: aio_ctx_take_buffer then leases the
- * buffer, one after another of a bundle; what is not taken goes back when the callback returns, and
- * descriptors passed with it are closed. A lease is yours to read and write until
- * aio_buffer_pool_release, which any thread may call, and which fails with -ENOENT for what is no
- * lease, or not any more. Leases outlive their context and their pool. With AIO_CALLBACK_REAP each
- * buffer is a record with its lease. While a pool is empty its receives wait, and go on by
- * themselves when a buffer comes back or the pool grows; the program sees -ENOBUFS only if the file
- * itself says so. A pool with AIO_BUFFER_POOL_SEND goes the other way: you take empty buffers, fill
- * and queue them, and aio_submit_send_bundle sends what is queued.
+ * buffer, one after another of a bundle; what is not taken goes back when the callback returns,
+ * and descriptors passed with it are closed. A lease is yours to read and write until
+ * aio_buffer_pool_release, which any thread may call, and which fails with -ENOENT for what is
+ * no lease, or not any more. Leases outlive their context and their pool. With AIO_CALLBACK_REAP
+ * each buffer is a record with its lease. While a pool is empty its receives wait, and go on by
+ * themselves when a buffer comes back or the pool grows; the program sees -ENOBUFS only if the
+ * file itself says so. To hold one connection back, cancel its receive and submit it again
+ * later; what comes before its last callback is still delivered. A pool with
+ * AIO_BUFFER_POOL_SEND goes the other way: you take empty buffers, fill and queue them, and
+ * aio_submit_send_bundle sends what is queued.
  *
  * Without io_uring. Where the kernel refuses it (a container's seccomp profile, the sysctl
  * kernel.io_uring_disabled, Linux before 6.1, no memory to lock) a context made with
@@ -136,6 +151,33 @@
  * none: calls that have begun are then waited for). A descriptor that was closed with close(2) and
  * whose number is used again is found out, at the latest 10 ms after an operation waits for it;
  * aio_submit_close knows at once.
+ *
+ * Threads and descriptors of the library. A context on a ring has two descriptors (the ring, an
+ * eventfd), on epoll three; aio_ctx_fd adds one, watches an inotify instance, sendfile a pipe for
+ * each of up to four transfers at a time. Of threads a context on a ring has none but the kernel's
+ * own workers; on epoll up to 64 ("aio_rs-pool"). The process has up to 32 for getaddrinfo and
+ * getnameinfo ("aio_rs-names"), one with three descriptors while there are children
+ * ("aio_rs-reaper", also for children that outlive their context), one eventfd while signals are
+ * waited for; thread pools and workers have what their options say. They block all signals (but see
+ * the one that interrupts), and those that find nothing to do end: pool and names after 2 seconds.
+ *
+ * The sections, in this order; c_examples/ has programs for those with a name behind.
+ *     status, ctx         errors as text; contexts, running, posting, a foreign loop (foreign_loop)
+ *     cancel              cancelling by id, descriptor, group; detaching
+ *     stats, latency, trace, probe    seeing inside, what works here (docs/seeing.md, aio-probe)
+ *     misc, futex         nop, raw entries, uring_cmd, waitid, pipe, epoll; futexes
+ *     msg_ring            words and descriptors from one context to another
+ *     time, poll          timers and intervals (hello_timer); readiness
+ *     fs, space, path     files: data (copy_tree), space, names and attributes
+ *     net, options, control    sockets (echo_server), their options, what sendmsg carries besides
+ *     zero_copy, bundles, interface_queue     sends and receives without copies
+ *     registered, files   registered buffers; the table of direct descriptors
+ *     buffers             buffer pools and leases (idle_connections)
+ *     signals, processes, watches     (signals, run_commands, watch_tree)
+ *     threads             thread pools (offload_hash), poll_until
+ *     names, resolver     getaddrinfo; DNS on the context's own sockets (resolve)
+ *     notifier, channel   one thread wakes another, or sends it records
+ *     workers             a context on each processor (worker_echo)
  *
  * The flags of a callback: ignore bits that you do not know.
  */
@@ -334,7 +376,7 @@ typedef void (*aio_trace_fn)(void *arg, struct aio_ctx *ctx,
 #define AIO_SUBMIT_SIGPIPE 256u
 /*
  * `timeout_ns` starts anew at each completion of a multishot operation, and does not count while
- * that waits for a buffer of its pool: then nobody would hear of what the peer has sent.
+ * it waits for a buffer of its pool: then nobody would hear of what the peer has sent.
  */
 #define AIO_SUBMIT_TIMEOUT_IDLE 512u
 /*
@@ -993,7 +1035,8 @@ typedef struct aio_thread_pool_status {
     uint32_t running;
     uint32_t queue_max; /* Work that may wait while all threads are busy. */
     uint32_t reserved0; /* 0 */
-    uint64_t submitted; /* Work that was ever accepted. */
+    /* Work that ever found room, also what was refused because no thread could be had for it. */
+    uint64_t submitted;
 } aio_thread_pool_status;
 
 /* How often aio_submit_poll_until asks; NULL stands for all defaults. */
@@ -1056,7 +1099,10 @@ typedef struct aio_resolver_options {
     /* Lookups that have sockets at a time, one or two each; others wait. 0: 128. */
     uint32_t lookups_max;
     uint32_t cache_entries; /* Answers in the cache at most; 0: no cache. */
-    /* Seconds for which an answer is kept at most, however long it is good for; 0: a day. */
+    /*
+     * Seconds for which an answer is kept at most, however long it is good for; 0: a day. One that
+     * is good for no time at all is not kept, nor a "no such name" that does not say how long.
+     */
     uint32_t cache_ttl_max;
     /*
      * The same for what is not there, which is kept for as long as its zone says; 0: five minutes.
@@ -1111,7 +1157,8 @@ typedef struct aio_workers_options {
     aio_worker_fn on_start;
     /*
      * Called on each worker's thread when it is to stop, before it waits for what is in flight;
-     * what it returns means nothing. NULL: nothing.
+     * what it returns means nothing. Also when aio_workers_create fails, on those whose `on_start`
+     * had succeeded. NULL: nothing.
      */
     aio_worker_fn on_stop;
     /* Called on a worker's thread with a descriptor of aio_workers_send_fd. NULL: none is taken. */
@@ -1952,7 +1999,7 @@ aio_op_id aio_submit_write_all(aio_ctx *ctx, int fd, const void *buf, size_t len
  *
  * `offset`: where to begin in `in_fd`, AIO_OFFSET_CURRENT: at its position, which moves. `count`:
  * bytes; no limit. Deadline and cancellation are those of the whole. With AIO_SUBMIT_FIXED_FILE
- * `out_fd` is the slot.
+ * `out_fd` is the slot; `in_fd` never is one (aio_files_install makes a descriptor of a slot).
  * Context thread.
  * Errors: -EINVAL, `offset` above INT64_MAX, or AIO_SUBMIT_LINK or _HARDLINK: in a chain it can
  * only be the last; -EMFILE and -ENFILE, at once: it goes through a pipe; those of splice(2).
@@ -2032,7 +2079,9 @@ aio_op_id aio_submit_madvise(aio_ctx *ctx, void *addr, size_t len, int advice,
  * `path`: copied; may be empty with AT_EMPTY_PATH. `statx_out`: the engine's until the last
  * callback.
  * Context thread.
- * Errors: -EINVAL, `path` or `statx_out` is NULL; -ENAMETOOLONG; those of statx(2).
+ * Errors: -EINVAL, `path` or `statx_out` is NULL, AIO_SUBMIT_FIXED_FILE (of what is in a slot the
+ * attributes are its path's, or those of what aio_files_install gives); -ENAMETOOLONG; those of
+ * statx(2).
  * Kernel: 5.6.
  * Surprise: always runs on a kernel worker: for a name in the cache the plain call is faster.
  */
@@ -2303,7 +2352,8 @@ aio_op_id aio_submit_recv_exact(aio_ctx *ctx, int fd, void *buf, size_t len, int
         const aio_submit_options *options, aio_callback callback, void *user_data);
 
 /*
- * Sends until all of `len` is sent; completes with 0 then, and with an error otherwise.
+ * Sends until all of `len` is sent; completes with 0 then, and with an error otherwise. Another
+ * send of the same stream in flight mixes its bytes with these ("Order" in the manual).
  *
  * For streams. `buf`, `len`, the count: as for aio_submit_recv_exact. `flags`: MSG_MORE,
  * MSG_DONTROUTE, MSG_NOSIGNAL, MSG_WAITALL.
@@ -2777,7 +2827,9 @@ aio_op_id aio_submit_recv_pooled(aio_ctx *ctx, int fd, aio_buffer_pool *pool, in
  * one apart. The result counts all that is in the buffer; at the end of a stream it is 0.
  *
  * `msg`: only msg_namelen and msg_controllen are read, during the call: how much room a buffer
- * gives to the name and to control data. At most 128 bytes and 64 KiB.
+ * gives to the name and to control data. At most 128 bytes and 64 KiB. A buffer holds 16 bytes,
+ * these two rooms, then the payload; more is cut (MSG_TRUNC in the view's flags). A message that
+ * UDP_GRO has put together has up to 65,535 bytes.
  * Context thread.
  * Errors: as for aio_submit_recv_multishot, but MSG_TRUNC is allowed; -EINVAL, the pool is to be
  * AIO_BUFFER_POOL_INCREMENTAL; -EFAULT, its buffers are too small for what comes before the
@@ -3068,9 +3120,9 @@ int32_t aio_thread_pool_info(const aio_thread_pool *pool, aio_thread_pool_status
  * that runs is waited for, and its result is then -ECANCELED (-ETIMEDOUT for a deadline), or with
  * AIO_SUBMIT_KEEP_RESULT what it returned. Nothing may unwind out of it. It may post to contexts
  * and cancel, but has no context of its own. Context thread.
- * Errors: -EAGAIN, the pool is full, or can have no thread; -EINVAL, links; AIO_EFORKED, the
- * pool's threads are the parent's. -ECANCELED from a function that was not asked to end has
- * AIO_CQE_ABORTED.
+ * Errors: -EAGAIN, the pool is full (aio_thread_pool_info tells how many wait and run), or can
+ * have no thread; -EINVAL, links; AIO_EFORKED, the pool's threads are the parent's. -ECANCELED
+ * from a function that was not asked to end has AIO_CQE_ABORTED.
  */
 aio_op_id aio_submit_work(aio_ctx *ctx, aio_thread_pool *pool, aio_work_fn work, void *arg,
         const aio_submit_options *options, aio_callback callback, void *user_data);
@@ -3187,7 +3239,7 @@ int32_t aio_resolver_forget(aio_resolver *resolver);
  *
  * `name`: copied; at most 253 characters of ASCII. With a dot at its end it is taken as it is;
  * else the search domains are tried as resolv.conf(5) says. A numeric address (in full, without a
- * zone) is its own answer.
+ * zone) is its own answer, and localhost has its addresses without anybody being asked.
  * `kind`: AIO_DNS_*. `flags`: AIO_RESOLVE_*.
  * `answer_out`: an output, the engine's until the last callback; written on success alone. The
  * answer is yours then: aio_answer_free. With AIO_CALLBACK_REAP that is so before its record is

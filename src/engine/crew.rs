@@ -86,7 +86,7 @@ pub(crate) enum Submitted {
 }
 
 /// Tasks and threads of the same credentials.
-struct Class<T> {
+struct Class<T: Task> {
     who: Credentials,
     queue: VecDeque<T>,
     /// Threads that wait for a task, and those that were started and have not looked yet.
@@ -98,7 +98,7 @@ struct Class<T> {
     work: Arc<Condvar>,
 }
 
-impl<T> Class<T> {
+impl<T: Task> Class<T> {
     fn new(who: Credentials) -> Class<T> {
         Class {
             who,
@@ -111,13 +111,19 @@ impl<T> Class<T> {
         }
     }
 
+    /// Where a task waits. They come nearly always in the order of their names.
+    fn position(&self, name: u64) -> Option<usize> {
+        let sorted = self.queue.binary_search_by_key(&name, Task::name).ok();
+        sorted.or_else(|| self.queue.iter().position(|task| task.name() == name))
+    }
+
     /// More tasks wait than threads are about to look for one.
     fn is_short(&self) -> bool {
         self.queue.len() > self.idle + self.starting
     }
 }
 
-struct State<T> {
+struct State<T: Task> {
     classes: Vec<Class<T>>,
     running: Vec<Running>,
     handles: Vec<JoinHandle<()>>,
@@ -131,7 +137,7 @@ struct State<T> {
     closing: bool,
 }
 
-impl<T> State<T> {
+impl<T: Task> State<T> {
     /// The class of `who`, made if need be.
     fn class(&mut self, who: Credentials) -> &mut Class<T> {
         let position = match self.classes.iter().position(|class| class.who == who) {
@@ -291,14 +297,16 @@ impl<T: Task> Crew<T> {
         }
     }
 
+    /// Whether a task has not begun.
+    pub(crate) fn is_waiting(&self, name: u64) -> bool {
+        self.shared.lock().classes.iter().any(|class| class.position(name).is_some())
+    }
+
     /// Asks a task to end.
     pub(crate) fn cancel(&self, name: u64) -> Cancel {
         let mut state = self.shared.lock();
         for class in &mut state.classes {
-            let sorted = class.queue.binary_search_by_key(&name, Task::name).ok();
-            let position =
-                sorted.or_else(|| class.queue.iter().position(|task| task.name() == name));
-            if let Some(position) = position {
+            if let Some(position) = class.position(name) {
                 let task = class.queue.remove(position);
                 state.queued -= 1;
                 drop(state);

@@ -22,7 +22,8 @@ struct Seen {
 }
 
 impl Engine {
-    /// A line about the context, one per operation, the oldest first, then one per buffer pool.
+    /// A line about the context, then one per operation, the oldest first, then one per pool of
+    /// buffers.
     pub(crate) fn dump(&self, handle: &Handle) -> String {
         let mut text = String::new();
         let now_ms = (clock::now_ns() / 1_000_000) as u32;

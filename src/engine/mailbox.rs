@@ -26,9 +26,13 @@ use crate::sys::errno::Errno;
 use crate::sys::sync::OnceLock;
 use std::ffi::c_void;
 
+/// A posted function and its argument.
+#[derive(Clone, Copy)]
+pub(crate) struct Posted(pub unsafe extern "C-unwind" fn(*mut c_void), pub *mut c_void);
+
 /// A posted function, or what another thread has to say about an operation.
 pub(crate) enum Message {
-    Run(unsafe extern "C-unwind" fn(*mut c_void), *mut c_void),
+    Run(Posted),
     Cancel(u64),
     /// An external operation has a result.
     End(Box<End>),
@@ -88,6 +92,8 @@ pub(crate) struct Mailbox {
     /// Letters to a context that nobody has adopted, from senders that reach its ring directly from
     /// then on. It is closed by the adoption, so that none of them can be overtaken.
     early: Queue,
+    /// The memory of a message that was taken, for the next: who wakes a sleeping context finds it.
+    spare: AtomicPtr<Node>,
     sleep: AtomicU32,
     /// `SHARED` and `STOP`.
     signals: AtomicU32,
@@ -124,6 +130,7 @@ impl Queue {
     }
 
     /// The message comes back once the queue is closed to it.
+    #[inline]
     fn push(&self, prepared: Prepared) -> Result<(), Prepared> {
         let is_end = matches!(prepared.0.message, Message::End(_));
         let refusing = if is_end { 0 } else { ENDS_ONLY };
@@ -172,6 +179,7 @@ impl Mailbox {
         Ok(Mailbox {
             queue: Queue::new(),
             early: Queue::new(),
+            spare: AtomicPtr::new(std::ptr::null_mut()),
             sleep: AtomicU32::new(AWAKE),
             signals: AtomicU32::new(0),
             holds: AtomicUsize::new(0),
@@ -182,8 +190,44 @@ impl Mailbox {
 
     /// Queues a message. False once the queue is closed to it. A sender that is not the owner calls
     /// `wake` afterwards.
+    #[inline]
     pub(crate) fn send(&self, message: Message) -> bool {
-        self.queue.push(Prepared::new(message)).is_ok()
+        self.queue.push(self.prepare(message)).is_ok()
+    }
+
+    #[inline(always)]
+    fn prepare(&self, message: Message) -> Prepared {
+        // Relaxed: a hint, by which a burst is spared the exchange.
+        if !self.spare.load(Ordering::Relaxed).is_null() {
+            // Acquire pairs with the release in `next_posted`: the owner has read the node.
+            let node = self.spare.swap(std::ptr::null_mut(), Ordering::Acquire);
+            if !node.is_null() {
+                // SAFETY: the exchange made it ours; nothing in it has to be dropped.
+                unsafe {
+                    node.write(Node { next: std::ptr::null_mut(), message });
+                    return Prepared(Box::from_raw(node));
+                }
+            }
+        }
+        Prepared::new(message)
+    }
+
+    /// The function that comes next in what the owner has taken, if the next message is one.
+    #[inline(always)]
+    pub(crate) fn next_posted(&self, taken: &mut Batch) -> Option<Posted> {
+        let node = taken.first;
+        // SAFETY: a batch owns its nodes. This one leaves it, with nothing in it to be dropped: it
+        // is the spare one if there is none, which nobody else makes of one.
+        unsafe {
+            let Message::Run(posted) = node.as_ref()?.message else { return None };
+            taken.first = (*node).next;
+            if self.spare.load(Ordering::Relaxed).is_null() {
+                self.spare.store(node, Ordering::Release);
+            } else {
+                drop(Box::from_raw(node));
+            }
+            Some(posted)
+        }
     }
 
     /// The same without taking or freeing memory; a message that is refused comes back.
@@ -207,7 +251,9 @@ impl Mailbox {
         self.early.take_replacing(CLOSED)
     }
 
-    /// Wakes the owner if it sleeps; one system call per sleep, none when it is awake.
+    /// Wakes the owner if it sleeps; one system call per sleep (two who look at the same moment may
+    /// both make one), none when it is awake.
+    #[inline]
     pub(crate) fn wake(&self) {
         if self.signals.load(Ordering::Relaxed) & SHARED == 0
             && self.signals.fetch_or(SHARED, Ordering::SeqCst) & SHARED == 0
@@ -219,13 +265,21 @@ impl Mailbox {
         // SeqCst: after the push or flag that the caller made, before the owner's announcement or
         // after it (pairs with `prepare_sleep`).
         total_order();
-        if self.sleep.load(Ordering::SeqCst) == AWAKE {
-            return;
-        }
-        match self.sleep.swap(AWAKE, Ordering::SeqCst) {
-            ASLEEP => self.wake.signal(),
-            ASLEEP_FOREIGN => self.foreign.get().into_iter().for_each(EventFd::signal),
-            _ => {}
+        match self.sleep.load(Ordering::SeqCst) {
+            AWAKE => {}
+            // Two who look at the same time both signal, which costs less than an exchange in every
+            // wake-up. A later announcement may be lost here, but its sleep ends by this signal,
+            // whichever kind it is.
+            ASLEEP => {
+                put(&self.sleep, AWAKE);
+                self.wake.signal();
+            }
+            // The signal of a foreign loop ends no other sleep.
+            _ => match self.sleep.swap(AWAKE, Ordering::SeqCst) {
+                ASLEEP => self.wake.signal(),
+                ASLEEP_FOREIGN => self.foreign.get().into_iter().for_each(EventFd::signal),
+                _ => {}
+            },
         }
     }
 
@@ -266,6 +320,22 @@ impl Mailbox {
             return false;
         }
         true
+    }
+
+    /// The same for an owner that waits for nothing but mail: false if nothing holds it. Not
+    /// announced where nobody has ever woken the owner.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn prepare_held_sleep(&self) -> bool {
+        if !self.is_held() || !(self.is_calm() || self.prepare_sleep(false)) {
+            return false;
+        }
+        // Once more: who has given the last hold back before the announcement wakes nobody.
+        let sleeps = self.is_held();
+        if !sleeps {
+            self.awake();
+        }
+        sleeps
     }
 
     /// The same for a wait that a stop does not end.
@@ -361,6 +431,17 @@ impl Mailbox {
     /// Called once, on the owner's thread.
     pub(crate) fn set_foreign(&self, event_fd: EventFd) {
         self.foreign.get_or_init(|| event_fd);
+    }
+}
+
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        // Acquire: as in `prepare`.
+        let node = self.spare.swap(std::ptr::null_mut(), Ordering::Acquire);
+        if !node.is_null() {
+            // SAFETY: it was the mailbox's, and has nothing in it to be dropped.
+            drop(unsafe { Box::from_raw(node) });
+        }
     }
 }
 

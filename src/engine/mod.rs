@@ -44,6 +44,7 @@ mod interface_queue;
 pub(crate) mod latency;
 pub(crate) mod lease_table;
 pub(crate) mod leases;
+mod mail;
 pub(crate) mod mailbox;
 #[cfg(all(test, loom))]
 mod models;

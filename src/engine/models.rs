@@ -5,7 +5,7 @@
 //! A wake-up that is lost shows as a deadlock, a missing order as a race on what was sent.
 
 use crate::engine::bell::{Bell, Claim, Listener, Occurrences};
-use crate::engine::mailbox::{Batch, Mailbox, Message, Prepared};
+use crate::engine::mailbox::{Batch, Mailbox, Message, Posted, Prepared};
 use crate::engine::record_queue::{RecordQueue, Refused, Room};
 use crate::sys::errno::Errno;
 use loom::sync::{Arc, Condvar, Mutex};
@@ -58,12 +58,12 @@ fn explore(name: &str, preemptions: usize, model: impl Fn() + Sync + Send + 'sta
 /// A posted function, known by its argument.
 fn post(number: usize) -> Message {
     unsafe extern "C-unwind" fn nothing(_: *mut c_void) {}
-    Message::Run(nothing, std::ptr::without_provenance_mut(number))
+    Message::Run(Posted(nothing, std::ptr::without_provenance_mut(number)))
 }
 
 fn number(message: Message) -> usize {
     match message {
-        Message::Run(_, arg) => arg.addr(),
+        Message::Run(Posted(_, arg)) => arg.addr(),
         Message::Rung(id) => id as usize,
         _ => panic!("nobody sends such"),
     }

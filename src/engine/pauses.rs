@@ -4,8 +4,8 @@
 //! an empty pool costs nothing while it is empty. Who releases one on another thread wakes the
 //! context only if it says that it waits (`lease_table.rs`).
 //!
-//! An idle deadline is about a silent peer, and does not count meanwhile: of a peer that would not
-//! be heard nobody can say that it is silent. It begins anew when the operation is armed again.
+//! An idle deadline is about a silent peer, and does not count meanwhile: whom one would not hear
+//! cannot be called silent. It begins anew when the operation is armed again.
 
 use crate::engine::Engine;
 use crate::engine::slots::{phase, state};

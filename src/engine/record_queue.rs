@@ -11,6 +11,7 @@
 use crate::engine::bell::Claim;
 use crate::sys::atomic::{AtomicUsize, Ordering, Turns};
 use crate::sys::errno::Errno;
+use std::alloc::{Layout, alloc_zeroed};
 use std::cell::UnsafeCell;
 use std::ptr::NonNull;
 
@@ -73,7 +74,7 @@ impl RecordQueue {
                 number: AtomicUsize::new(number * STEP),
                 turns: Turns::new(),
             })?,
-            words: boxed(words, |_| UnsafeCell::new(0))?,
+            words: zeroed(words)?,
             record_size,
             tail: AtomicUsize::new(0),
             head: AtomicUsize::new(0),
@@ -193,4 +194,16 @@ fn boxed<T>(count: usize, make: impl FnMut(usize) -> T) -> Result<Box<[T]>, Errn
     all.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
     all.extend((0..count).map(make));
     Ok(all.into_boxed_slice())
+}
+
+/// Untouched: what no record was ever copied to takes no memory. `count` is not 0.
+fn zeroed(count: usize) -> Result<Box<[UnsafeCell<u64>]>, Errno> {
+    let layout = Layout::array::<UnsafeCell<u64>>(count).map_err(|_| Errno::ENOMEM)?;
+    // SAFETY: the layout is not empty.
+    let words = unsafe { alloc_zeroed(layout) }.cast::<UnsafeCell<u64>>();
+    if words.is_null() {
+        return Err(Errno::ENOMEM);
+    }
+    // SAFETY: as many words as the layout has, all of them zero, by the allocator that boxes use.
+    Ok(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(words, count)) })
 }

@@ -8,6 +8,7 @@
 
 use crate::engine::completion::Plain;
 use crate::engine::handle::Handle;
+use crate::engine::mailbox::Posted;
 use crate::engine::turn::Call;
 use crate::engine::{Engine, Refusal};
 use crate::sys::clock;
@@ -52,10 +53,29 @@ fn plain_turn(handle: &Handle) -> Result<(), Refusal> {
         }
     }
     if !borrow(handle).is_plainly_exhausted() {
-        deliver(handle);
+        deliver_rest(handle);
     }
     borrow(handle).end_plain_turn(handle);
     Ok(())
+}
+
+/// Delivers what a plain turn has left. Where that is mail, and functions in it, it stays one.
+#[inline(never)]
+fn deliver_rest(handle: &Handle) {
+    if borrow(handle).take_plain_mail(&handle.mailbox) {
+        while borrow(handle).can_peek()
+            && let Some(plain) = borrow(handle).next_plain(&handle.counts)
+        {
+            perform(plain);
+        }
+        while let Some(posted) = borrow(handle).next_plain_post(&handle.mailbox) {
+            perform_post(posted);
+        }
+        if borrow(handle).ends_plain_mail(&handle.stats) {
+            return;
+        }
+    }
+    deliver(handle);
 }
 
 /// Delivers what is there, as far as the turn's budget goes.
@@ -112,6 +132,15 @@ fn perform(plain: Plain) {
     std::mem::forget(guard);
 }
 
+/// Calls a posted function.
+#[inline(always)]
+fn perform_post(Posted(function, arg): Posted) {
+    let guard = NoUnwind;
+    // SAFETY: the caller of post promised a function of this type; nothing is borrowed.
+    unsafe { function(arg) };
+    std::mem::forget(guard);
+}
+
 /// Calls whatever is due.
 fn perform_any(handle: &Handle, call: Call) {
     if !matches!(call, Call::Ask(..)) {
@@ -123,12 +152,7 @@ fn perform_any(handle: &Handle, call: Call) {
             perform(plain);
             borrow(handle).drop_payload();
         }
-        Call::Post(function, arg) => {
-            let guard = NoUnwind;
-            // SAFETY: the caller of post promised a function of this type; nothing is borrowed.
-            unsafe { function(arg) };
-            std::mem::forget(guard);
-        }
+        Call::Post(posted) => perform_post(posted),
         Call::Record => {}
         Call::Ask(function, id) => {
             let answer = function.call();
@@ -197,7 +221,10 @@ pub(crate) fn wait_for_records(handle: &Handle, timeout_ns: i64) -> Result<(), R
 /// Turns until stopped, or nothing is in flight, posted or held.
 pub(crate) fn run(handle: &Handle) -> Result<(), Refusal> {
     loop {
-        while borrow(handle).prepare_plain_turn(&handle.mailbox) {
+        let mailbox = &handle.mailbox;
+        while borrow(handle).prepare_plain_turn(mailbox)
+            || borrow(handle).prepare_held_turn(mailbox)
+        {
             plain_turn(handle)?;
         }
         let engine = borrow(handle);

@@ -79,6 +79,15 @@ macro_rules! counters {
     };
 }
 
+impl Stats {
+    /// Publishes what a plain turn tallies; the rest follows when another turn ends.
+    #[inline(always)]
+    pub(crate) fn publish_mail(&self, tally: &Tally) {
+        self.posts.set(tally.posts);
+        self.wakes.set(tally.wakes);
+    }
+}
+
 counters! {
     each turn: callbacks, turns, system_calls, full_queues;
     now and then: overflows, posts, wakes, cancels, deadlines, rearms, dry_pools;

@@ -5,13 +5,12 @@
 use crate::engine::backend::Handed;
 use crate::engine::completion::{Current, Delivery, INNER, Plain, REAP, Record};
 use crate::engine::handle::Handle;
-use crate::engine::mailbox::{Mailbox, Message};
+use crate::engine::mailbox::{Mailbox, Posted};
 use crate::engine::stats::Stats;
 use crate::engine::{Engine, Refusal};
 use crate::sys::clock::{self, Clock};
 use crate::sys::function::Function;
 use crate::sys::ring::Wait;
-use std::ffi::c_void;
 
 /// Deliveries of one kind per turn.
 pub(super) const COMPLETIONS_MAX: u32 = 1024;
@@ -28,7 +27,7 @@ pub(crate) struct Budget {
     pub stash: u32,
     pub ready: u32,
     pub expired: u32,
-    posts: u32,
+    pub posts: u32,
     now_ns: u64,
 }
 
@@ -37,7 +36,7 @@ pub(super) enum Call {
     Callback(Plain),
     /// The same with a payload, which goes afterwards.
     Brought(Plain),
-    Post(unsafe extern "C-unwind" fn(*mut c_void), *mut c_void),
+    Post(Posted),
     /// A record was written; nothing to call.
     Record,
     /// A function whose answer an external operation wants.
@@ -128,6 +127,12 @@ impl Engine {
     #[inline(always)]
     pub(super) fn prepare_plain_turn(&self, mailbox: &Mailbox) -> bool {
         self.plain && self.slots.live() != 0 && (mailbox.is_calm() || mailbox.prepare_sleep(false))
+    }
+
+    /// The same for a context that has nothing in flight, and is held to wait for mail.
+    #[inline(always)]
+    pub(super) fn prepare_held_turn(&self, mailbox: &Mailbox) -> bool {
+        self.plain && self.slots.live() == 0 && mailbox.prepare_held_sleep()
     }
 
     /// Hands over and sleeps.
@@ -289,13 +294,6 @@ impl Engine {
         self.budget.posts = POSTS_MAX;
     }
 
-    #[inline(always)]
-    pub(super) fn take_mail(&mut self, mailbox: &Mailbox) {
-        if self.inbox.is_empty() {
-            self.inbox = mailbox.take();
-        }
-    }
-
     /// Shortens a wait to the next deadline or repetition.
     fn limit_wait(&mut self, wait: Wait) -> Wait {
         let now_ns = self.now_ns();
@@ -372,65 +370,11 @@ impl Engine {
                 return Some(call);
             }
         }
-        while self.budget.posts != 0 {
-            self.budget.posts -= 1;
-            let message = self.inbox.next()?;
-            match message {
-                Message::Run(function, arg) if !self.mute => {
-                    self.tally.posts();
-                    self.current = Current::NONE;
-                    return Some(Call::Post(function, arg));
-                }
-                Message::Run(..) => {}
-                Message::Cancel(id) => {
-                    let _ = self.cancel(id);
-                }
-                Message::End(end) => {
-                    let delivery = self.take_end(*end);
-                    match delivery.and_then(|delivery| self.deliver(delivery)) {
-                        Some(Call::Callback(plain)) => return Some(Call::Brought(plain)),
-                        Some(call) => {
-                            self.drop_payload();
-                            return Some(call);
-                        }
-                        None => {}
-                    }
-                }
-                Message::Rung(id) => {
-                    if let Some(delivery) = self.rung(id)
-                        && let Some(call) = self.deliver(delivery)
-                    {
-                        return Some(call);
-                    }
-                }
-                Message::Asks(id) => {
-                    if let Some(call) = self.ask(id) {
-                        return Some(call);
-                    }
-                }
-                Message::Refill(group) => self.refill(group),
-                Message::Letter(_) | Message::Parcel(_) | Message::Answer(_) | Message::Kept(_) => {
-                    if let Some(delivery) = self.take_message(message)
-                        && let Some(call) = self.deliver(delivery)
-                    {
-                        return Some(call);
-                    }
-                }
-                Message::LowWater(group) => {
-                    if let Some((function, arg)) = self.low_water(group)
-                        && !self.mute
-                    {
-                        self.current = Current::NONE;
-                        return Some(Call::Post(function, arg));
-                    }
-                }
-            }
-        }
-        None
+        self.next_mail_call()
     }
 
     /// A delivery as a call, or as a record for `reap`; None: it was a service's and calls nobody.
-    fn deliver(&mut self, delivery: Delivery) -> Option<Call> {
+    pub(super) fn deliver(&mut self, delivery: Delivery) -> Option<Call> {
         match delivery.callback {
             REAP => return Some(self.deliver_record(delivery)),
             INNER => {
@@ -452,7 +396,7 @@ impl Engine {
     }
 
     /// What an operation wants to know, if it still does, as a call.
-    fn ask(&mut self, id: u64) -> Option<Call> {
+    pub(super) fn ask(&mut self, id: u64) -> Option<Call> {
         let function = self.question(id)?;
         self.current = Current::NONE;
         Some(Call::Ask(function, id))

@@ -483,7 +483,9 @@ pub unsafe extern "C" fn aio_submit_recv_pooled(
 /// one apart. The result counts all that is in the buffer; at the end of a stream it is 0.
 ///
 /// `msg`: only msg_namelen and msg_controllen are read, during the call: how much room a buffer
-/// gives to the name and to control data. At most 128 bytes and 64 KiB.
+/// gives to the name and to control data. At most 128 bytes and 64 KiB. A buffer holds 16 bytes,
+/// these two rooms, then the payload; more is cut (MSG_TRUNC in the view's flags). A message that
+/// UDP_GRO has put together has up to 65,535 bytes.
 /// Context thread.
 /// Errors: as for aio_submit_recv_multishot, but MSG_TRUNC is allowed; -EINVAL, the pool is to be
 /// AIO_BUFFER_POOL_INCREMENTAL; -EFAULT, its buffers are too small for what comes before the

@@ -1,7 +1,7 @@
 //! Contexts: creating, running, stopping, cancelling, looking inside, destroying.
 
 use crate::engine::handle::Handle;
-use crate::engine::mailbox::Message;
+use crate::engine::mailbox::{Message, Posted};
 use crate::ffi::{aio_ctx, aio_log_fn, aio_post_fn, arguments, guard, tuning};
 use crate::sys::errno::Errno;
 use std::ffi::{c_int, c_void};
@@ -263,7 +263,7 @@ pub unsafe extern "C" fn aio_ctx_post(
 ) -> i32 {
     guard!(ctx, handle, quietly => {
         let function = r#fn.ok_or(Errno::EINVAL)?;
-        handle.send(Message::Run(function, arg)).map(|()| 0)
+        handle.send(Message::Run(Posted(function, arg))).map(|()| 0)
     })
 }
 

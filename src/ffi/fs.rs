@@ -325,7 +325,7 @@ pub unsafe extern "C" fn aio_submit_write_all(
 ///
 /// `offset`: where to begin in `in_fd`, AIO_OFFSET_CURRENT: at its position, which moves. `count`:
 /// bytes; no limit. Deadline and cancellation are those of the whole. With AIO_SUBMIT_FIXED_FILE
-/// `out_fd` is the slot.
+/// `out_fd` is the slot; `in_fd` never is one (aio_files_install makes a descriptor of a slot).
 /// Context thread.
 /// Errors: -EINVAL, `offset` above INT64_MAX, or AIO_SUBMIT_LINK or _HARDLINK: in a chain it can
 /// only be the last; -EMFILE and -ENFILE, at once: it goes through a pipe; those of splice(2).

@@ -299,7 +299,8 @@ pub unsafe extern "C" fn aio_submit_recv_exact(
     }
 }
 
-/// Sends until all of `len` is sent; completes with 0 then, and with an error otherwise.
+/// Sends until all of `len` is sent; completes with 0 then, and with an error otherwise. Another
+/// send of the same stream in flight mixes its bytes with these ("Order" in the manual).
 ///
 /// For streams. `buf`, `len`, the count: as for aio_submit_recv_exact. `flags`: MSG_MORE,
 /// MSG_DONTROUTE, MSG_NOSIGNAL, MSG_WAITALL.

@@ -42,7 +42,9 @@ fn room(value: *const c_void, size: usize) -> Result<u32, Errno> {
 /// `path`: copied; may be empty with AT_EMPTY_PATH. `statx_out`: the engine's until the last
 /// callback.
 /// Context thread.
-/// Errors: -EINVAL, `path` or `statx_out` is NULL; -ENAMETOOLONG; those of statx(2).
+/// Errors: -EINVAL, `path` or `statx_out` is NULL, AIO_SUBMIT_FIXED_FILE (of what is in a slot the
+/// attributes are its path's, or those of what aio_files_install gives); -ENAMETOOLONG; those of
+/// statx(2).
 /// Kernel: 5.6.
 /// Surprise: always runs on a kernel worker: for a name in the cache the plain call is faster.
 #[unsafe(no_mangle)]

@@ -75,7 +75,8 @@ pub struct aio_resolver_options {
     pub lookups_max: u32,
     /// Answers in the cache at most; 0: no cache.
     pub cache_entries: u32,
-    /// Seconds for which an answer is kept at most, however long it is good for; 0: a day.
+    /// Seconds for which an answer is kept at most, however long it is good for; 0: a day. One that
+    /// is good for no time at all is not kept, nor a "no such name" that does not say how long.
     pub cache_ttl_max: u32,
     /// The same for what is not there, which is kept for as long as its zone says; 0: five minutes.
     pub cache_negative_ttl_max: u32,
@@ -250,7 +251,7 @@ impl Payload for Delivered {
 ///
 /// `name`: copied; at most 253 characters of ASCII. With a dot at its end it is taken as it is;
 /// else the search domains are tried as resolv.conf(5) says. A numeric address (in full, without a
-/// zone) is its own answer.
+/// zone) is its own answer, and localhost has its addresses without anybody being asked.
 /// `kind`: AIO_DNS_*. `flags`: AIO_RESOLVE_*.
 /// `answer_out`: an output, the engine's until the last callback; written on success alone. The
 /// answer is yours then: aio_answer_free. With AIO_CALLBACK_REAP that is so before its record is

@@ -41,7 +41,7 @@ pub const AIO_SUBMIT_INHERIT: u32 = 128;
 /// A send to a closed peer raises SIGPIPE.
 pub const AIO_SUBMIT_SIGPIPE: u32 = 256;
 /// `timeout_ns` starts anew at each completion of a multishot operation, and does not count while
-/// that waits for a buffer of its pool: then nobody would hear of what the peer has sent.
+/// it waits for a buffer of its pool: then nobody would hear of what the peer has sent.
 pub const AIO_SUBMIT_TIMEOUT_IDLE: u32 = 512;
 /// What was asked to end and can only be waited for ends with its own result, not with -ECANCELED
 /// or -ETIMEDOUT; AIO_CQE_DEADLINE or AIO_CQE_ABORTED beside it say that it was asked by its

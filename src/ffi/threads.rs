@@ -70,7 +70,7 @@ pub struct aio_thread_pool_status {
     pub queue_max: u32,
     /// 0
     pub reserved0: u32,
-    /// Work that was ever accepted.
+    /// Work that ever found room, also what was refused because no thread could be had for it.
     pub submitted: u64,
 }
 
@@ -261,9 +261,9 @@ pub unsafe extern "C" fn aio_thread_pool_info(
 /// that runs is waited for, and its result is then -ECANCELED (-ETIMEDOUT for a deadline), or with
 /// AIO_SUBMIT_KEEP_RESULT what it returned. Nothing may unwind out of it. It may post to contexts
 /// and cancel, but has no context of its own. Context thread.
-/// Errors: -EAGAIN, the pool is full, or can have no thread; -EINVAL, links; AIO_EFORKED, the
-/// pool's threads are the parent's. -ECANCELED from a function that was not asked to end has
-/// AIO_CQE_ABORTED.
+/// Errors: -EAGAIN, the pool is full (aio_thread_pool_info tells how many wait and run), or can
+/// have no thread; -EINVAL, links; AIO_EFORKED, the pool's threads are the parent's. -ECANCELED
+/// from a function that was not asked to end has AIO_CQE_ABORTED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_submit_work(
     ctx: *mut aio_ctx, pool: *mut aio_thread_pool, work: aio_work_fn, arg: *mut c_void,

@@ -2,7 +2,7 @@
 
 use crate::engine::Refusal;
 use crate::engine::handle::Handle;
-use crate::engine::mailbox::Message;
+use crate::engine::mailbox::{Message, Posted};
 use crate::ffi::ctx::aio_ctx_options;
 use crate::ffi::status::{self, AIO_EFORKED, AIO_EPANIC};
 use crate::ffi::{
@@ -42,7 +42,8 @@ pub struct aio_workers_options {
     /// at a time; a negative value is why the workers cannot begin. NULL: nothing.
     pub on_start: aio_worker_fn,
     /// Called on each worker's thread when it is to stop, before it waits for what is in flight;
-    /// what it returns means nothing. NULL: nothing.
+    /// what it returns means nothing. Also when aio_workers_create fails, on those whose `on_start`
+    /// had succeeded. NULL: nothing.
     pub on_stop: aio_worker_fn,
     /// Called on a worker's thread with a descriptor of aio_workers_send_fd. NULL: none is taken.
     pub on_fd: aio_take_fn,
@@ -320,7 +321,7 @@ pub unsafe extern "C" fn aio_workers_post(
     unsafe {
         with(workers, |workers| {
             let function = r#fn.ok_or(Errno::EINVAL)?;
-            workers.send(index_of(index), Message::Run(function, arg)).map(|()| 0)
+            workers.send(index_of(index), Message::Run(Posted(function, arg))).map(|()| 0)
         })
     }
 }

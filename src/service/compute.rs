@@ -160,6 +160,11 @@ impl<T: Task<Sink = ()>> Compute<T> {
         self.front.cancel(name)
     }
 
+    /// Whether a task has not begun.
+    pub(super) fn is_waiting(&self, name: u64) -> bool {
+        self.front.lock().queue.binary_search_by_key(&name, Task::name).is_ok()
+    }
+
     pub(super) fn head(&self) -> Head {
         let state = self.front.lock();
         Head {

@@ -143,6 +143,13 @@ impl Desk {
         Ok(number)
     }
 
+    /// Whether no thread has begun a call.
+    fn is_waiting(&self, place: Namespaces, number: u64) -> bool {
+        let state = self.lock();
+        let mut rooms = state.rooms.iter().filter(|room| room.place == place);
+        rooms.any(|room| room.queue.contains_key(&number))
+    }
+
     /// Takes a call back that no thread has begun.
     fn remove(&self, place: Namespaces, number: u64) {
         let job = self.lock().room(place).queue.remove(&number);
@@ -256,7 +263,10 @@ impl External for Call {
     }
 
     fn place(&self) -> &'static str {
-        "with the C library"
+        match desk() {
+            Ok(desk) if desk.is_waiting(self.place, self.number) => "waiting for a thread",
+            _ => "with the C library",
+        }
     }
 }
 

@@ -127,6 +127,14 @@ impl ThreadPool {
         }
     }
 
+    /// Whether a function has not begun.
+    fn is_waiting(&self, name: u64) -> bool {
+        match &self.threads {
+            Threads::Blocking(crew) => crew.is_waiting(name),
+            Threads::Compute(compute) => compute.is_waiting(name),
+        }
+    }
+
     fn cancel(&self, name: u64) -> Cancel {
         match &self.threads {
             Threads::Blocking(crew) => crew.cancel(name),
@@ -151,10 +159,10 @@ impl ThreadPool {
     /// said, on one of the pool's own threads, which would wait for itself; nothing in a forked
     /// child either, where there are none.
     pub(crate) fn destroy(&self) -> Result<(), Refusal> {
+        self.check()?;
         if SERVING.get() == self.address() {
             return Err(Errno::EDEADLK.into());
         }
-        self.check()?;
         let predicates = std::mem::take(&mut *self.predicates());
         // Those that wait for a thread first, so that no thread that becomes free asks them.
         let newest_first = predicates.iter().rev().filter_map(Weak::upgrade);
@@ -205,7 +213,7 @@ impl External for OnThread {
     }
 
     fn place(&self) -> &'static str {
-        "with a thread pool"
+        if self.pool.is_waiting(self.name) { "waiting for a thread" } else { "with a thread" }
     }
 }
 

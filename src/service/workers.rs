@@ -8,7 +8,7 @@ mod accepting;
 pub(crate) use accepting::Served;
 
 use crate::engine::handle::{Handle, Reference};
-use crate::engine::mailbox::Message;
+use crate::engine::mailbox::{Message, Posted};
 use crate::engine::{Refusal, run, run_once};
 use crate::sys::errno::Errno;
 use crate::sys::sync::{Condvar, Mutex, MutexGuard};
@@ -207,7 +207,7 @@ impl Workers {
         if self.shared.plan.on_descriptor.is_none() {
             return Err(Errno::EINVAL.into());
         }
-        self.send(index, Message::Run(take_descriptor, as_argument(fd as usize)))
+        self.send(index, Message::Run(Posted(take_descriptor, as_argument(fd as usize))))
     }
 
     /// Has every worker accept connections on an address of all of them; the port.
@@ -226,7 +226,7 @@ impl Workers {
         };
         let mut outcome = Err(Refusal::Closed);
         for (index, context) in self.contexts.iter().enumerate() {
-            let message = Message::Run(accepting::begin_here, as_argument(number));
+            let message = Message::Run(Posted(accepting::begin_here, as_argument(number)));
             match context.send(message) {
                 Ok(()) => outcome = Ok(port),
                 // Else the kernel would give connections to a socket that nobody looks at.

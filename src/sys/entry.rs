@@ -70,6 +70,12 @@ impl Peeked {
         (self.word >> 32) as u32
     }
 
+    /// More completions to come.
+    #[inline(always)]
+    pub(crate) fn goes_on(self) -> bool {
+        self.flags() & cqe_flags::MORE != 0
+    }
+
     /// A negative result, or more completions to come.
     #[inline(always)]
     pub(crate) fn has_failed_or_goes_on(self) -> bool {

@@ -97,6 +97,23 @@ TEST(a_channel_of_one_place_holds_one_record) {
     CHECK_EQ(aio_channel_destroy(channel), 0);
 }
 
+TEST(a_large_channel_takes_memory_as_it_fills) {
+    if (!memory_figures_are_ours())
+        SKIP("the tool's memory is counted with ours");
+    const int64_t before = resident_kib();
+    aio_channel *channel = make_channel(1 << 14, 65536); /* 1 GiB */
+    uint8_t *record = calloc(1, 65536);
+    for (int i = 0; i < 100; i++) {
+        record[65535] = (uint8_t)i;
+        CHECK_EQ(aio_channel_send(channel, record), 0);
+        CHECK_EQ(aio_channel_take(channel, record, 1), 1);
+        CHECK_EQ(record[65535], i);
+    }
+    CHECK_LT(resident_kib() - before, 64 * 1024);
+    free(record);
+    CHECK_EQ(aio_channel_destroy(channel), 0);
+}
+
 TEST(records_may_have_any_size) {
     static const uint32_t sizes[] = {1, 3, 8, 24, 100, 65536};
     for (int i = 0; i < COUNT_OF(sizes); i++) {

@@ -188,6 +188,7 @@ TEST(receives_from_a_pool_are_taken_down_too) {
     CHECK_EQ(count_of(ctx, RECV), 1);
     close_flow(&flow);
     end_ctx(ctx);
+    CHECK_EQ(aio_buffer_pool_destroy(pool), 0);
 }
 
 static int32_t wait_a_little(void *arg) {
@@ -210,9 +211,16 @@ TEST(timers_and_services_have_numbers_of_their_own) {
     CHECK_EQ(aio_ctx_cancel(ctx, every), 0);
     CHECK_EQ(aio_ctx_run(ctx), 0);
     CHECK_EQ(work.result, 11);
-    const aio_histogram timers = histogram_of(ctx, opcode_named(ctx, "timer"));
+    aio_histogram timers = histogram_of(ctx, opcode_named(ctx, "timer"));
     CHECK_EQ(timers.count, 3);
     CHECK_GE(timers.max_ns, 5 * MS);
+    /* Surely later than all of them, however late they were. */
+    ID(aio_submit_timer(ctx, 2 * timers.max_ns, NULL, on_call, &(struct call){0}));
+    CHECK_EQ(aio_ctx_run(ctx), 0);
+    const uint64_t most_before_ns = timers.max_ns;
+    timers = histogram_of(ctx, opcode_named(ctx, "timer"));
+    CHECK_EQ(timers.count, 4);
+    CHECK_GE(timers.max_ns, 2 * most_before_ns);
     CHECK_LT(timers.min_ns, timers.max_ns);
     CHECK_GT(timers.deviation_ns, 0);
     CHECK_EQ(count_of(ctx, opcode_named(ctx, "interval")), 1);

@@ -594,6 +594,8 @@ static void use_the_copy(void *arg) {
 }
 
 TEST(a_forked_child_has_children_of_its_own) {
+    if (under_thread_sanitizer())
+        SKIP("ThreadSanitizer has no threads in a forked child");
     aio_ctx *ctx = make_ctx();
     struct call call = {0};
     const aio_process process = start(

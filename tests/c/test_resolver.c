@@ -74,9 +74,11 @@ TEST(a_server_that_is_silent_or_fails_or_is_not_there_is_passed_over) {
     for (int i = 0; i <= COUNT_OF(bad); i++) {
         struct name_server *server =
             name_server_start("127.0.0.1", 0, i < COUNT_OF(bad) ? bad[i] : ANSWER_ADDRESS);
+        const bool is_silent = i < COUNT_OF(bad) && bad[i] == ANSWER_NOTHING;
         aio_ctx *ctx = make_ctx();
-        aio_resolver *resolver = make_resolver(
-            RESOLVER_WITH(.servers = servers_of(server, good), .timeout_ns = 50 * MS));
+        aio_resolver *resolver =
+            make_resolver(RESOLVER_WITH(.servers = servers_of(server, good),
+                                        .timeout_ns = is_silent ? 200 * MS * test_slow() : 0));
         if (i == COUNT_OF(bad))
             name_server_stop(server);
         const unsigned before = name_server_questions(good);
@@ -107,7 +109,7 @@ TEST(silence_of_all_servers_is_a_time_out_that_is_not_ours) {
              -ETIMEDOUT);
     CHECK_EQ(call.flags, 0);
     CHECK_GE(now_ns() - began_ns, (5 + 10 + 20) * MS);
-    CHECK_EQ(name_server_questions(server), 3);
+    await_questions(ctx, server, 3); /* it may not have looked yet */
     aio_resolver_destroy(resolver);
     end_ctx(ctx);
     name_server_stop(server);
@@ -361,7 +363,8 @@ TEST(lookups_behind_those_that_have_sockets_have_their_turn) {
     await_questions(ctx, server, 2 * TURNS);
     run_for_ms(ctx, 10);
     CHECK_EQ(name_server_questions(server), 2 * TURNS);
-    CHECK_EQ(open_descriptors(), descriptors + 2 * TURNS);
+    if (!under_thread_sanitizer())
+        CHECK_EQ(open_descriptors(), descriptors + 2 * TURNS);
     name_server_set(server, ANSWER_ADDRESS);
     CHECK_EQ(aio_ctx_run(ctx), 0);
     for (int i = 0; i < count; i++) {
@@ -483,7 +486,7 @@ static uint16_t start_dnsmasq(char **more) {
         _exit(127);
     }
     const uint64_t limit_ns = patience_end_ns();
-    for (int tries = 0; now_ns() < limit_ns; tries++) {
+    while (now_ns() < limit_ns) {
         int status;
         if (waitpid(dnsmasq, &status, WNOHANG) == dnsmasq) {
             if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
@@ -612,8 +615,8 @@ TEST(dnsmasq_passes_a_failure_on) {
              name_server_port(failing));
     snprintf(servers, sizeof servers, "127.0.0.1:%u", start_dnsmasq(more));
     aio_ctx *ctx = make_ctx();
-    aio_resolver *resolver =
-        make_resolver(RESOLVER_WITH(.servers = servers, .timeout_ns = 500 * MS, .attempts = 1));
+    aio_resolver *resolver = make_resolver(
+        RESOLVER_WITH(.servers = servers, .timeout_ns = 500 * MS * test_slow(), .attempts = 1));
     CHECK_EQ(find(ctx, resolver, "host.fail.test."), AIO_ENAMEAGAIN);
     CHECK_GE(name_server_questions(failing), 1);
     name_server_set(failing, ANSWER_NOTHING);

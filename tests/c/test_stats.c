@@ -298,8 +298,10 @@ TEST(an_operation_that_waits_for_a_buffer_met_a_dry_pool) {
     CHECK_GT(stats_of(ctx).dry_pools, 0);
     flow_release(&flow);
     RUN_UNTIL(ctx, flow.buffers == 2);
+    flow_release(&flow);
     close_flow(&flow);
     end_ctx(ctx);
+    CHECK_EQ(aio_buffer_pool_destroy(pool), 0);
 }
 
 TEST(a_dump_says_what_is_left_in_each_pool_and_who_waits) {
@@ -316,7 +318,8 @@ TEST(a_dump_says_what_is_left_in_each_pool_and_who_waits) {
         RUN_UNTIL(ctx, flow.buffers == i);
     }
     flow_send(&flow, "y");
-    RUN_UNTIL(ctx, info_of(pool).paused == 1);
+    while (info_of(pool).paused != 1) /* no callback tells of it */
+        run_for_ms(ctx, 1);
     CHECK_GT(aio_ctx_dump(ctx, text, sizeof text), 0);
     CHECK(strstr(text, ": 2 buffers of 64 bytes, 0 free, 2 leased, 1 of 1 operations waiting"));
     CHECK(strstr(text, "waiting for a buffer"));
@@ -325,6 +328,7 @@ TEST(a_dump_says_what_is_left_in_each_pool_and_who_waits) {
     flow_release(&flow);
     close_flow(&flow);
     end_ctx(ctx);
+    CHECK_EQ(aio_buffer_pool_destroy(pool), 0);
 }
 
 /* The line of an operation; `text` is a dump. */

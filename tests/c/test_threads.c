@@ -120,6 +120,34 @@ TEST(a_full_pool_refuses_at_submit) {
     end_ctx(ctx);
 }
 
+/* The line of an operation in a dump ends so. */
+static void check_place(aio_ctx *ctx, aio_op_id id, const char *place) {
+    char text[2048] = {0}, number[32], end[64];
+    CHECK_GT(aio_ctx_dump(ctx, text, sizeof text), 0);
+    snprintf(number, sizeof number, "id %lld work age", (long long)id);
+    snprintf(end, sizeof end, " ms %s\n", place);
+    const char *line = strstr(text, number);
+    CHECK(line != NULL);
+    CHECK(strstr(line, end) && strstr(line, end) < strchr(line, '\n'));
+}
+
+TEST(a_dump_says_what_waits_for_a_thread_and_what_has_one) {
+    aio_ctx *ctx = make_ctx();
+    for (uint32_t kind = 0; kind < 2; kind++) {
+        aio_thread_pool *pool = POOL_WITH(.kind = kind, .threads_max = 1);
+        struct job jobs[2] = {0};
+        hold(&jobs[0]);
+        const aio_op_id first = start(ctx, pool, &jobs[0]), second = start(ctx, pool, &jobs[1]);
+        until_it_runs(&jobs[0]);
+        check_place(ctx, first, "with a thread");
+        check_place(ctx, second, "waiting for a thread");
+        let_go(&jobs[0]);
+        CHECK_EQ(aio_ctx_run(ctx), 0);
+        CHECK_EQ(aio_thread_pool_destroy(pool), 0);
+    }
+    end_ctx(ctx);
+}
+
 TEST(a_cancel_removes_what_has_not_begun_and_waits_for_what_runs) {
     aio_ctx *ctx = make_ctx();
     for (uint32_t kind = 0; kind < 2; kind++) {
@@ -389,6 +417,27 @@ TEST(a_child_has_none_of_the_threads) {
         CHECK_EQ(aio_ctx_run(ctx), 0);
         CHECK_EQ(running.call.result, 6);
         CHECK_EQ(queued.call.result, 7);
+        CHECK_EQ(aio_thread_pool_destroy(pool), 0);
+    }
+    end_ctx(ctx);
+}
+
+static void destroy_pool_in_a_child(struct job *job) {
+    const pid_t child = fork();
+    if (child == 0)
+        _exit(aio_thread_pool_destroy(job->arg) == 0 ? 0 : 1);
+    job->result = end_child(child);
+}
+
+/* A copy of its thread, which the pool in the child has not got. */
+TEST(a_child_of_a_pools_own_function_is_not_its_thread) {
+    beyond_valgrind("misses in a child what the parent's threads own");
+    aio_ctx *ctx = make_ctx();
+    for (uint32_t kind = 0; kind < 2; kind++) {
+        aio_thread_pool *pool = POOL_WITH(.kind = kind);
+        struct job job = {.act = destroy_pool_in_a_child, .arg = pool};
+        ID(aio_submit_work(ctx, pool, run_job, &job, NULL, on_call, &job.call));
+        CHECK_EQ(await_call(ctx, &job.call), 0);
         CHECK_EQ(aio_thread_pool_destroy(pool), 0);
     }
     end_ctx(ctx);

@@ -400,6 +400,92 @@ TEST(connections_are_handed_over) {
     CHECK_EQ(open_descriptors(), descriptors);
 }
 
+/* An echo of one message on a connection in a slot of the worker's table. */
+struct slot_echo {
+    int slot;
+    char data[16];
+};
+
+static void on_slot_closed(void *user_data, int32_t result, uint32_t flags) {
+    (void)flags;
+    CHECK_EQ(result, 0);
+    free(user_data);
+}
+
+static void close_slot(struct slot_echo *echo) {
+    ID(aio_submit_close(aio_ctx_current(), echo->slot, WITH(.flags = AIO_SUBMIT_FIXED_FILE),
+                        on_slot_closed, echo));
+}
+
+static void on_slot_echoed(void *user_data, int32_t result, uint32_t flags) {
+    (void)flags;
+    CHECK_EQ(result, 5);
+    close_slot(user_data);
+}
+
+static void on_slot_message(void *user_data, int32_t result, uint32_t flags) {
+    struct slot_echo *echo = user_data;
+    (void)flags;
+    CHECK_EQ(result, 5);
+    ID(aio_submit_send(aio_ctx_current(), echo->slot, echo->data, 5, 0,
+                       WITH(.flags = AIO_SUBMIT_FIXED_FILE), on_slot_echoed, echo));
+}
+
+static void on_slot(void *user_data, int32_t result, uint32_t flags) {
+    if (!(flags & AIO_CQE_MORE)) {
+        CHECK_EQ(result, -ECANCELED);
+        return;
+    }
+    struct slot_echo *echo = calloc(1, sizeof *echo);
+    __atomic_add_fetch((int *)user_data, 1, __ATOMIC_SEQ_CST);
+    echo->slot = result;
+    ID(aio_submit_recv(aio_ctx_current(), result, echo->data, sizeof echo->data, 0,
+                       WITH(.flags = AIO_SUBMIT_FIXED_FILE), on_slot_message, echo));
+}
+
+static int32_t receive_slots(void *arg, aio_ctx *ctx, uint32_t index) {
+    const aio_files_options table = {.size = sizeof table, .count = 8};
+    CHECK_EQ(aio_files_register(ctx, &table), 0);
+    ID(aio_submit_msg_receive_fd(ctx, NULL, on_slot, (int *)arg + index));
+    return 0;
+}
+
+static void on_handed_over(void *user_data, int32_t result, uint32_t flags) {
+    (void)flags;
+    CHECK_GE(result, 0);
+    close_slot(user_data);
+}
+
+/* On worker 0, whose slots go to the other two. */
+static void hand_over(void *arg) {
+    const int fd = *(int *)arg;
+    static uint32_t next;
+    struct slot_echo *echo = calloc(1, sizeof *echo);
+    echo->slot = (int)next;
+    CHECK_EQ(aio_files_update(aio_ctx_current(), next, &fd, 1), 1);
+    close(fd);
+    ID(aio_submit_msg_ring_fd(aio_ctx_current(), aio_workers_ctx(serving, 1 + next % 2), next, 0,
+                              NULL, on_handed_over, echo));
+    next++;
+}
+
+TEST(connections_in_a_table_are_handed_over_from_ring_to_ring) {
+    const int descriptors = open_descriptors();
+    int pairs[6][2], received[3] = {0};
+    serving = make_workers(WORKERS_WITH(.count = 3, .on_start = receive_slots, .arg = received));
+    for (int i = 0; i < 6; i++) {
+        make_socket_pair(pairs[i]);
+        CHECK_EQ(aio_workers_post(serving, 0, hand_over, &pairs[i][0]), 0);
+    }
+    for (int i = 0; i < 6; i++)
+        speak(pairs[i][1]);
+    CHECK_EQ(aio_workers_destroy(serving), 0);
+    CHECK_EQ(received[0], 0);
+    CHECK_EQ(received[1], 3);
+    CHECK_EQ(received[2], 3);
+    CHECK_EQ(open_descriptors(), descriptors);
+}
+
 /* --- stopping -------------------------------------------------------------------------------- */
 
 TEST(a_drain_waits_for_what_is_in_flight) {

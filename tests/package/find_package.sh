@@ -11,10 +11,12 @@ if [[ -n $moved ]]; then
     cp --archive "$prefix" "$work/elsewhere"
     prefix="$work/elsewhere"
 fi
-cmake -S "$here/consumer" -B "$work/build" -DCMAKE_PREFIX_PATH="$prefix" -DTARGET="$target"
+consumer=consumer
+[[ $target == aio_rs::cpp ]] && consumer=consumer_cpp
+cmake -S "$here/$consumer" -B "$work/build" -DCMAKE_PREFIX_PATH="$prefix" -DTARGET="$target"
 cmake --build "$work/build"
 grep --quiet "aio_rs_DIR:PATH=$prefix" "$work/build/CMakeCache.txt"
 "$work/build/consumer"
 
 needed=$(readelf --dynamic --wide "$work/build/consumer" | grep --count 'libaio_rs.so.0' || true)
-[[ $target == aio_rs::aio_rs && $needed -eq 1 ]] || [[ $target == aio_rs::static && $needed -eq 0 ]]
+[[ $target != aio_rs::static && $needed -eq 1 ]] || [[ $target == aio_rs::static && $needed -eq 0 ]]

@@ -1,0 +1,76 @@
+// file: a file that owns its descriptor and has its operations as members.
+//
+//     auto log = co_await aio::file::open(ctx, "log", O_WRONLY | O_CREAT | O_APPEND, 0644);
+//     co_await log->write_all("line\n");
+#pragma once
+
+#include <aio/fs.hpp>
+#include <aio/path.hpp>
+#include <aio/space.hpp>
+#include <aio/task.hpp>
+
+#include <string>
+#include <utility>
+
+namespace aio {
+
+class file {
+  public:
+    file() noexcept = default;
+    file(context &ctx, descriptor owned) noexcept : ctx_(&ctx), owned_(std::move(owned)) {}
+
+    /// Opens a file, close-on-exec. The path is copied.
+    static task<result<file>> open(context &ctx, std::string path, int flags, uint32_t mode = 0) {
+        auto made = co_await openat(ctx, AT_FDCWD, path, flags, mode);
+        if (!made)
+            co_return unexpected(made.error());
+        co_return file(ctx, std::move(*made));
+    }
+
+    auto read(mutable_bytes room, uint64_t offset = AIO_OFFSET_CURRENT) noexcept {
+        return aio::read(*ctx_, owned_, room, offset);
+    }
+    auto write(bytes data, uint64_t offset = AIO_OFFSET_CURRENT) noexcept {
+        return aio::write(*ctx_, owned_, data, offset);
+    }
+    auto read_exact(mutable_bytes room, uint64_t offset = AIO_OFFSET_CURRENT) noexcept {
+        return aio::read_exact(*ctx_, owned_, room, offset);
+    }
+    auto write_all(bytes data, uint64_t offset = AIO_OFFSET_CURRENT) noexcept {
+        return aio::write_all(*ctx_, owned_, data, offset);
+    }
+    /// Flushes data and metadata to the device.
+    auto sync() noexcept { return aio::fsync(*ctx_, owned_); }
+    /// Flushes what is needed to read the data again.
+    auto sync_data() noexcept { return aio::fsync(*ctx_, owned_, AIO_FSYNC_DATASYNC); }
+    auto truncate(uint64_t length) noexcept { return aio::ftruncate(*ctx_, owned_, length); }
+    auto allocate(uint64_t offset, uint64_t size, int mode = 0) noexcept {
+        return aio::fallocate(*ctx_, owned_, mode, offset, size);
+    }
+    /// The file's attributes, into `out`.
+    auto stat(struct statx &out, uint32_t mask = STATX_BASIC_STATS) noexcept {
+        return aio::statx(*ctx_, owned_.number(), "", AT_EMPTY_PATH, mask, out);
+    }
+    /// Its length.
+    task<result<uint64_t>> size() {
+        struct statx about{};
+        const auto done = co_await stat(about, STATX_SIZE);
+        if (!done)
+            co_return unexpected(done.error());
+        co_return uint64_t{about.stx_size};
+    }
+    /// Closes, and tells how that went. Without it the destructor closes.
+    auto close() noexcept { return aio::close(*ctx_, std::move(owned_)); }
+
+    context &get_context() const noexcept { return *ctx_; }
+    operator file_ref() const noexcept { return owned_; }
+    int native() const noexcept { return owned_.number(); }
+    explicit operator bool() const noexcept { return static_cast<bool>(owned_); }
+    descriptor release() noexcept { return std::move(owned_); }
+
+  private:
+    context *ctx_ = nullptr;
+    descriptor owned_;
+};
+
+} // namespace aio
