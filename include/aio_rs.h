@@ -108,6 +108,11 @@
  *     an unknown flag, a structure's `size` below its first version's: -EINVAL; a larger one with
  *     a non-zero tail: -E2BIG. Every structure begins with `size`, set by the caller; zero in any
  *     other field is the default.
+ *     When you get -EINVAL: make the context with a `log` and AIO_CTX_LOG_REFUSALS, and the log
+ *     says why. Mostly it is the `size` of a structure that was not set, a reserved field that is
+ *     not zero, a flag that this operation does not know (the comment of each flag says for what
+ *     it is), a callback that is NULL, a timer or service inside a chain; through a callback, a
+ *     chain that was left open: its last member has AIO_SUBMIT_LINK or _HARDLINK.
  *
  * Order. Operations do not wait for each other unless a chain or a barrier says so. Of several
  * sends, writes, sendfiles or bundles in flight on one stream the bytes may be mixed, also in the
@@ -314,10 +319,20 @@ typedef void (*aio_trace_fn)(void *arg, struct aio_ctx *ctx,
  * the clock.
  */
 #define AIO_CTX_HISTOGRAMS 256u
+/*
+ * `log` is told of each submit that is refused with -EINVAL, and of each chain that ends so, with
+ * the reason (AIO_LOG_REFUSED), on the thread that makes the call; also of most other calls.
+ */
+#define AIO_CTX_LOG_REFUSALS 512u
 
-#define AIO_LOG_ERROR 1 /* A log message's level: something failed. */
-#define AIO_LOG_WARN 2 /* A log message's level: something is not as asked for. */
-#define AIO_LOG_INFO 3 /* A log message's level: a decision. */
+/* A log message's level: something failed. */
+#define AIO_LOG_ERROR 1
+/* A log message's level: something is not as asked for. */
+#define AIO_LOG_WARN 2
+/* A log message's level: a decision. */
+#define AIO_LOG_INFO 3
+/* A log message's level: why a call was refused; see AIO_CTX_LOG_REFUSALS. */
+#define AIO_LOG_REFUSED 4
 
 /*
  * The next operation submitted starts when this one has succeeded. Surprise: fsync,

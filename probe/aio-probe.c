@@ -4,9 +4,9 @@
  *
  * Asks about a context with default options, so that AIO_RS_BACKEND and whatever restricts this
  * process count. Without an option a table; with --json an object: "backend", "kernel", "reason",
- * "text", and two lists, "operations" of {"name", "opcode", "status", "reason"} and "facilities"
- * of {"name", "status", "reason"}; a status is yes, emulated, superseded or no. Exits with 0, or 1
- * when the library cannot be asked. */
+ * "text", and two lists, "operations" of {"name", "opcode", "status", "since", "functions",
+ * "reason"} and "facilities" of the same without "opcode"; a status is yes, emulated, superseded or
+ * no. Exits with 0, or 1 when the library cannot be asked. */
 #include <aio_rs.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -40,8 +40,27 @@ static const char *reason_of(const aio_probe_result *result) {
     return result->status == AIO_PROBE_YES ? "" : result->text;
 }
 
+/* The Linux that brought something. */
+static const char *version(uint32_t since) {
+    static char text[32];
+    snprintf(text, sizeof text, "%u.%u", since >> 16, since & 0xffff);
+    return text;
+}
+
+/* A row of the table. What is said of the whole backend already is not said again. */
+static void print_row(const aio_probe_result *result, const char *said) {
+    const char *text = result->text;
+    const size_t len = strlen(said);
+    if (len && strncmp(text, said, len) == 0 && strncmp(text + len, "; ", 2) == 0)
+        text += len + 2;
+    printf("%-20s %-10s %-6s%s%s%s\n", result->name, status_name(result->status),
+           version(result->since), text, *text && *result->functions ? ": " : "",
+           result->functions);
+}
+
 /* Asks about each number below `count`; false if one cannot be told. */
-static bool print_list(const aio_ctx *ctx, ask_fn ask, uint32_t count, bool json, bool numbered) {
+static bool print_list(const aio_ctx *ctx, ask_fn ask, uint32_t count, const char *said, bool json,
+                       bool numbered) {
     for (uint32_t number = 0; number < count; number++) {
         aio_probe_result result = {.size = sizeof result};
         const int32_t status = ask(ctx, number, &result);
@@ -53,9 +72,7 @@ static bool print_list(const aio_ctx *ctx, ask_fn ask, uint32_t count, bool json
             printf("  ");
             if (numbered)
                 printf("%2u ", number);
-            printf("%-20s %-10s %u.%-3u %s\n", result.name, status_name(result.status),
-                   result.since >> 16, result.since & 0xffff,
-                   *result.text ? result.text : result.functions);
+            print_row(&result, said);
             continue;
         }
         printf("%s    {", number ? ",\n" : "");
@@ -65,6 +82,10 @@ static bool print_list(const aio_ctx *ctx, ask_fn ask, uint32_t count, bool json
         printf(", ");
         print_field("status", status_name(result.status));
         printf(", ");
+        print_field("since", version(result.since));
+        printf(", ");
+        print_field("functions", result.functions);
+        printf(", ");
         print_field("reason", reason_of(&result));
         printf("}");
     }
@@ -73,9 +94,7 @@ static bool print_list(const aio_ctx *ctx, ask_fn ask, uint32_t count, bool json
 
 static bool print_all(const aio_ctx *ctx, const aio_probe_info *info, bool json) {
     const char *backend = info->backend == AIO_BACKEND_URING ? "io_uring" : "epoll";
-    char kernel[32];
-    snprintf(kernel, sizeof kernel, "%u.%u", info->kernel_version >> 16,
-             info->kernel_version & 0xffff);
+    const char *kernel = version(info->kernel_version);
     if (json) {
         printf("{\n  ");
         print_field("library", aio_version_string());
@@ -90,10 +109,10 @@ static bool print_all(const aio_ctx *ctx, const aio_probe_info *info, bool json)
         printf("aio_rs %s, Linux %s, backend %s%s%s\n\noperations (opcode, name, status, since)\n",
                aio_version_string(), kernel, backend, *info->text ? ": " : "", info->text);
     }
-    if (!print_list(ctx, aio_probe_op, info->operations, json, true))
+    if (!print_list(ctx, aio_probe_op, info->operations, info->text, json, true))
         return false;
     printf(json ? "\n  ],\n  \"facilities\": [\n" : "\nfacilities (name, status, since)\n");
-    if (!print_list(ctx, aio_probe_facility, info->facilities, json, false))
+    if (!print_list(ctx, aio_probe_facility, info->facilities, info->text, json, false))
         return false;
     printf(json ? "\n  ]\n}\n" : "");
     return true;

@@ -103,7 +103,15 @@ impl Engine {
     }
 
     /// Ends a chain that is still open at the end of its turn: it fails whole.
+    #[inline(always)]
     pub(crate) fn fail_open_chain(&mut self) {
+        if self.chains.is_open() {
+            self.fail_this_chain();
+        }
+    }
+
+    #[cold]
+    fn fail_this_chain(&mut self) {
         if let Some(key) = self.chains.open.checked_sub(1) {
             self.chains.open = 0;
             self.decide_path();
@@ -111,6 +119,7 @@ impl Engine {
                 self.chains.chains.remove(key);
                 return;
             }
+            self.log_refusal("a chain", "it was open at the end of its turn: all of it ends so");
             self.fail_chain(key, Errno::EINVAL);
         }
     }
@@ -123,6 +132,7 @@ impl Engine {
         let (first, len, barrier) = (chain.first - 1, chain.len, chain.barrier);
         match chain.spoiled {
             Spoiled::No if len > self.backend.granted().sq_entries => {
+                self.log_refusal("a chain", "it is longer than sq_entries: all of it ends so");
                 self.fail_chain(key, Errno::EINVAL);
             }
             Spoiled::No if barrier => self.hold_chain(key, first, len),

@@ -8,6 +8,7 @@ use crate::engine::slots::{Slot, phase, state};
 use crate::engine::{ContextOptions, Engine, log_level};
 use crate::op::{self, traits};
 use crate::sys::clock;
+use crate::sys::errno::Errno;
 use crate::sys::ring::OPTIONAL;
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -175,10 +176,32 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Says why something ends with -EINVAL, where that is asked for.
+    pub(crate) fn log_refusal(&self, what: &str, why: &str) {
+        if self.logs_refusals {
+            self.log(log_level::REFUSED, &format!("{what}: -EINVAL: {why}"));
+        }
+    }
+}
+
+impl Handle {
+    /// The same of a call, in which no part of the engine is borrowed.
+    #[cold]
+    pub(crate) fn log_refused_call(&self, name: &str, errno: Errno) {
+        if let Some(log) = self.refusals
+            && errno.status() == Errno::EINVAL.status()
+        {
+            let why = errno.reason().unwrap_or("see Errors in its comment");
+            log_to(Some(log), log_level::REFUSED, &format!("{name}: -EINVAL: {why}"));
+        }
+    }
+}
+
 /// Calls a log callback, if there is one. It must not call into the context that logs.
 pub(crate) fn log_to(log: Option<crate::engine::Log>, level: i32, message: &str) {
     let Some(log) = log else { return };
-    debug_assert!((log_level::ERROR..=log_level::INFO).contains(&level));
+    debug_assert!((log_level::ERROR..=log_level::REFUSED).contains(&level));
     let message = CString::new(message.replace('\0', " ")).unwrap_or_default();
     // SAFETY: the caller of create promised a function of this type, good for the context's life.
     unsafe { (log.function)(log.arg, level, message.as_ptr()) };

@@ -27,6 +27,7 @@ use crate::sys::descriptor;
 use crate::sys::entry::cqe_flags;
 use crate::sys::errno::Errno;
 use crate::sys::function::Function;
+use crate::sys::refused::Fault;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
@@ -224,19 +225,20 @@ const REFUSED: u32 = submit_flags::LINKS
 fn check(kind: &Kind, options: &SubmitOptions) -> Result<(), Errno> {
     let has = |flag: u32| options.flags & flag != 0;
     let brings = kind.brings || kind.traits & traits::GIVES_DESCRIPTOR != 0;
-    let idle_misused = has(submit_flags::TIMEOUT_IDLE)
-        && (kind.traits & traits::MULTISHOT == 0 || options.timeout_ns == 0);
-    if has(REFUSED)
-        || options.file_slot != 0
-        || options.ioprio != 0
-        || options.buf_index != 0
-        || idle_misused
-        || (has(submit_flags::QUIET) && brings)
-        || (has(submit_flags::KEEP_RESULT) && !kind.may_keep_result)
-    {
-        return Err(Errno::EINVAL);
+    let is_idle = kind.traits & traits::MULTISHOT != 0 && options.timeout_ns != 0;
+    let checks = [
+        (has(REFUSED), Fault::OutsideKernel),
+        (options.file_slot != 0, Fault::FileSlot),
+        (options.ioprio != 0, Fault::Priority),
+        (options.buf_index != 0, Fault::BufIndex),
+        (has(submit_flags::TIMEOUT_IDLE) && !is_idle, Fault::Idle),
+        (has(submit_flags::QUIET) && brings, Fault::Quiet),
+        (has(submit_flags::KEEP_RESULT) && !kind.may_keep_result, Fault::KeepResult),
+    ];
+    match checks.into_iter().find(|&(is_misused, _)| is_misused) {
+        Some((_, why)) => Err(Errno::invalid(why)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 impl Engine {
@@ -255,7 +257,7 @@ impl Engine {
         let kind = hook.kind();
         check(&kind, options)?;
         if self.chains.is_open() {
-            return Err(Errno::EINVAL);
+            return Err(Errno::invalid(Fault::ChainOpen));
         }
         let is_most = self.counted.is_at_most(kind.opcode);
         let index = self.try_slot(kind.opcode, NO_DESCRIPTOR, done, options)?;

@@ -13,6 +13,7 @@ use crate::op::{self, NO_DESCRIPTOR, Operation, files, traits};
 use crate::sys::entry::{Opcode, Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::message::{Outputs, pair_at};
+use crate::sys::refused::Fault;
 use crate::sys::ring::Wait;
 use std::ops::Range;
 
@@ -207,14 +208,14 @@ impl Engine {
         let asked = |flag: u32| options.flags & flag != 0;
         if asked(submit_flags::FIXED_FILE) {
             if !files::takes_slot(prepared.entry.sqe.opcode) {
-                return Err(Errno::EINVAL);
+                return Err(Errno::invalid(Fault::FixedFile));
             }
             prepared.entry.sqe.flags |= sqe_flags::FIXED_FILE;
         }
         if asked(submit_flags::DIRECT) {
             self.direct_result_to(prepared, options)?;
         } else if options.file_slot != 0 {
-            return Err(Errno::EINVAL);
+            return Err(Errno::invalid(Fault::FileSlot));
         }
         let sqe = &mut prepared.entry.sqe;
         let sends = op::msg_ring::sends_slot(sqe);

@@ -14,7 +14,7 @@ use crate::engine::dump;
 use crate::engine::external::End;
 use crate::engine::mailbox::{Mailbox, Message, Prepared};
 use crate::engine::stats::Stats;
-use crate::engine::{ContextOptions, Engine, Refusal, log_level};
+use crate::engine::{ContextOptions, Engine, Log, Refusal, log_level};
 use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::sys::errno::Errno;
 use crate::sys::ring::{Address, OpenRing};
@@ -56,6 +56,8 @@ pub(crate) struct Handle {
     /// What the backend was granted at creation, for any thread to read.
     pub(crate) granted: Granted,
     pub(crate) tick_ns: u64,
+    /// Who is told of calls that are refused as invalid.
+    pub(super) refusals: Option<Log>,
     /// Whether the context keeps latencies.
     pub(crate) keeps_latencies: bool,
     /// Where messages can be sent to directly, once the context was adopted.
@@ -151,6 +153,7 @@ impl Handle {
             user_data: AtomicPtr::new(std::ptr::null_mut()),
             granted: engine.granted(),
             tick_ns: engine.tick_ns(),
+            refusals: options.log.filter(|_| options.logs_refusals),
             keeps_latencies: options.histograms,
             ring: engine.backend.address(),
             engine: UnsafeCell::new(ManuallyDrop::new(engine)),

@@ -19,6 +19,7 @@
 //! from one place, `run.rs`.
 
 mod arena;
+mod asked;
 pub(crate) mod backend;
 mod barrier;
 pub(crate) mod bell;
@@ -135,6 +136,8 @@ pub(crate) struct ContextOptions {
     /// Keep latencies by opcode.
     pub histograms: bool,
     pub log: Option<Log>,
+    /// Also of every call that is refused as invalid.
+    pub logs_refusals: bool,
     pub tuning: Tuning,
 }
 
@@ -184,6 +187,7 @@ pub(crate) mod log_level {
     pub(crate) const ERROR: i32 = 1;
     pub(crate) const WARN: i32 = 2;
     pub(crate) const INFO: i32 = 3;
+    pub(crate) const REFUSED: i32 = 4;
 }
 
 /// Small rings by default: locked memory counts them, and a full queue costs one call per 128.
@@ -264,6 +268,7 @@ pub(crate) struct Engine {
     mute: bool,
     destroy_grace_ns: u64,
     log: Option<Log>,
+    logs_refusals: bool,
 }
 
 impl Engine {
@@ -342,6 +347,7 @@ impl Engine {
             mute: false,
             destroy_grace_ns: options.destroy_grace_ns,
             log: options.log,
+            logs_refusals: options.logs_refusals,
         };
         engine.decide_path();
         Ok(engine)

@@ -2,6 +2,7 @@
 //! nothing else; what needs more (options, copies, a chain, a barrier, a descriptor that is being
 //! closed, a kernel without the opcode) goes through `submit_prepared`, which is not generic.
 
+use crate::engine::asked::apply_options;
 use crate::engine::bundles::Bundle;
 use crate::engine::cold::Cold;
 use crate::engine::completion::INNER;
@@ -16,6 +17,7 @@ use crate::sys::entry::{Opcode, Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::facility;
 use crate::sys::message::Outputs;
+use crate::sys::refused::Fault;
 
 /// Whom to tell. `callback` is a C function's address, or `AIO_CALLBACK_REAP`.
 #[derive(Clone, Copy)]
@@ -240,7 +242,7 @@ impl Engine {
     ) -> Result<u64, Errno> {
         let raw = op::misc::Raw(entry);
         if !raw.is_acceptable() {
-            return Err(Errno::EINVAL);
+            return Err(Errno::invalid(Fault::Raw));
         }
         let prepared = Prepared {
             entry,
@@ -332,13 +334,16 @@ impl Engine {
         let is_open = self.chains.is_open();
         let chained = links != 0 || is_open;
         let multishot = prepared.traits & traits::MULTISHOT != 0;
-        if chained && (multishot || prepared.pool != 0 || (barrier && is_open)) {
-            return Err(Errno::EINVAL);
+        if chained && (multishot || prepared.pool != 0) {
+            return Err(Errno::invalid(Fault::Chained));
+        }
+        if barrier && is_open {
+            return Err(Errno::invalid(Fault::BarrierInside));
         }
         if let Some(steps) = &prepared.steps
             && (links == submit_flags::HARDLINK || (links != 0 && !steps.keeps_links()))
         {
-            return Err(Errno::EINVAL); // The link would not wait for the last step.
+            return Err(Errno::invalid(Fault::Steps));
         }
         let opcode = prepared.entry.sqe.opcode;
         // A plain call knows no slots of the table.
@@ -545,50 +550,4 @@ fn fill_plain<O: Operation>(slot: &mut Slot, op: &O, done: Done, now_ms: u32) {
     slot.submitted_ms = now_ms;
     let opcode = (O::OPCODE as u32) << OPCODE_SHIFT;
     slot.state = opcode | phase::BACKEND | op.traits() & traits::KEPT;
-}
-
-/// Writes what the options say about the entry itself; refuses what the operation cannot do.
-fn apply_options(prepared: &mut Prepared, options: &SubmitOptions) -> Result<(), Errno> {
-    let (sqe, traits) = (&mut prepared.entry.sqe, prepared.traits);
-    let has = |flag: u32| options.flags & flag != 0;
-    if has(submit_flags::ASYNC) {
-        sqe.flags |= sqe_flags::ASYNC;
-    }
-    if options.ioprio != 0 {
-        // Elsewhere the field has other meanings: multishot, poll first.
-        if !op::has_priority(sqe.opcode) {
-            return Err(Errno::EINVAL);
-        }
-        sqe.ioprio = options.ioprio;
-    }
-    // Success would bring a descriptor that nobody is told of, unless the caller has said where it
-    // goes; or data.
-    let brings = traits & traits::GIVES_DESCRIPTOR != 0
-        || prepared.outputs.is_some_and(|outputs| outputs.are_descriptors());
-    // And nobody would be told when the memory of a zero-copy send is free.
-    let notifies = traits & traits::NOTIFIES != 0;
-    let brings_unseen = (brings && options.file_slot == 0) || prepared.pool != 0 || notifies;
-    let quiet_misused = has(submit_flags::QUIET) && brings_unseen;
-    // A kernel worker would hold a buffer for as long as it waits.
-    let async_misused = has(submit_flags::ASYNC) && prepared.pool != 0;
-    if let Some(index) = options.buf_index.checked_sub(1) {
-        if !notifies {
-            return Err(Errno::EINVAL);
-        }
-        op::zero_copy::use_buffer(sqe, op::registered::number(index));
-    }
-    let idle_misused = has(submit_flags::TIMEOUT_IDLE)
-        && (traits & traits::MULTISHOT == 0 || options.timeout_ns == 0);
-    let links_both = options.flags & submit_flags::LINKS == submit_flags::LINKS;
-    if idle_misused
-        || has(submit_flags::KEEP_RESULT)
-        || quiet_misused
-        || async_misused
-        || links_both
-        || (has(submit_flags::INHERIT) && !op::inherit(sqe))
-        || (has(submit_flags::SIGPIPE) && traits & traits::SENDS == 0)
-    {
-        return Err(Errno::EINVAL);
-    }
-    Ok(())
 }

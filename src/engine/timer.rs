@@ -11,6 +11,7 @@ use crate::engine::submission::{Done, SubmitOptions, submit_flags};
 use crate::op::{NO_DESCRIPTOR, service, traits};
 use crate::sys::entry::cqe_flags;
 use crate::sys::errno::Errno;
+use crate::sys::refused::Fault;
 
 /// When a timer fires.
 #[derive(Clone, Copy)]
@@ -31,7 +32,9 @@ const REFUSED: u32 = submit_flags::LINKS
     | submit_flags::DIRECT
     | submit_flags::INHERIT
     | submit_flags::SIGPIPE
-    | submit_flags::KEEP_RESULT;
+    | submit_flags::KEEP_RESULT
+    // One of an interval would never pass, or pass before its first tick.
+    | submit_flags::TIMEOUT_IDLE;
 
 impl Engine {
     /// Submits a timer with all options at their defaults.
@@ -47,7 +50,7 @@ impl Engine {
         &mut self, fires: Fires, options: &SubmitOptions, done: Done,
     ) -> Result<u64, Errno> {
         if self.chains.is_open() {
-            return Err(Errno::EINVAL);
+            return Err(Errno::invalid(Fault::ChainOpen));
         }
         let opcode = if let Fires::Every(_) = fires { service::INTERVAL } else { service::TIMER };
         let index = self.take_slot(opcode, NO_DESCRIPTOR, done, options)?;
@@ -85,16 +88,11 @@ impl Engine {
         &mut self, fires: Fires, options: &SubmitOptions, done: Done,
     ) -> Result<u64, Errno> {
         let period_ns = if let Fires::Every(ns) = fires { ns } else { 0 };
-        let idle = options.flags & submit_flags::TIMEOUT_IDLE != 0;
-        let no_period = matches!(fires, Fires::Every(0));
-        // An idle deadline of an interval would never pass, or pass before its first tick.
-        if options.flags & REFUSED != 0
-            || options.file_slot != 0
-            || options.ioprio != 0
-            || idle
-            || no_period
-        {
-            return Err(Errno::EINVAL);
+        if matches!(fires, Fires::Every(0)) {
+            return Err(Errno::invalid(Fault::NoPeriod));
+        }
+        if options.flags & REFUSED != 0 || options.file_slot != 0 || options.ioprio != 0 {
+            return Err(Errno::invalid(Fault::OfTimer));
         }
         let id = self.arm_timer(fires, options, done)?;
         let Some(index) = self.slots.find(id) else { return Ok(id) };

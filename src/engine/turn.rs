@@ -78,9 +78,7 @@ impl Engine {
     /// What must not stay undone when the context goes to sleep.
     #[inline(always)]
     fn settle(&mut self) {
-        if self.chains.is_open() {
-            self.fail_open_chain();
-        }
+        self.fail_open_chain();
         if !self.closable.is_empty() {
             self.start_closes();
         }

@@ -8,6 +8,7 @@ use crate::sys::entry::{Sqe, WideSqe};
 use crate::sys::errno::Errno;
 use crate::sys::facility::{self, Cpus};
 use crate::sys::message::{Message, Outputs, iovec, msghdr, sockaddr};
+use crate::sys::refused::Fault;
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -40,11 +41,11 @@ pub(super) unsafe fn sized<T: Copy>(pointer: *const T) -> Result<T, Errno> {
 pub(super) unsafe fn sized_since<T: Copy>(pointer: *const T, first: usize) -> Result<T, Errno> {
     // SAFETY: the caller's promise; the size word comes first.
     unsafe {
-        let size = pointer.cast::<u32>().as_ref().ok_or(Errno::EINVAL)?;
+        let size = pointer.cast::<u32>().as_ref().ok_or(Errno::invalid(Fault::NoPointer))?;
         let (size, known) = (*size as usize, size_of::<T>());
         // No version had a size in between.
         if size != first && size < known {
-            return Err(Errno::EINVAL);
+            return Err(Errno::invalid(if size == 0 { Fault::NoSize } else { Fault::WrongSize }));
         }
         if size > SIZE_MAX {
             return Err(Errno::E2BIG);
@@ -70,9 +71,10 @@ pub(super) unsafe fn sized_since<T: Copy>(pointer: *const T, first: usize) -> Re
 pub(super) unsafe fn write_sized<T: Copy>(out: *mut T, value: T) -> Result<(), Errno> {
     // SAFETY: the caller's promise.
     unsafe {
-        let size = out.cast::<u32>().as_ref().copied().ok_or(Errno::EINVAL)? as usize;
+        let size = out.cast::<u32>().as_ref().ok_or(Errno::invalid(Fault::NoPointer))?;
+        let size = *size as usize;
         if size < size_of::<u32>() {
-            return Err(Errno::EINVAL);
+            return Err(Errno::invalid(Fault::NoSize));
         }
         let count = size.min(size_of::<T>());
         let from = (&raw const value).cast::<u8>();
@@ -98,18 +100,18 @@ pub(super) unsafe fn submit_options(
 ) -> Result<SubmitOptions, Errno> {
     // SAFETY: passed on.
     let options = unsafe { sized(options) }?;
-    let unknown = options.flags & !crate::engine::submit_flags::ALL != 0
-        || options.reserved0 != 0
-        || options.reserved != [0; 2];
-    if unknown {
-        return Err(Errno::EINVAL);
+    if options.flags & !crate::engine::submit_flags::ALL != 0 {
+        return Err(Errno::invalid(Fault::UnknownFlag));
+    }
+    if options.reserved0 != 0 || options.reserved != [0; 2] {
+        return Err(Errno::invalid(Fault::Reserved));
     }
     Ok(SubmitOptions {
         flags: options.flags,
         timeout_ns: options.timeout_ns,
         group: options.group,
         file_slot: options.file_slot,
-        ioprio: u16::try_from(options.ioprio).map_err(|_| Errno::EINVAL)?,
+        ioprio: u16::try_from(options.ioprio).map_err(|_| Errno::invalid(Fault::PriorityRange))?,
         buf_index: options.buf_index,
         correlation: options.correlation,
     })
@@ -161,7 +163,7 @@ pub(super) unsafe fn entry(sqe: *const Sqe, size: u32) -> WideSqe {
 /// `path` is NULL or a string that stays as it is during the call.
 pub(super) unsafe fn path<'a>(path: *const c_char) -> Result<&'a CStr, Errno> {
     if path.is_null() {
-        return Err(Errno::EINVAL);
+        return Err(Errno::invalid(Fault::NoPointer));
     }
     // SAFETY: not NULL; the caller's string.
     let path = unsafe { CStr::from_ptr(path) };
@@ -202,7 +204,7 @@ pub(super) unsafe fn vectors<'a>(
     vectors: *const iovec, count: usize,
 ) -> Result<&'a [iovec], Errno> {
     if count > VECTORS_MAX || (vectors.is_null() && count > 0) {
-        return Err(Errno::EINVAL);
+        return Err(Errno::invalid(Fault::Vectors));
     }
     if count == 0 {
         return Ok(&[]);
@@ -253,24 +255,24 @@ pub(super) unsafe fn cpus(from: *const c_void, size: u32) -> Result<Option<Cpus>
 
 /// A negative C count is an error.
 pub(super) fn count(count: i32) -> Result<usize, Errno> {
-    usize::try_from(count).map_err(|_| Errno::EINVAL)
+    usize::try_from(count).map_err(|_| Errno::invalid(Fault::Negative))
 }
 
 pub(super) fn address(addr: *const sockaddr, len: u32) -> Result<Address, Errno> {
     if addr.is_null() || len == 0 || len > ADDRESS_MAX {
-        return Err(Errno::EINVAL);
+        return Err(Errno::invalid(Fault::Address));
     }
     Ok(Address { addr: addr.cast(), len })
 }
 
 /// A transfer's buffer: NULL is allowed only for nothing.
 pub(super) fn buffer<T>(buf: *const T, len: usize) -> Result<(), Errno> {
-    if buf.is_null() && len != 0 { Err(Errno::EINVAL) } else { Ok(()) }
+    if buf.is_null() && len != 0 { Err(Errno::invalid(Fault::Buffer)) } else { Ok(()) }
 }
 
 /// A place that the engine writes to.
 pub(super) fn output<T>(out: *mut T) -> Result<*mut T, Errno> {
-    if out.is_null() { Err(Errno::EINVAL) } else { Ok(out) }
+    if out.is_null() { Err(Errno::invalid(Fault::NoPointer)) } else { Ok(out) }
 }
 
 /// The parts of a message header that is sent.
@@ -280,13 +282,13 @@ pub(super) fn output<T>(out: *mut T) -> Result<*mut T, Errno> {
 pub(super) unsafe fn message<'a>(header: *const msghdr) -> Result<Message<'a>, Errno> {
     // SAFETY: the caller's header.
     unsafe {
-        let header = header.as_ref().ok_or(Errno::EINVAL)?;
+        let header = header.as_ref().ok_or(Errno::invalid(Fault::NoPointer))?;
         let bad_name = header.msg_namelen > ADDRESS_MAX
             || (header.msg_name.is_null() && header.msg_namelen != 0);
         let bad_control = header.msg_controllen > CONTROL_MAX
             || (header.msg_control.is_null() && header.msg_controllen != 0);
         if bad_name || bad_control {
-            return Err(Errno::EINVAL);
+            return Err(Errno::invalid(Fault::Header));
         }
         Ok(Message {
             name: header.msg_name,
@@ -304,9 +306,9 @@ pub(super) unsafe fn message<'a>(header: *const msghdr) -> Result<Message<'a>, E
 /// `header` is NULL or a header.
 pub(super) unsafe fn capacities(header: *const msghdr) -> Result<(u32, usize), Errno> {
     // SAFETY: the caller's header.
-    let header = unsafe { header.as_ref() }.ok_or(Errno::EINVAL)?;
+    let header = unsafe { header.as_ref() }.ok_or(Errno::invalid(Fault::NoPointer))?;
     if header.msg_namelen > ADDRESS_MAX || header.msg_controllen > CONTROL_MAX {
-        return Err(Errno::EINVAL);
+        return Err(Errno::invalid(Fault::Header));
     }
     Ok((header.msg_namelen, header.msg_controllen))
 }
@@ -316,7 +318,7 @@ pub(super) unsafe fn capacities(header: *const msghdr) -> Result<(u32, usize), E
 /// # Safety
 /// As `message`; the header stays valid until the last callback.
 pub(super) unsafe fn message_out<'a>(header: *mut msghdr) -> Result<(Message<'a>, Outputs), Errno> {
-    let out = NonNull::new(header).ok_or(Errno::EINVAL)?;
+    let out = NonNull::new(header).ok_or(Errno::invalid(Fault::NoPointer))?;
     // SAFETY: passed on.
     Ok((unsafe { message(header) }?, Outputs::Header(out)))
 }

@@ -16,6 +16,7 @@ use crate::sys::errno::Errno;
 use crate::sys::message::flags::{MSG_PEEK, MSG_TRUNC, MSG_WAITALL};
 use crate::sys::message::{MessageOut, message_out, msghdr};
 use crate::sys::poller::can_be_watched;
+use crate::sys::refused::Fault;
 use std::ffi::{c_int, c_void};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -317,7 +318,7 @@ pub unsafe extern "C" fn aio_buffer_pool_info(
 /// -ENOMEM.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_ctx_take_buffer(ctx: *mut aio_ctx, out: *mut aio_buffer_lease) -> i32 {
-    guard!(ctx, handle => {
+    guard!(ctx, handle, quietly => {
         // SAFETY: the caller's structure, or NULL.
         unsafe { check_lease(out) }?;
         let taken = handle.enter_used()?.take_piece()?;
@@ -358,7 +359,7 @@ pub unsafe extern "C" fn aio_buffer_pool_find(
 pub unsafe extern "C" fn aio_buffer_pool_release(pool: *mut aio_buffer_pool, lease: i64) -> i32 {
     // SAFETY: the ABI's pointer.
     let handle = unsafe { context(pool) };
-    guard!(handle, handle => {
+    guard!(handle, handle, quietly => {
         // SAFETY: not NULL, or the handle would be.
         let pool = unsafe { shared(pool) }?;
         if handle.is_forked() {
@@ -400,7 +401,7 @@ unsafe fn own<'a>(
 ) -> Result<&'a Shared, Errno> {
     // SAFETY: passed on.
     let pool = unsafe { own_any(ctx, pool, flags, refused) }?;
-    if pool.interface == Interface::Unasked { Ok(pool) } else { Err(Errno::EINVAL) }
+    if pool.interface == Interface::Unasked { Ok(pool) } else { Err(Errno::invalid(Fault::Pool)) }
 }
 
 /// The same, also of aio_buffer_pool_create_zero_copy.
@@ -415,7 +416,7 @@ pub(super) unsafe fn own_any<'a>(
     let handle = handle.ok_or(Errno::EINVAL)?;
     let is_other = !std::ptr::eq(handle, pool.handle());
     if is_other || pool.is_closed() || pool.sends || flags & refused != 0 {
-        return Err(Errno::EINVAL);
+        return Err(Errno::invalid(Fault::Pool));
     }
     Ok(pool)
 }

@@ -265,7 +265,7 @@ unsafe fn receive(
     multishot: bool, options: *const aio_submit_options, callback: aio_callback,
     user_data: *mut c_void,
 ) -> aio_op_id {
-    guard!(ctx, handle => {
+    guard!(ctx, handle, "channel_receive" => {
         let done = done(callback, user_data)?;
         if multishot && done.callback == REAP {
             return Err(Errno::EINVAL.into());

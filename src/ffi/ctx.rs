@@ -40,12 +40,18 @@ pub const AIO_CTX_NAPI_PREFER: u32 = 128;
 /// the clock.
 pub const AIO_CTX_HISTOGRAMS: u32 = 256;
 
+/// `log` is told of each submit that is refused with -EINVAL, and of each chain that ends so, with
+/// the reason (AIO_LOG_REFUSED), on the thread that makes the call; also of most other calls.
+pub const AIO_CTX_LOG_REFUSALS: u32 = 512;
+
 /// A log message's level: something failed.
 pub const AIO_LOG_ERROR: i32 = 1;
 /// A log message's level: something is not as asked for.
 pub const AIO_LOG_WARN: i32 = 2;
 /// A log message's level: a decision.
 pub const AIO_LOG_INFO: i32 = 3;
+/// A log message's level: why a call was refused; see AIO_CTX_LOG_REFUSALS.
+pub const AIO_LOG_REFUSED: i32 = 4;
 
 /// Options of aio_ctx_create; NULL stands for all defaults, and so does a zero in any field.
 #[repr(C)]
@@ -225,7 +231,7 @@ pub unsafe extern "C" fn aio_ctx_run(ctx: *mut aio_ctx) -> i32 {
 /// Errors: as aio_ctx_run.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_ctx_run_once(ctx: *mut aio_ctx, timeout_ns: i64) -> i32 {
-    guard!(ctx, handle => {
+    guard!(ctx, handle, quietly => {
         let delivered = handle.run_with(|handle| crate::engine::run_once(handle, timeout_ns))?;
         Ok(i32::try_from(delivered).unwrap_or(i32::MAX))
     })
@@ -255,7 +261,7 @@ pub unsafe extern "C" fn aio_ctx_stop(ctx: *mut aio_ctx) -> i32 {
 pub unsafe extern "C" fn aio_ctx_post(
     ctx: *mut aio_ctx, r#fn: aio_post_fn, arg: *mut c_void,
 ) -> i32 {
-    guard!(ctx, handle => {
+    guard!(ctx, handle, quietly => {
         let function = r#fn.ok_or(Errno::EINVAL)?;
         handle.send(Message::Run(Posted(function, arg))).map(|()| 0)
     })
@@ -308,7 +314,7 @@ pub unsafe extern "C" fn aio_ctx_next_timeout_ns(ctx: *const aio_ctx) -> i64 {
 pub unsafe extern "C" fn aio_ctx_reap(
     ctx: *mut aio_ctx, out: *mut aio_completion, record_size: u32, count: u32, timeout_ns: i64,
 ) -> i32 {
-    guard!(ctx, handle => {
+    guard!(ctx, handle, quietly => {
         let size = record_size as usize;
         if count == 0 || size < size_of::<aio_completion>() || !size.is_multiple_of(8) {
             return Err(Errno::EINVAL.into());

@@ -7,6 +7,7 @@ use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments};
 use crate::op::fs;
 use crate::sys::errno::Errno;
 use crate::sys::message::{iovec, open_how};
+use crate::sys::refused::Fault;
 use std::ffi::{c_char, c_int, c_void};
 
 /// For aio_submit_fsync: fdatasync(2).
@@ -207,7 +208,7 @@ pub unsafe extern "C" fn aio_submit_fsync(
             ctx,
             move || {
                 if flags & !AIO_FSYNC_DATASYNC != 0 {
-                    return Err(Errno::EINVAL);
+                    return Err(Errno::invalid(Fault::OperationFlag));
                 }
                 Ok(fs::Fsync { fd, flags })
             },
@@ -343,7 +344,7 @@ pub unsafe extern "C" fn aio_submit_sendfile(
             ctx,
             move || {
                 if offset != AIO_OFFSET_CURRENT && offset > i64::MAX as u64 {
-                    return Err(Errno::EINVAL);
+                    return Err(Errno::invalid(Fault::OffsetRange));
                 }
                 Ok(fs::SendFile { out_fd, in_fd, offset, count })
             },

@@ -110,7 +110,21 @@ pub type aio_trace_fn =
 /// Runs a body that ends in `Result<value, Refusal>` with the handle behind a C pointer. NULL is
 /// -EINVAL; a panic poisons the context and is AIO_EPANIC.
 macro_rules! guard {
-    ($ctx:expr, $handle:ident => $body:block) => {{
+    ($ctx:expr, $handle:ident => $body:block) => {
+        $crate::ffi::guard!(@ $ctx, $handle, $body, |refusal| {
+            $crate::ffi::refused_in($handle, || (), refusal)
+        })
+    };
+    // The log is not told: for what is called once per message, and has hardly an argument.
+    ($ctx:expr, $handle:ident, quietly => $body:block) => {
+        $crate::ffi::guard!(@ $ctx, $handle, $body, |refusal| { $crate::ffi::status::of(refusal) })
+    };
+    ($ctx:expr, $handle:ident, $name:expr => $body:block) => {
+        $crate::ffi::guard!(@ $ctx, $handle, $body, |refusal| {
+            $crate::ffi::refused($handle, $name, refusal)
+        })
+    };
+    (@ $ctx:expr, $handle:ident, $body:block, |$refusal:ident| $refused:block) => {{
         let pointer = $ctx.cast::<$crate::engine::handle::Handle>();
         // SAFETY: NULL is sorted out; anything else is a live context by the ABI's contract.
         match unsafe { pointer.as_ref() } {
@@ -119,7 +133,7 @@ macro_rules! guard {
                 let body = || -> Result<_, $crate::engine::Refusal> { $body };
                 match $crate::ffi::shielded($handle, body) {
                     Ok(Ok(value)) => value,
-                    Ok(Err(refusal)) => $crate::ffi::status::of(refusal).into(),
+                    Ok(Err($refusal)) => $refused.into(),
                     Err(status) => status.into(),
                 }
             }
@@ -133,6 +147,26 @@ pub(crate) use guard;
 fn shielded<T>(handle: &Handle, body: impl FnOnce() -> T) -> Result<T, i32> {
     let body = std::panic::AssertUnwindSafe(body);
     std::panic::catch_unwind(body).map_err(|_| poisoned(handle))
+}
+
+/// As `refused`; the call is named by a closure that was written in its function. A function of its
+/// own for each, so that the call itself is no longer for having a name.
+#[cold]
+#[inline(never)]
+fn refused_in<F>(handle: &Handle, _: F, refusal: Refusal) -> i32 {
+    let path = std::any::type_name::<F>();
+    let name = path.rsplit("::").find(|part| !part.starts_with("{{")).unwrap_or(path);
+    refused(handle, name, refusal)
+}
+
+/// The status of a refused call, of which the log may be told.
+#[cold]
+#[inline(never)]
+fn refused(handle: &Handle, name: &str, refusal: Refusal) -> i32 {
+    if let Refusal::Kernel(errno) = refusal {
+        handle.log_refused_call(name, errno);
+    }
+    status::of(refusal)
 }
 
 /// Runs the body of a function that concerns no context.

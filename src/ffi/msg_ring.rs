@@ -14,7 +14,7 @@ unsafe fn send(
     ctx: *mut aio_ctx, target: *mut aio_ctx, make: impl Fn() -> Result<Content, Errno>,
     options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
-    guard!(ctx, handle => {
+    guard!(ctx, handle, "msg_ring" => {
         let done = done(callback, user_data)?;
         let content = make()?;
         // SAFETY: NULL or a context whose handle is valid.
@@ -32,7 +32,7 @@ unsafe fn receive(
     ctx: *mut aio_ctx, kind: Kind, options: *const aio_submit_options, callback: aio_callback,
     user_data: *mut c_void,
 ) -> aio_op_id {
-    guard!(ctx, handle => {
+    guard!(ctx, handle, "msg_receive" => {
         let done = done(callback, user_data)?;
         let engine = handle.enter()?;
         // SAFETY: sized options or NULL.

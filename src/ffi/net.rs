@@ -5,6 +5,7 @@ use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments};
 use crate::op::net;
 use crate::sys::errno::Errno;
 use crate::sys::message::{msghdr, sockaddr, socklen_t};
+use crate::sys::refused::Fault;
 use std::ffi::{c_int, c_void};
 
 /// Makes a socket, close-on-exec unless AIO_SUBMIT_INHERIT; the result is the descriptor.
@@ -85,7 +86,7 @@ pub unsafe extern "C" fn aio_submit_accept(
             ctx,
             move || {
                 if addr.is_null() != addrlen.is_null() {
-                    return Err(Errno::EINVAL);
+                    return Err(Errno::invalid(Fault::Pair));
                 }
                 Ok(net::Accept { fd, addr: addr.cast(), addr_len: addrlen, flags })
             },
@@ -287,7 +288,7 @@ pub unsafe extern "C" fn aio_submit_recv_exact(
             move || {
                 arguments::buffer(buf, len)?;
                 if flags & !net::Exact::<false>::FLAGS != 0 {
-                    return Err(Errno::EINVAL);
+                    return Err(Errno::invalid(Fault::OperationFlag));
                 }
                 Ok(net::Exact::<false> { fd, buf, len, flags })
             },
@@ -318,7 +319,7 @@ pub unsafe extern "C" fn aio_submit_send_all(
             move || {
                 arguments::buffer(buf, len)?;
                 if flags & !net::Exact::<true>::FLAGS != 0 {
-                    return Err(Errno::EINVAL);
+                    return Err(Errno::invalid(Fault::OperationFlag));
                 }
                 Ok(net::Exact::<true> { fd, buf: buf.cast_mut(), len, flags })
             },

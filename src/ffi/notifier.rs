@@ -121,7 +121,7 @@ unsafe fn wait(
     ctx: *mut aio_ctx, notifier: *mut aio_notifier, multishot: bool,
     options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
-    guard!(ctx, handle => {
+    guard!(ctx, handle, "notifier_wait" => {
         let done = done(callback, user_data)?;
         // SAFETY: passed on.
         let options = unsafe { arguments::submit_options_or_default(options) }?;

@@ -211,7 +211,7 @@ unsafe fn submit_vectored<const WRITE: bool>(
     ctx: *mut aio_ctx, transfer: impl Fn() -> Result<VectoredFixed<'static, WRITE>, Errno>,
     options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
-    guard!(ctx, handle => {
+    guard!(ctx, handle, if WRITE { "writev_fixed" } else { "readv_fixed" } => {
         let done = done(callback, user_data)?;
         let op = transfer()?;
         let engine = handle.enter()?;

@@ -3,8 +3,9 @@
 use crate::engine::handle::Handle;
 use crate::engine::{Done, REAP};
 use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments, guard};
-use crate::op::Operation;
+use crate::op::{self, Operation};
 use crate::sys::errno::Errno;
+use crate::sys::refused::Fault;
 use std::ffi::c_void;
 
 /// The next operation submitted starts when this one has succeeded. Surprise: fsync,
@@ -126,7 +127,7 @@ unsafe extern "C" fn submit_out_of_line<O: Operation>(
     ctx: *mut aio_ctx, op: Result<O, Errno>, options: *const aio_submit_options,
     callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
-    guard!(ctx, handle => {
+    guard!(ctx, handle, op::name(O::OPCODE as u8) => {
         let done = done(callback, user_data)?;
         let op = op?;
         let engine = handle.enter()?;
@@ -142,6 +143,6 @@ unsafe extern "C" fn submit_out_of_line<O: Operation>(
 /// The callback is not optional: nobody would learn of the end.
 #[inline(always)]
 pub(super) fn done(callback: aio_callback, user_data: *mut c_void) -> Result<Done, Errno> {
-    let callback = callback.ok_or(Errno::EINVAL)? as usize;
+    let callback = callback.ok_or(Errno::invalid(Fault::NoCallback))? as usize;
     Ok(Done { callback, user_data: user_data as usize })
 }

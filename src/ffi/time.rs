@@ -52,7 +52,8 @@ unsafe fn submit_timer(
     ctx: *mut aio_ctx, fires: Fires, options: *const aio_submit_options, callback: aio_callback,
     user_data: *mut c_void,
 ) -> aio_op_id {
-    guard!(ctx, handle => {
+    let name = if let Fires::Every(_) = fires { "interval" } else { "timer" };
+    guard!(ctx, handle, name => {
         let done = done(callback, user_data)?;
         let engine = handle.enter()?;
         let id = if options.is_null() {

@@ -7,8 +7,8 @@ use crate::engine::{Choice, ContextOptions, Log};
 use crate::ffi::arguments;
 use crate::ffi::ctx::{
     AIO_BACKEND_AUTO, AIO_BACKEND_EPOLL, AIO_BACKEND_URING, AIO_CTX_CQE32, AIO_CTX_HISTOGRAMS,
-    AIO_CTX_HYBRID_IOPOLL, AIO_CTX_IOPOLL, AIO_CTX_NAPI_PREFER, AIO_CTX_NO_IOWAIT,
-    AIO_CTX_REGISTERED_WAIT, AIO_CTX_SQE128, AIO_CTX_SQPOLL, aio_ctx_options,
+    AIO_CTX_HYBRID_IOPOLL, AIO_CTX_IOPOLL, AIO_CTX_LOG_REFUSALS, AIO_CTX_NAPI_PREFER,
+    AIO_CTX_NO_IOWAIT, AIO_CTX_REGISTERED_WAIT, AIO_CTX_SQE128, AIO_CTX_SQPOLL, aio_ctx_options,
 };
 use crate::sys::clock::Clock;
 use crate::sys::errno::Errno;
@@ -24,7 +24,8 @@ const FLAGS: u32 = AIO_CTX_SQE128
     | AIO_CTX_REGISTERED_WAIT
     | AIO_CTX_NO_IOWAIT
     | AIO_CTX_NAPI_PREFER
-    | AIO_CTX_HISTOGRAMS;
+    | AIO_CTX_HISTOGRAMS
+    | AIO_CTX_LOG_REFUSALS;
 const SQPOLL_IDLE_DEFAULT_MS: u32 = 1000;
 const MIN_WAIT_COUNT_DEFAULT: u32 = 16;
 
@@ -67,6 +68,7 @@ pub(super) unsafe fn context_options(
         timer_resolution_ns: options.timer_resolution_ns,
         reap_backlog_max: options.reap_backlog_max,
         histograms: options.flags & AIO_CTX_HISTOGRAMS != 0,
+        logs_refusals: options.flags & AIO_CTX_LOG_REFUSALS != 0,
         log: options.log.map(|function| Log { function, arg: options.log_arg }),
         tuning,
     })

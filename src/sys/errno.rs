@@ -1,8 +1,10 @@
 //! Error numbers as the kernel returns them: positive in this type, negative on the ABI.
 
-/// A kernel error number, always positive.
+use crate::sys::refused::Fault;
+
+/// A kernel error number, always positive; in its upper half perhaps why an argument was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{}", named(*.0))]
+#[error("{}", named(-self.status()))]
 pub(crate) struct Errno(pub(crate) i32);
 
 macro_rules! errnos {
@@ -55,10 +57,23 @@ errnos!(
     ECONNABORTED,
 );
 
+const REASON_SHIFT: u32 = 16;
+const NUMBER: i32 = (1 << REASON_SHIFT) - 1;
+
 impl Errno {
     /// The negative number that the ABI returns.
     pub(crate) const fn status(self) -> i32 {
-        -self.0
+        -(self.0 & NUMBER)
+    }
+
+    /// EINVAL with a reason. It equals no other: what is compared comes from the kernel.
+    pub(crate) const fn invalid(fault: Fault) -> Errno {
+        Errno(libc::EINVAL | fault.number() << REASON_SHIFT)
+    }
+
+    /// The reason of such an error.
+    pub(crate) fn reason(self) -> Option<&'static str> {
+        Fault::text_of(self.0 >> REASON_SHIFT)
     }
 
     /// Whether a result says no more than that a signal, or a cancel request, came in between.

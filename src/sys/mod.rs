@@ -27,6 +27,7 @@ pub(crate) mod poller;
 pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod queues;
+pub(crate) mod refused;
 pub(crate) mod registered;
 pub(crate) mod ring;
 pub(crate) mod sigaction;

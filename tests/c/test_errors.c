@@ -281,4 +281,81 @@ TEST(a_refused_submit_leaves_nothing_behind) {
     end_ctx(ctx);
 }
 
+struct told {
+    int32_t level;
+    int count;
+    char text[256];
+};
+
+static void note_refusal(void *arg, int32_t level, const char *message) {
+    struct told *told = arg;
+    if (level != AIO_LOG_REFUSED)
+        return;
+    told->level = level;
+    told->count++;
+    snprintf(told->text, sizeof told->text, "%s", message);
+}
+
+/* The call has failed, and the log said so: once, and with these words. */
+#define CHECK_TOLD(call_, name_, words_)                                                           \
+    do {                                                                                           \
+        told = (struct told){0};                                                                   \
+        CHECK_EQ(call_, -EINVAL);                                                                  \
+        CHECK_EQ(told.count, 1);                                                                   \
+        CHECK(strncmp(told.text, name_ ": -EINVAL: ", strlen(name_ ": -EINVAL: ")) == 0);          \
+        if (!strstr(told.text, words_))                                                            \
+            FAIL("the log says: %s", told.text);                                                   \
+    } while (0)
+
+TEST(the_log_says_why_a_call_was_refused_where_that_is_asked_for) {
+    struct told told = {0};
+    struct call call = {0};
+    aio_ctx *ctx = make_ctx_with(
+        CTX_WITH(.flags = AIO_CTX_LOG_REFUSALS, .log = note_refusal, .log_arg = &told));
+    const aio_submit_options unsized = {.flags = AIO_SUBMIT_LINK};
+    aio_submit_options odd = {.size = sizeof odd, .flags = 1u << 30};
+    CHECK_TOLD(aio_submit_nop(ctx, NULL, NULL, NULL), "nop", "the callback is NULL");
+    CHECK_TOLD(aio_submit_nop(ctx, &unsized, on_call, &call), "nop",
+               "the size of a structure is 0");
+    CHECK_TOLD(aio_submit_nop(ctx, &odd, on_call, &call), "nop", "flags of the options");
+    odd.flags = 0;
+    odd.reserved[1] = 1;
+    CHECK_TOLD(aio_submit_nop(ctx, &odd, on_call, &call), "nop", "a reserved field");
+    CHECK_TOLD(aio_submit_nop(ctx, WITH(.buf_index = 1), on_call, &call), "nop", "buf_index");
+    CHECK_TOLD(aio_submit_nop(ctx, WITH(.file_slot = 1), on_call, &call), "nop", "file_slot");
+    CHECK_TOLD(aio_submit_nop(ctx, WITH(.flags = AIO_SUBMIT_KEEP_RESULT), on_call, &call), "nop",
+               "AIO_SUBMIT_KEEP_RESULT means nothing");
+    CHECK_TOLD(aio_submit_poll(ctx, 0, 1, WITH(.flags = AIO_SUBMIT_TIMEOUT_IDLE), on_call, &call),
+               "poll", "AIO_SUBMIT_TIMEOUT_IDLE is for multishots");
+    CHECK_TOLD(aio_submit_recv(ctx, 0, NULL, 1, 0, NULL, on_call, &call), "recv",
+               "the buffer is NULL");
+    CHECK_TOLD(aio_submit_openat(ctx, AT_FDCWD, NULL, 0, 0, NULL, on_call, &call), "openat",
+               "a pointer is NULL");
+    CHECK_TOLD(aio_submit_timer(ctx, 1, WITH(.flags = AIO_SUBMIT_ASYNC), on_call, &call), "timer",
+               "a timer takes no flag");
+    CHECK_TOLD(aio_submit_interval(ctx, 0, NULL, on_call, &call), "interval", "period");
+    CHECK_TOLD(aio_submit_signal(ctx, SIGUSR1, WITH(.flags = AIO_SUBMIT_ASYNC), on_call, &call),
+               "aio_submit_signal", "are for others");
+    /* One reason is told through the callback. */
+    told = (struct told){0};
+    ID(aio_submit_nop(ctx, WITH(.flags = AIO_SUBMIT_LINK), on_call, &call));
+    CHECK_TOLD(aio_submit_timer(ctx, 1, NULL, on_call, &call), "timer", "a chain is open");
+    told = (struct told){0};
+    CHECK_EQ(await_call(ctx, &call), -EINVAL);
+    CHECK_EQ(told.count, 1);
+    CHECK_STR(told.text, "a chain: -EINVAL: it was open at the end of its turn: all of it ends so");
+    end_ctx(ctx);
+}
+
+TEST(the_log_says_nothing_of_refusals_by_default) {
+    struct told told = {0};
+    aio_ctx *ctx = make_ctx_with(CTX_WITH(.log = note_refusal, .log_arg = &told));
+    CHECK_EQ(aio_submit_nop(ctx, NULL, NULL, NULL), -EINVAL);
+    struct call call = {0};
+    ID(aio_submit_nop(ctx, WITH(.flags = AIO_SUBMIT_LINK), on_call, &call));
+    CHECK_EQ(await_call(ctx, &call), -EINVAL);
+    CHECK_EQ(told.count, 0);
+    end_ctx(ctx);
+}
+
 HARNESS_MAIN
