@@ -54,6 +54,7 @@ mod pages;
 mod pauses;
 mod pool;
 pub(crate) mod probe;
+mod quick;
 pub(crate) mod record_queue;
 pub(crate) mod registered;
 mod run;
@@ -93,6 +94,7 @@ use wheel::Wheel;
 
 pub(crate) use completion::REAP;
 pub(crate) use run::{run, run_once, wait_for_records};
+pub(crate) use quick::Quick;
 pub(crate) use submission::{Done, SubmitOptions, submit_flags};
 pub(crate) use timer::Fires;
 
