@@ -93,8 +93,8 @@ use std::ffi::c_void;
 use wheel::Wheel;
 
 pub(crate) use completion::REAP;
-pub(crate) use run::{run, run_once, wait_for_records};
 pub(crate) use quick::Quick;
+pub(crate) use run::{run, run_once, wait_for_records};
 pub(crate) use submission::{Done, SubmitOptions, submit_flags};
 pub(crate) use timer::Fires;
 
