@@ -1,4 +1,4 @@
-// Counts allocations: every operator new and, where the C library lets it be replaced, malloc.
+#include "allocations.hpp"
 #include "support.hpp"
 
 #include <aio/combine.hpp>
@@ -16,41 +16,9 @@
 
 namespace {
 
-std::atomic<long> allocations{0};
-
-} // namespace
-
-#if AIO_DETAIL_POOLS && !defined(__SANITIZE_THREAD__)
-#define COUNTS_ALLOCATIONS 1
-
-// The C library's own entry points: what they replace is behind them.
-extern "C" {
-void *__libc_malloc(std::size_t size);
-void *__libc_calloc(std::size_t count, std::size_t size);
-void *__libc_realloc(void *memory, std::size_t size);
-
-void *malloc(std::size_t size) noexcept {
-    allocations++;
-    return __libc_malloc(size);
-}
-void *calloc(std::size_t count, std::size_t size) noexcept {
-    allocations++;
-    return __libc_calloc(count, size);
-}
-void *realloc(void *memory, std::size_t size) noexcept {
-    allocations++;
-    return __libc_realloc(memory, size);
-}
-}
-
-#else
-#define COUNTS_ALLOCATIONS 0
-#endif
-
-namespace {
-
 using aio::context;
 using aio::task;
+using support::allocations;
 
 /// How many allocations a task makes when it is run again.
 template <class Make> long allocations_of(context &ctx, Make make) {
@@ -60,10 +28,6 @@ template <class Make> long allocations_of(context &ctx, Make make) {
     ctx.run(make());
     return allocations - before;
 }
-
-#define NEEDS_A_COUNTER                                                                            \
-    if (!COUNTS_ALLOCATIONS)                                                                       \
-    GTEST_SKIP() << "allocations are the sanitizer's"
 
 TEST(frame_pool, allocations_are_counted) {
     NEEDS_A_COUNTER;

@@ -157,8 +157,9 @@ class pooled_frame {
                sizeof(unit);
     }
 
-    /// The allocator lies behind the frame too.
-    template <class Given> static void *from(std::size_t size, const Given &given) {
+    /// The allocator lies behind the frame too. Not inlined, for the reason above.
+    template <class Given>
+    [[gnu::noinline]] static void *from(std::size_t size, const Given &given) {
         using Allocator = typename std::allocator_traits<Given>::template rebind_alloc<unit>;
         static_assert(std::is_pointer_v<typename std::allocator_traits<Allocator>::pointer>,
                       "aio: a frame's allocator must give plain pointers");

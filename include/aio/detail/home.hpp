@@ -5,7 +5,10 @@
 // allocation).
 #pragma once
 
+#include <aio/detail/inbox.hpp>
 #include <aio/suspension.hpp>
+
+#include <atomic>
 
 namespace aio {
 namespace detail {
@@ -65,6 +68,8 @@ class home {
             delete residents_;
         if (turn_ > 0 && !is_owned)
             aio_ctx_cancel_wait(ctx, turn_);
+        if (inbox *mine = inbox_.load(std::memory_order_relaxed)) // nobody uses the home any more
+            mine->unref();
     }
 
     void enlist(resident &one) noexcept {
@@ -73,6 +78,19 @@ class home {
         if (residents_ != nullptr)
             residents_->previous_ = &one;
         residents_ = &one;
+    }
+
+    /// What other threads write to; made when it is used for the first time. Any thread.
+    inbox &box() {
+        inbox *found = inbox_.load(std::memory_order_acquire);
+        if (found != nullptr)
+            return *found;
+        auto *made = new inbox(ctx);
+        // Pairs with the load of who finds it.
+        if (inbox_.compare_exchange_strong(found, made, std::memory_order_acq_rel))
+            return *made;
+        made->unref();
+        return *found;
     }
 
     aio_ctx *const ctx;
@@ -117,6 +135,7 @@ class home {
         }
     }
 
+    std::atomic<inbox *> inbox_ = nullptr;
     resident *residents_ = nullptr;
     queued_suspension *first_ = nullptr;
     queued_suspension *last_ = nullptr;
