@@ -34,6 +34,8 @@ pub(crate) const WAKE: u64 = INTERNAL | 0xff_ffff;
 /// Work of the engine's own on the table of direct descriptors: no id has generation 0.
 pub(crate) const RELEASE: u64 = INTERNAL | 1;
 pub(crate) const INSTALL: u64 = INTERNAL | 2;
+/// The end of the time for which no deadline has to be looked at (`alarm.rs`).
+pub(crate) const ALARM: u64 = INTERNAL | 3;
 
 const RETRY_FIRST_NS: u64 = 100_000;
 const RETRY_DOUBLINGS_MAX: u32 = 9;

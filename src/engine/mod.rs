@@ -18,6 +18,7 @@
 //! is EXTERNAL is ended by a message. They meet in `completion.rs`, and user functions are called
 //! from one place, `run.rs`.
 
+mod alarm;
 mod arena;
 mod asked;
 pub(crate) mod backend;
@@ -217,6 +218,9 @@ pub(crate) struct Engine {
     /// Of the newest operation of several steps that was delivered: its id and what it moved.
     moved: (u64, u64),
     wheel: Wheel,
+    alarm: alarm::Alarm,
+    /// When the clock was last read for the wheel.
+    looked_ns: u64,
     /// What time is measured with.
     clock: Clock,
     /// The only operations that may be submitted.
@@ -314,6 +318,8 @@ impl Engine {
             current: Current::NONE,
             moved: (0, 0),
             wheel: Wheel::new(resolution, clock.now_ns()),
+            alarm: alarm::Alarm::new(),
+            looked_ns: 0,
             clock,
             allowed: tuning.allowed,
             ready: VecDeque::new(),
@@ -359,6 +365,15 @@ impl Engine {
     #[inline(always)]
     fn now_ns(&self) -> u64 {
         self.clock.now_ns()
+    }
+
+    /// The same for the wheel, and for ages.
+    fn look_at_clock(&mut self) -> u64 {
+        self.looked_ns = self.now_ns();
+        if self.clock == Clock::Monotonic {
+            self.now_ms = (self.looked_ns / 1_000_000) as u32;
+        }
+        self.looked_ns
     }
 
     /// Operations in flight, as the program sees it.

@@ -75,10 +75,11 @@ impl Engine {
     }
 
     /// Begins the time of what was armed in the last turn.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn place_timers(&mut self) {
         if self.wheel.has_fresh() {
-            self.wheel.place_fresh(self.now_ns());
+            let now_ns = self.look_at_clock();
+            self.wheel.place_fresh(now_ns);
         }
     }
 

@@ -123,13 +123,31 @@ impl Wheel {
         self.fresh.push(Fresh { after_ns, index, arming });
     }
 
+    /// Whether `arm_fresh_again` may be called.
+    #[inline(always)]
+    pub(crate) fn has_place(&self, index: u32) -> bool {
+        (index as usize) < self.armings.len() && self.fresh.len() < self.fresh.capacity()
+    }
+
+    /// As `arm_fresh` without taking memory, where the caller marks the slot.
+    #[inline(always)]
+    pub(crate) fn arm_fresh_again(&mut self, index: u32, after_ns: u64) {
+        let arming = self.count_arming(index);
+        self.fresh.push(Fresh { after_ns, index, arming });
+    }
+
     #[inline(always)]
     fn begin_arming(&mut self, slots: &mut Slots, index: u32) -> u32 {
         slots.at_mut(index).state |= state::TIMED;
-        self.armed += 1;
         if self.armings.len() <= index as usize {
             self.armings.resize(index as usize + 1, 0);
         }
+        self.count_arming(index)
+    }
+
+    #[inline(always)]
+    fn count_arming(&mut self, index: u32) -> u32 {
+        self.armed += 1;
         let arming = &mut self.armings[index as usize];
         *arming = arming.wrapping_add(1);
         *arming

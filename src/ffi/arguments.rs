@@ -135,13 +135,12 @@ pub(super) unsafe fn quick_options(options: *const aio_submit_options) -> Option
             | options.buf_index
             | options.ioprio
             | options.reserved0,
-    ) | options.timeout_ns
-        | options.group
+    ) | options.group
         | options.correlation
         | options.reserved[0]
         | options.reserved[1];
     let is_slot = options.flags & fixed_file != 0;
-    (others == 0).then_some(Quick { is_slot })
+    (others == 0).then_some(Quick { is_slot, timeout_ns: options.timeout_ns })
 }
 
 /// # Safety
