@@ -228,6 +228,11 @@ TEST(connect, names_are_found_as_the_c_library_does) {
     EXPECT_EQ(ctx.run(aio::connect(ctx, "localhost", port)).value().peer_endpoint(), at);
     EXPECT_EQ(ctx.run(aio::connect(ctx, "127.0.0.1", port, hasty())).value().peer_endpoint(), at);
     EXPECT_FALSE(ctx.run(aio::connect(ctx, "127.0.0.1", "no such service")));
+    const auto in_a_coroutine = [&]() -> task<bool> {
+        const auto made = co_await aio::connect(ctx, "localhost", port, {.limit = 60s});
+        co_return made.has_value();
+    };
+    EXPECT_TRUE(ctx.run(in_a_coroutine()));
 }
 
 TEST(connect, names_are_found_by_a_dns_client) {
