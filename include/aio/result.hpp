@@ -8,6 +8,7 @@
 
 #include <aio/error.hpp>
 
+#include <concepts>
 #include <functional>
 #include <memory>
 #include <type_traits>
@@ -216,9 +217,11 @@ template <class T> class [[nodiscard]] result {
         return a.has_value_ == b.has_value_ &&
                (a.has_value_ ? a.value_ == b.value_ : a.error_ == b.error_);
     }
-    template <class U>
-        requires(!detail::is_result<U> && requires(const T &x, const U &y) { x == y; })
-    friend bool operator==(const result &a, const U &b) {
+    // Deduced, as what converts to a result must not be tried: whether a T equals a U would depend
+    // on itself, as soon as an iterator of results is compared.
+    template <std::same_as<T> V, class U>
+        requires(!detail::is_result<U> && requires(const V &x, const U &y) { x == y; })
+    friend bool operator==(const result<V> &a, const U &b) {
         return a.has_value_ && a.value_ == b;
     }
     friend bool operator==(const result &a, const unexpected &b) {
