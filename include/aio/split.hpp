@@ -83,11 +83,14 @@ template <class Stream> class writer_half {
 };
 
 /// Takes a stream apart: a pair of its reader_half and its writer_half.
-template <class Stream>
-    requires(read_stream<Stream> && write_stream<Stream> && !std::is_lvalue_reference_v<Stream>)
-std::pair<reader_half<Stream>, writer_half<Stream>> split(Stream &&stream) {
+template <class Stream> auto split(Stream &&stream) {
+    static_assert(!std::is_lvalue_reference_v<Stream>,
+                  "aio: the halves own the stream: aio::split(std::move(stream))");
+    static_assert(read_stream<Stream> && write_stream<Stream>,
+                  "aio: a stream has read_some(mutable_bytes) and write_some(bytes), which give "
+                  "a result<std::size_t> when they are awaited");
     auto shared = std::make_shared<Stream>(std::move(stream));
-    return {reader_half<Stream>(shared), writer_half<Stream>(shared)};
+    return std::pair(reader_half<Stream>(shared), writer_half<Stream>(shared));
 }
 
 /// Puts the halves of one stream together again; std::errc::invalid_argument if they are not.

@@ -57,6 +57,37 @@ TEST(split, two_coroutines_use_one_socket) {
     ctx.run(talk());
 }
 
+TEST(split, a_connection_of_tcp_is_split_as_well) {
+    context ctx;
+    auto listener = aio::tcp_listener::bind(ctx, aio::endpoint::loopback_v4(0)).value();
+    const aio::endpoint at = listener.local_endpoint().value();
+    const auto talk = [&]() -> task<> {
+        auto [server, client] =
+            co_await aio::when_all(listener.accept(), aio::socket::connect(ctx, at));
+        auto [server_reader, server_writer] = aio::split(std::move(*server));
+        auto [reader, writer] = aio::split(std::move(*client));
+        const auto serve = [&, &from = server_reader, &to = server_writer]() -> task<> {
+            io_buffer buffer;
+            while (const auto line = co_await aio::read_until(from, buffer, "\n")) {
+                EXPECT_TRUE(co_await aio::write_all(to, *line, 60s));
+                buffer.consume(line->size());
+            }
+            EXPECT_TRUE(co_await to.shutdown());
+        };
+        const auto ask = [&, &to = writer]() -> task<> {
+            const std::array<aio::bytes, 3> lines{"one\ntw", "o\nthree", "\n"};
+            EXPECT_EQ((co_await aio::write_all(to, lines, 60s)).value(), 14u);
+            EXPECT_TRUE(co_await to.shutdown());
+        };
+        io_buffer buffer;
+        auto [served, asked, answer] = co_await aio::when_all(
+            serve(), ask(), aio::read_exact(reader, buffer, 14, aio::time_limit(60s)));
+        EXPECT_EQ(aio::as_text(answer.value()), "one\ntwo\nthree\n");
+        EXPECT_EQ((co_await aio::read_more(reader, buffer)).error(), aio::errc::eof);
+    };
+    ctx.run(talk());
+}
+
 TEST(split, either_half_may_go_first) {
     context ctx;
     const auto talk = [&]() -> task<> {
