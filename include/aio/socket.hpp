@@ -84,6 +84,12 @@ class socket {
     auto send_all(bytes data, int flags = 0) noexcept {
         return aio::send_all(*ctx_, owned_, data, flags);
     }
+    /// What read_exact, write_all and the others of stream.hpp are made of.
+    auto read_some(mutable_bytes room) noexcept { return aio::recv(*ctx_, owned_, room); }
+    auto write_some(bytes data) noexcept { return aio::send(*ctx_, owned_, data); }
+    auto writev_some(std::span<const iovec> parts) noexcept {
+        return aio::sendv(*ctx_, owned_, parts);
+    }
     auto send_zc(bytes data, int flags = 0) noexcept {
         return aio::send_zc(*ctx_, owned_, data, flags);
     }

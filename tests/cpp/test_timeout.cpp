@@ -100,6 +100,26 @@ TEST(timeout, a_stop_token_of_another_thread_stops_all_that_is_inside) {
 }
 #endif
 
+TEST(timeout, a_time_limit_is_a_duration_a_time_or_none) {
+    using clock = aio::time_limit::clock;
+    const aio::time_limit none;
+    EXPECT_FALSE(none);
+    EXPECT_FALSE(none.has_passed());
+    EXPECT_EQ(none.timeout_ns(), 0u);
+    const aio::time_limit passed = 0s;
+    EXPECT_TRUE(passed.has_passed());
+    EXPECT_EQ(passed.timeout_ns(), 1u);
+    const clock::time_point before = clock::now();
+    const aio::time_limit hour = 1h;
+    EXPECT_TRUE(hour);
+    EXPECT_FALSE(hour.has_passed());
+    EXPECT_GE(hour.time(), before + 1h);
+    EXPECT_LE(hour.time(), clock::now() + 1h);
+    EXPECT_LE(hour.timeout_ns(), 3'600'000'000'000u);
+    EXPECT_EQ(aio::time_limit(hour.time()), hour);
+    EXPECT_FALSE(aio::time_limit(std::chrono::hours::max()).has_passed());
+}
+
 TEST(timeout, retry_tries_again_until_it_succeeds_or_gives_up) {
     context ctx;
     int calls = 0;

@@ -141,6 +141,39 @@ run_copy_file() {
     grep --quiet 'File exists' "$work/errors"
 }
 
+# fetch PATH OPTION...: what curl gets of the server, whose status is its last line.
+fetch() {
+    curl --silent --show-error --max-time 60 --path-as-is --write-out '%{http_code}\n' "${@:2}" \
+        "http://127.0.0.1:$port/$1"
+}
+
+run_file_server() {
+    command -v curl >/dev/null || { echo "no curl"; exit 77; }
+    mkdir -p "$work/served/folder"
+    echo "the index" >"$work/served/index.html"
+    head --bytes=3000001 /dev/urandom >"$work/served/folder/large"
+    touch "$work/served/empty"
+    mkfifo "$work/served/fifo"
+    ln --symbolic /etc "$work/served/outside"
+    echo "secret" >"$work/secret"
+
+    serve file_server "$work/served"
+    gives $'the index\n200' fetch ""
+    gives 200 fetch folder/large --output "$work/large"
+    cmp "$work/large" "$work/served/folder/large"
+    gives 200 fetch empty
+    gives 405 fetch empty --request DELETE
+    local path
+    for path in nothing folder fifo ../secret outside/passwd "/etc/passwd"; do
+        gives 404 fetch "$path"
+    done
+    # Of which the length alone is asked for; and three times on one connection.
+    fetch folder/large --head >"$work/head"
+    grep --quiet $'^Content-Length: 3000001\r$' "$work/head"
+    gives "$(printf 'the index\n%.0s' 1 2 3)" \
+        curl --silent --fail --max-time 60 "http://127.0.0.1:$port/index.html?[1-3]"
+}
+
 run_producers() {
     gives "15000 received of 3 threads" run producers 3 5000
 }
@@ -166,6 +199,61 @@ run_retry() {
     serve echo_server "$address"
     exits 0 wait "$asking"
     same "is there anybody" "$(tail -n 1 "$work/retry.log")"
+}
+
+# Two guests hear each other, and that one leaves; one that sends no end of a line is thrown out.
+run_chat() {
+    serve chat
+    local line
+    connect
+    exec 4<>"/dev/tcp/127.0.0.1/$port"
+    read -r -t 20 line <&3
+    same "guest 2 has come" "$line"
+    echo "good morning" >&4
+    read -r -t 20 line <&3
+    same "guest 2: good morning" "$line"
+    read -r -t 20 line <&4
+    same "guest 2: good morning" "$line"
+    exec 4>&-
+    read -r -t 20 line <&3
+    same "guest 2 has left" "$line"
+    head --bytes=5000 /dev/zero | tr '\0' x >&3
+    if read -r -t 20 line <&3; then
+        echo "still there: $line" >&2
+        return 1
+    fi
+}
+
+run_download() {
+    local i urls=()
+    mkdir "$work/served" "$work/got"
+    for i in {1..20}; do
+        head --bytes=$((i * 50000)) /dev/urandom >"$work/served/$i"
+        urls+=("$i")
+    done
+    serve file_server "$work/served"
+    run download "$work/got" "${urls[@]/#/http://localhost:$port/}" >"$work/said"
+    same "20 files, 0 failed, at most 4 at a time" "$(tail -n 1 "$work/said")"
+    diff --recursive "$work/served" "$work/got"
+
+    exits 1 run download "$work/got" "http://127.0.0.1:$port/1" "http://127.0.0.1:$port/none" \
+        "http://127.0.0.1:1/1" ftp://localhost/1 >"$work/said"
+    same "4 files, 3 failed, at most 4 at a time" "$(tail -n 1 "$work/said")"
+    grep --quiet "/none: HTTP/1.1 404 Not Found$" "$work/said"
+    grep --quiet ":1/1: Connection refused$" "$work/said"
+}
+
+# Requests that come together, in pieces, and such that are none.
+run_parser() {
+    serve parser
+    connect
+    local got
+    printf '*1\r\n$4\r\nPING\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$9\r\ntwo\r\nline\r\n*2\r\n$3\r\nGE' >&3
+    read -r -t 20 -d '' -n 12 got <&3
+    same $'+PONG\r\n+OK\r\n' "$got"$'\n'
+    printf 'T\r\n$1\r\nk\r\n*2\r\n$3\r\nGET\r\n$1\r\nx\r\n*1\r\n$3\r\nFOO\r\nno RESP' >&3
+    got=$(timeout 20 cat <&3)
+    same $'$9\r\ntwo\r\nline\r\n$-1\r\n-ERR unknown command\r' "$got"
 }
 
 run_graceful() {
