@@ -103,8 +103,8 @@ aio::task<> download(aio::context &ctx, std::string folder, std::string url, tot
     all.most = std::max(all.most, ++all.running);
     try {
         const std::string name = url.substr(url.rfind('/') + 1);
-        const auto got = co_await aio::with_timeout(
-            fetch(ctx, parse_url(url), folder + '/' + (name.empty() ? "index.html" : name)), 1min);
+        const std::string to = folder + '/' + (name.empty() ? "index.html" : name);
+        const auto got = co_await aio::with_timeout(fetch(ctx, parse_url(url), to), 1min);
         std::cout << url << ": " << got.value() << " bytes\n";
     } catch (const std::exception &error) {
         std::cout << url << ": " << error.what() << '\n';

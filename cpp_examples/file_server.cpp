@@ -60,7 +60,8 @@ aio::task<bool> answer(aio::context &ctx, aio::socket &peer, int folder, std::st
     if (!reply.empty())
         co_return co_await peer.send_all(reply).timeout(30s) && stays;
 
-    auto found = co_await find(ctx, folder, path == "/" ? "index.html" : path.substr(1));
+    const std::string name = path == "/" ? "index.html" : path.substr(1);
+    auto found = co_await find(ctx, folder, name);
     if (!found) {
         reply = head("404 Not Found", 0);
         co_return co_await peer.send_all(reply).timeout(30s) && stays;

@@ -22,14 +22,12 @@ using namespace std::chrono_literals;
 using request = std::vector<std::string_view>;
 using store = std::map<std::string, std::string, std::less<>>;
 
-struct not_resp {};
-
 /// Takes requests off the front of a text: "*COUNT\r\n", then "$LENGTH\r\nBYTES\r\n" so often.
 class parser {
   public:
     explicit parser(std::string_view text) : text_(text) {}
 
-    /// The next request, or nothing if it is not all there.
+    /// The next request, or nothing if it is not all there, or is_broken().
     std::optional<request> next() {
         const std::size_t before = at_;
         request words;
@@ -48,21 +46,21 @@ class parser {
     }
     /// How long the requests were that it has given.
     std::size_t used() const { return at_; }
+    /// What comes now is no RESP.
+    bool is_broken() const { return is_broken_; }
 
   private:
     std::optional<std::size_t> number(char kind, std::size_t most) {
         const std::size_t end = text_.find("\r\n", at_);
-        if (at_ < text_.size() && text_[at_] != kind)
-            throw not_resp();
-        if (end == text_.npos)
+        is_broken_ = at_ < text_.size() && text_[at_] != kind;
+        if (is_broken_ || end == text_.npos)
             return std::nullopt;
         std::size_t value = 0;
         const char *const last = text_.data() + end;
         const auto read = std::from_chars(text_.data() + at_ + 1, last, value);
-        if (read.ec != std::errc() || read.ptr != last || value > most)
-            throw not_resp();
+        is_broken_ = read.ec != std::errc() || read.ptr != last || value > most;
         at_ = end + 2;
-        return value;
+        return is_broken_ ? std::nullopt : std::optional(value);
     }
     std::optional<std::string_view> bulk() {
         const std::optional<std::size_t> length = number('$', 1 << 20);
@@ -75,6 +73,7 @@ class parser {
 
     std::string_view text_;
     std::size_t at_ = 0;
+    bool is_broken_ = false;
 };
 
 std::string execute(const request &words, store &values) {
@@ -93,7 +92,7 @@ std::string execute(const request &words, store &values) {
     return "-ERR unknown command\r\n";
 }
 
-aio::task<> serve(aio::socket peer, store &values) try {
+aio::task<> serve(aio::socket peer, store &values) {
     aio::io_buffer input(4 << 20);
     aio::io_buffer output;
     while (co_await aio::read_more(peer, input)) {
@@ -102,12 +101,11 @@ aio::task<> serve(aio::socket peer, store &values) try {
             if (!output.append(execute(*words, values)))
                 co_return; // more than a buffer may hold: it asks, and does not read
         }
-        input.consume(requests.used());
-        if (!co_await aio::flush(peer, output, 1min))
+        if (!co_await aio::flush(peer, output, 1min) || requests.is_broken())
             co_return;
+        input.consume(requests.used());
     }
-} catch (const not_resp &) {
-} // and the connection is closed
+}
 
 aio::task<> serve_all(aio::context &ctx, aio::tcp_listener listener) {
     std::cout << "listening on " << listener.local_endpoint().value().to_string() << std::endl;

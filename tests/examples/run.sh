@@ -21,7 +21,8 @@ trap finish EXIT
 
 # start NAME ARGUMENT...: runs an example beside the others, its output in a log. Sets pid.
 start() {
-    "$programs/$1" "${@:2}" >"$work/$1.log" 2>&1 &
+    : >"$work/$1.log" # of one before
+    "$programs/$1" "${@:2}" >>"$work/$1.log" 2>&1 &
     pid=$!
     started+=("$pid")
 }
@@ -170,8 +171,9 @@ run_file_server() {
     # Of which the length alone is asked for; and three times on one connection.
     fetch folder/large --head >"$work/head"
     grep --quiet $'^Content-Length: 3000001\r$' "$work/head"
-    gives "$(printf 'the index\n%.0s' 1 2 3)" \
-        curl --silent --fail --max-time 60 "http://127.0.0.1:$port/index.html?[1-3]"
+    local url="http://127.0.0.1:$port/"
+    gives $'the index\n1\nthe index\n0\nthe index\n0' \
+        curl --silent --fail --max-time 60 --write-out '%{num_connects}\n' "$url" "$url" "$url"
 }
 
 run_producers() {
@@ -243,17 +245,29 @@ run_download() {
     grep --quiet ":1/1: Connection refused$" "$work/said"
 }
 
+# words WORD...: a request, as RESP has it.
+words() {
+    local word
+    printf '*%s\r\n' $#
+    for word in "$@"; do
+        printf '%s%s\r\n%s\r\n' '$' ${#word} "$word"
+    done
+}
+
 # Requests that come together, in pieces, and such that are none.
 run_parser() {
     serve parser
     connect
     local got
-    printf '*1\r\n$4\r\nPING\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$9\r\ntwo\r\nline\r\n*2\r\n$3\r\nGE' >&3
-    read -r -t 20 -d '' -n 12 got <&3
-    same $'+PONG\r\n+OK\r\n' "$got"$'\n'
-    printf 'T\r\n$1\r\nk\r\n*2\r\n$3\r\nGET\r\n$1\r\nx\r\n*1\r\n$3\r\nFOO\r\nno RESP' >&3
+    words PING >&3
+    words SET key $'two\r\nlines' >&3
+    words GET key | head --bytes=9 >&3
+    read -r -t 20 -d '' -n 12 got <&3 || true
+    same $'+PONG\r\n+OK\r' "${got%$'\n'}"
+    words GET key | tail --bytes=+10 >&3
+    { words GET nothing; words FOO; echo "no RESP"; } >&3
     got=$(timeout 20 cat <&3)
-    same $'$9\r\ntwo\r\nline\r\n$-1\r\n-ERR unknown command\r' "$got"
+    same $'$10\r\ntwo\r\nlines\r\n$-1\r\n-ERR unknown command\r' "$got"
 }
 
 run_graceful() {
