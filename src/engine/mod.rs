@@ -54,6 +54,7 @@ mod pages;
 mod pauses;
 mod pool;
 pub(crate) mod probe;
+mod quick;
 pub(crate) mod record_queue;
 pub(crate) mod registered;
 mod run;
@@ -92,6 +93,7 @@ use std::ffi::c_void;
 use wheel::Wheel;
 
 pub(crate) use completion::REAP;
+pub(crate) use quick::Quick;
 pub(crate) use run::{run, run_once, wait_for_records};
 pub(crate) use submission::{Done, SubmitOptions, submit_flags};
 pub(crate) use timer::Fires;

@@ -160,6 +160,7 @@ aio_stats stats_of(aio_ctx *ctx);
 /* --- the rest -------------------------------------------------------------------------------- */
 
 #define MS 1000000ull /* in nanoseconds */
+#define HOUR (3600 * 1000 * MS)
 #define COUNT_OF(array_) ((int)(sizeof(array_) / sizeof((array_)[0])))
 
 unsigned test_slow(void);           /* AIO_TEST_SLOW, at least 1 */

@@ -10,7 +10,6 @@
 #include <sys/epoll.h>
 #include <sys/uio.h>
 
-#define HOUR (3600 * 1000 * MS)
 #define BAD_ADDRESS ((void *)(uintptr_t)8)
 
 /* Everything that one operation of any kind may need; fresh for each attempt. */

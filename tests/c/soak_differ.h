@@ -24,7 +24,6 @@ enum {
     EVER = 1 << 20 /* a number that no descriptor has */
 };
 
-#define HOUR (3600 * 1000 * MS)
 #define HERE AIO_OFFSET_CURRENT
 
 /* The slots. A pair is two neighbours; NEGATIVE and BAD are never open. */

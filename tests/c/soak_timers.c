@@ -9,8 +9,6 @@
 
 #include <inttypes.h>
 
-#define HOUR (3600 * 1000 * MS)
-
 enum { BATCH = 64, MEASURED = 1000, FEWEST = 1000 };
 
 static void on_cancelled(void *user_data, int32_t result, uint32_t flags) {

@@ -5,8 +5,6 @@
 #include <poll.h>
 #include <sys/uio.h>
 
-#define HOUR (3600 * 1000 * MS)
-
 /* --- by id ----------------------------------------------------------------------------------- */
 
 TEST(a_blocked_operation_ends_with_ecanceled_once) {

@@ -11,8 +11,6 @@
 #include <time.h>
 #include <unwind.h>
 
-#define HOUR (3600 * 1000 * MS)
-
 /* A receive that nobody has sent to yet. */
 struct idle {
     int pair[2];

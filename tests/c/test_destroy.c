@@ -6,8 +6,6 @@
 #include <sys/mman.h>
 #include <sys/uio.h>
 
-#define HOUR (3600 * 1000 * MS)
-
 /* A bit of everything that waits, each with its own buffer and recorder. */
 enum { MIX = 14 };
 

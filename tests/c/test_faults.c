@@ -12,7 +12,6 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
-#define HOUR (3600 * 1000 * MS)
 #define HERE AIO_OFFSET_CURRENT
 
 /* A receive that ends when the test writes to its peer. */

@@ -5,8 +5,6 @@
 #include <poll.h>
 #include <sys/epoll.h>
 
-#define HOUR (3600 * 1000 * MS)
-
 struct loop {
     aio_ctx *ctx;
     int epoll_fd;

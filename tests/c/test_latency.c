@@ -5,7 +5,6 @@
 #include <math.h>
 
 enum { NOP = 0, ACCEPT = 13, READ = 22, RECV = 27 };
-#define HOUR (3600 * 1000 * MS)
 
 static aio_ctx *make_measured(void) { return make_ctx_with(CTX_WITH(.flags = AIO_CTX_HISTOGRAMS)); }
 

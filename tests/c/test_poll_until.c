@@ -1,7 +1,6 @@
 /* Section threads: predicates that are polled until they hold. */
 #include "harness.h"
 
-#define HOUR (3600 * 1000 * MS)
 #define HOW(...) (&(aio_poll_until_options){.size = sizeof(aio_poll_until_options), __VA_ARGS__})
 
 struct question {

@@ -13,7 +13,6 @@
 #include <sys/un.h>
 #include <termios.h>
 
-#define HOUR (3600 * 1000 * MS)
 #define HERE AIO_OFFSET_CURRENT
 
 static aio_ctx *make_epoll(void) { return make_ctx_with(CTX_WITH(.backend = AIO_BACKEND_EPOLL)); }

@@ -3,8 +3,6 @@
 
 #include <poll.h>
 
-#define HOUR (3600 * 1000 * MS)
-
 static void *tag(uint64_t value) { return (void *)(uintptr_t)value; }
 
 static int32_t reap(aio_ctx *ctx, aio_completion *out, uint32_t count, int64_t timeout_ns) {

@@ -9,8 +9,6 @@
 #include <poll.h>
 #include <time.h>
 
-#define HOUR (3600 * 1000 * MS)
-
 /* A thread that does what the test says and is joined before the test ends. */
 typedef void *(*thread_fn)(void *arg);
 

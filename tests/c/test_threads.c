@@ -5,7 +5,6 @@
 #include <sched.h>
 #include <sys/wait.h>
 
-#define HOUR (3600 * 1000 * MS)
 #define POOL_WITH(...)                                                                             \
     make_pool(&(aio_thread_pool_options){.size = sizeof(aio_thread_pool_options), __VA_ARGS__})
 

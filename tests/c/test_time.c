@@ -5,8 +5,6 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 
-#define HOUR (3600 * 1000 * MS)
-
 TEST(a_timer_fires_with_zero_and_not_early) {
     aio_ctx *ctx = make_ctx();
     const uint64_t delays[] = {0, 1, 999, 1000, 199999, 200000, 200001, MS, 7 * MS, 50 * MS};

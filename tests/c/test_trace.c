@@ -5,7 +5,6 @@
 #include <signal.h>
 
 enum { NOP = 0, POLL = 6, ACCEPT = 13, RECV = 27, EVENTS_MAX = 4096 };
-#define HOUR (3600 * 1000 * MS)
 
 /* What was traced. Each event is checked against those before it when it comes. */
 struct trace {

@@ -11,8 +11,6 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 
-#define HOUR (3600 * 1000 * MS)
-
 enum { LEN = 256 * 1024 };
 
 static unsigned char data[LEN], back[LEN];
