@@ -7,6 +7,9 @@
 #include <aio/socket.hpp>
 #include <aio/stream.hpp>
 
+#include <cstdlib>
+#include <random>
+
 namespace {
 
 using aio::context;
@@ -182,6 +185,62 @@ TEST(stream, a_stop_ends_a_transfer_and_keeps_what_came) {
         EXPECT_EQ(aio::as_text((co_await aio::read_until(b, buffer, "\n")).value()), "half line\n");
     };
     ctx.run(talk());
+}
+
+unsigned seed_of_test() {
+    const char *given = std::getenv("AIO_TEST_SEED");
+    return given != nullptr ? static_cast<unsigned>(std::strtoul(given, nullptr, 10))
+                            : std::random_device()();
+}
+
+/// Deadlines and stops at any time: every line arrives whole, and in order.
+TEST(stream, nothing_is_lost_however_often_reads_and_writes_are_cut_short) {
+    const unsigned seed = seed_of_test();
+    SCOPED_TRACE("AIO_TEST_SEED=" + std::to_string(seed));
+    std::mt19937 random(seed);
+    context ctx;
+    auto [a, b] = unix_socket::pair(ctx).value();
+    a.set(aio::send_buffer, 4608).value();
+    std::string lines;
+    for (int i = 0; i < 300; i++)
+        lines += std::string(random() % 2000, static_cast<char>('a' + i % 26)) + "\r\n";
+    const auto moment = [&] { return std::chrono::microseconds(random() % 300); };
+    const auto speak = [&, &a = a]() -> task<> {
+        for (std::size_t sent = 0; sent < lines.size();) {
+            const aio::bytes part(lines.data() + sent,
+                                  std::min<std::size_t>(lines.size() - sent, random() % 3000));
+            const aio::transfer put = co_await aio::write_all(a, part, moment());
+            EXPECT_TRUE(put || put.error() == aio::errc::deadline) << put.error();
+            sent += put.count();
+            if (random() % 8 == 0)
+                (co_await aio::sleep_for(ctx, moment())).value();
+        }
+        (co_await a.shutdown()).value();
+    };
+    int cut = 0;
+    const auto hear = [&, &b = b]() -> task<std::string> {
+        std::string heard;
+        io_buffer buffer(3000);
+        for (std::error_code error; error != aio::errc::eof;) {
+            const bool stops = random() % 2 == 0;
+            const auto line =
+                stops ? co_await aio::with_timeout(aio::read_until(b, buffer, "\r\n"), moment())
+                      : co_await aio::read_until(b, buffer, "\r\n", SIZE_MAX, moment());
+            if (line) {
+                heard += aio::as_text(*line);
+                buffer.consume(line->size());
+            } else {
+                error = line.error();
+                cut += error == aio::errc::deadline ? 1 : 0;
+                EXPECT_TRUE(error == aio::errc::eof || error == aio::errc::deadline) << error;
+            }
+        }
+        EXPECT_TRUE(buffer.empty());
+        co_return heard;
+    };
+    auto [spoken, heard] = ctx.run(aio::when_all(speak(), hear()));
+    EXPECT_TRUE(heard == lines);
+    EXPECT_GT(cut, 0);
 }
 
 TEST(stream, several_pieces_are_written_as_one) {
