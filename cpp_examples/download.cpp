@@ -4,8 +4,8 @@
 //
 // A scope with a limit begins a download when another one has ended. Each has a minute for all of
 // it: name, connection, question, answer. One that fails does not stop the others.
+#include <aio/connect.hpp>
 #include <aio/file.hpp>
-#include <aio/resolve.hpp>
 #include <aio/scope.hpp>
 #include <aio/socket.hpp>
 #include <aio/stream.hpp>
@@ -55,20 +55,8 @@ uint64_t length_of(std::string_view head) {
     return length;
 }
 
-/// To the first of the host's addresses that answers.
-aio::task<aio::socket> connect(aio::context &ctx, std::string host, std::string port) {
-    std::error_code why;
-    for (const aio::endpoint &each : (co_await aio::resolve(ctx, host, port)).value()) {
-        auto connected = co_await aio::socket::connect(ctx, each);
-        if (connected)
-            co_return std::move(*connected);
-        why = connected.error();
-    }
-    throw std::system_error(why);
-}
-
 aio::task<uint64_t> fetch(aio::context &ctx, location from, std::string name) {
-    aio::socket server = co_await connect(ctx, from.host, from.port);
+    aio::socket server = (co_await aio::connect(ctx, from.host, from.port)).value();
     const std::string question =
         "GET " + from.path + " HTTP/1.1\r\nHost: " + from.host + "\r\nConnection: close\r\n\r\n";
     (co_await server.send_all(question)).value();

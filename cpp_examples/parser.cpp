@@ -3,9 +3,10 @@
 //
 //     parser [ADDRESS:PORT]               PING, SET KEY VALUE, GET KEY; try it with redis-cli
 //
-// What arrives goes into an io_buffer, where it is in one piece: the parser is given all of it, and
-// says how much of it a request was, or that there is not all of one yet. Requests that have come
-// together are answered together.
+// What arrives goes into an io_buffer, where it is in one piece. The parser takes from it by a
+// pull_reader, and where that has not all of a request yet returns the error that says so; it is
+// called again when more has come. Requests that have come together are answered together.
+#include <aio/pull.hpp>
 #include <aio/scope.hpp>
 #include <aio/socket.hpp>
 #include <aio/stream.hpp>
@@ -13,7 +14,6 @@
 #include <charconv>
 #include <iostream>
 #include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,59 +22,41 @@ using namespace std::chrono_literals;
 using request = std::vector<std::string_view>;
 using store = std::map<std::string, std::string, std::less<>>;
 
-/// Takes requests off the front of a text: "*COUNT\r\n", then "$LENGTH\r\nBYTES\r\n" so often.
-class parser {
-  public:
-    explicit parser(std::string_view text) : text_(text) {}
+/// A kind and a number: "*3\r\n".
+aio::result<std::size_t> parse_number(aio::pull_reader &in, std::string_view kind,
+                                      std::size_t most) {
+    const auto first = in.peek(1);
+    if (first && aio::as_text(*first) != kind)
+        return aio::unexpected(std::errc::protocol_error);
+    const auto line = in.take_until("\r\n", 16);
+    if (!line)
+        return aio::unexpected(line.error());
+    const std::string_view digits = aio::as_text(*line).substr(1, line->size() - 3);
+    const char *const end = digits.data() + digits.size();
+    std::size_t value = 0;
+    const auto read = std::from_chars(digits.data(), end, value);
+    if (read.ec != std::errc() || read.ptr != end || value > most)
+        return aio::unexpected(std::errc::protocol_error);
+    return value;
+}
 
-    /// The next request, or nothing if it is not all there, or is_broken().
-    std::optional<request> next() {
-        const std::size_t before = at_;
-        request words;
-        if (std::optional<std::size_t> count = number('*', 64)) {
-            while (words.size() < *count) {
-                const std::optional<std::string_view> word = bulk();
-                if (!word)
-                    break;
-                words.push_back(*word);
-            }
-            if (words.size() == *count)
-                return words;
-        }
-        at_ = before;
-        return std::nullopt;
+/// A request: "*COUNT\r\n", and "$LENGTH\r\nBYTES\r\n" for each of its words.
+aio::result<request> parse(aio::pull_reader &in) {
+    const auto count = parse_number(in, "*", 64);
+    if (!count)
+        return aio::unexpected(count.error());
+    request words;
+    while (words.size() < *count) {
+        const auto length = parse_number(in, "$", 1 << 20);
+        if (!length)
+            return aio::unexpected(length.error());
+        const auto word = in.take(*length + 2);
+        if (!word)
+            return aio::unexpected(word.error());
+        words.push_back(aio::as_text(*word).substr(0, *length));
     }
-    /// How long the requests were that it has given.
-    std::size_t used() const { return at_; }
-    /// What comes now is no RESP.
-    bool is_broken() const { return is_broken_; }
-
-  private:
-    std::optional<std::size_t> number(char kind, std::size_t most) {
-        const std::size_t end = text_.find("\r\n", at_);
-        is_broken_ = at_ < text_.size() && text_[at_] != kind;
-        if (is_broken_ || end == text_.npos)
-            return std::nullopt;
-        std::size_t value = 0;
-        const char *const last = text_.data() + end;
-        const auto read = std::from_chars(text_.data() + at_ + 1, last, value);
-        is_broken_ = read.ec != std::errc() || read.ptr != last || value > most;
-        at_ = end + 2;
-        return is_broken_ ? std::nullopt : std::optional(value);
-    }
-    std::optional<std::string_view> bulk() {
-        const std::optional<std::size_t> length = number('$', 1 << 20);
-        if (!length || text_.size() - at_ < *length + 2)
-            return std::nullopt;
-        const std::string_view word = text_.substr(at_, *length);
-        at_ += *length + 2;
-        return word;
-    }
-
-    std::string_view text_;
-    std::size_t at_ = 0;
-    bool is_broken_ = false;
-};
+    return words;
+}
 
 std::string execute(const request &words, store &values) {
     if (words.size() == 1 && words[0] == "PING")
@@ -96,14 +78,17 @@ aio::task<> serve(aio::socket peer, store &values) {
     aio::io_buffer input(4 << 20);
     aio::io_buffer output;
     while (co_await aio::read_more(peer, input)) {
-        parser requests(input.text());
-        while (const std::optional<request> words = requests.next()) {
+        aio::pull_reader in(input.data());
+        auto words = parse(in);
+        for (; words; words = parse(in)) {
+            in.commit();
             if (!output.append(execute(*words, values)))
                 co_return; // more than a buffer may hold: it asks, and does not read
         }
-        if (!co_await aio::flush(peer, output, 1min) || requests.is_broken())
+        if (!co_await aio::flush(peer, output, 1min) ||
+            words.error() != std::errc::resource_unavailable_try_again)
             co_return;
-        input.consume(requests.used());
+        input.consume(in.committed());
     }
 }
 
