@@ -8,6 +8,7 @@
 #include <aio/scope.hpp>
 #include <aio/socket.hpp>
 #include <aio/stream.hpp>
+#include <aio/time.hpp>
 
 #include <linux/openat2.h>
 
@@ -91,10 +92,13 @@ aio::task<> serve_all(aio::context &ctx, std::string folder, aio::tcp_listener l
     const aio::file root = (co_await aio::file::open(ctx, folder, O_PATH | O_DIRECTORY)).value();
     std::cout << "listening on " << listener.local_endpoint().value().to_string() << std::endl;
     aio::scope connections(ctx);
-    auto incoming = listener.accept_multishot();
-    while (auto connection = co_await incoming.next())
-        connections.spawn(serve(ctx, aio::socket(ctx, std::move(*connection)), root.native()));
-    throw std::system_error(incoming.error(), "accept");
+    for (;;) {
+        auto incoming = listener.accept_multishot();
+        while (auto connection = co_await incoming.next())
+            connections.spawn(serve(ctx, aio::socket(ctx, std::move(*connection)), root.native()));
+        std::cout << "accept: " << incoming.error().message() << std::endl;
+        (co_await aio::sleep_for(ctx, 100ms)).value(); // until some have ended
+    }
 }
 
 int main(int argc, char **argv) try {

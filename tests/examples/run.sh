@@ -108,6 +108,18 @@ run_echo_server() {
     answers "a line of the shell's"
     gives "1000 answers, 0 failures" run echo_client "$address" 20 50
     answers "another one"
+    exec 3>&-
+    kill -KILL "$pid"
+
+    # One that has not enough descriptors goes on when it has.
+    local before
+    before=$(ulimit -S -n)
+    ulimit -S -n 24
+    serve echo_server
+    ulimit -S -n "$before"
+    run echo_client "$address" 50 20 || true
+    said echo_server '^accept: Too many open files$'
+    gives "1 answers, 0 failures" run echo_client "$address"
 }
 
 run_echo_workers() {
