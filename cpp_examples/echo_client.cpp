@@ -24,9 +24,9 @@ aio::task<aio::result<int>> talk(aio::context &ctx, aio::endpoint server, int nu
         const std::string asked =
             "round " + std::to_string(round) + " of " + std::to_string(number);
         std::string answer(asked.size(), '\0');
-        if (const auto sent = co_await peer->send_all(asked).timeout(1s); !sent)
+        if (const auto sent = co_await peer->send_all(asked).timeout(3s); !sent)
             co_return aio::unexpected(sent.error());
-        if (const auto got = co_await peer->recv_exact(answer).timeout(1s); !got)
+        if (const auto got = co_await peer->recv_exact(answer).timeout(3s); !got)
             co_return aio::unexpected(got.error());
         if (answer != asked)
             co_return aio::unexpected(std::errc::bad_message);

@@ -6,6 +6,7 @@
 // silent for a minute is given up.
 #include <aio/scope.hpp>
 #include <aio/socket.hpp>
+#include <aio/time.hpp>
 
 #include <array>
 #include <iostream>
@@ -26,10 +27,14 @@ aio::task<> echo(aio::socket peer) {
 aio::task<> serve(aio::context &ctx, aio::tcp_listener listener) {
     std::cout << "listening on " << listener.local_endpoint().value().to_string() << std::endl;
     aio::scope connections(ctx);
-    auto incoming = listener.accept_multishot();
-    while (auto connection = co_await incoming.next())
-        connections.spawn(echo(aio::socket(ctx, std::move(*connection))));
-    throw std::system_error(incoming.error(), "accept");
+    for (;;) {
+        auto incoming = listener.accept_multishot();
+        while (auto connection = co_await incoming.next())
+            connections.spawn(echo(aio::socket(ctx, std::move(*connection))));
+        // Out of descriptors, say: those that are connected go on, and others wait in the backlog.
+        std::cout << "accept: " << incoming.error().message() << std::endl;
+        (co_await aio::sleep_for(ctx, 100ms)).value();
+    }
 }
 
 int main(int argc, char **argv) try {

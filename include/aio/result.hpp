@@ -4,6 +4,9 @@
 // different standards and must agree on the type, and value() here throws std::system_error, which
 // says what happened. Without exceptions value() of an error prints it and aborts. A result
 // converts to std::expected where there is one.
+//
+// value() and * of a temporary give the value itself, not a reference into what is about to die:
+// `for (const aio::endpoint &each : (co_await aio::resolve(...)).value())` is fine.
 #pragma once
 
 #include <aio/error.hpp>
@@ -150,14 +153,12 @@ template <class T> class [[nodiscard]] result {
     /// The value; throws std::system_error if there is none.
     T &value() & { return check(), value_; }
     const T &value() const & { return check(), value_; }
-    T &&value() && { return check(), std::move(value_); }
-    const T &&value() const && { return check(), std::move(value_); }
+    T value() && { return check(), std::move(value_); }
 
     /// The value, which there must be.
     T &operator*() & noexcept { return value_; }
     const T &operator*() const & noexcept { return value_; }
-    T &&operator*() && noexcept { return std::move(value_); }
-    const T &&operator*() const && noexcept { return std::move(value_); }
+    T operator*() && noexcept(std::is_nothrow_move_constructible_v<T>) { return std::move(value_); }
     T *operator->() noexcept { return std::addressof(value_); }
     const T *operator->() const noexcept { return std::addressof(value_); }
 

@@ -106,6 +106,18 @@ TEST(result, copies_are_independent_and_assignment_goes_both_ways) {
     EXPECT_EQ(*copy, "other");
 }
 
+TEST(result, the_value_of_a_temporary_lives_as_long_as_it_is_used) {
+    const auto make = [] { return result<std::vector<int>>(std::vector<int>{1, 2, 3}); };
+    static_assert(std::is_same_v<decltype(make().value()), std::vector<int>>);
+    static_assert(std::is_same_v<decltype(*make()), std::vector<int>>);
+    int sum = 0;
+    for (const int each : make().value())
+        sum += each;
+    const std::vector<int> &kept = *make();
+    EXPECT_EQ(sum, 6);
+    EXPECT_EQ(kept.size(), 3u);
+}
+
 // GCC 12 called this a constraint that depends on itself, when any int was compared with a result.
 TEST(result, iterators_of_results_compare) {
     const std::vector<result<int>> results = {1, unexpected(std::errc::broken_pipe), 3};

@@ -6,6 +6,7 @@
 #include <aio/buffers.hpp>
 #include <aio/channel.hpp>
 #include <aio/combine.hpp>
+#include <aio/connect.hpp>
 #include <aio/context.hpp>
 #include <aio/event.hpp>
 #include <aio/file.hpp>
@@ -13,12 +14,15 @@
 #include <aio/notifier.hpp>
 #include <aio/operations.hpp>
 #include <aio/process.hpp>
+#include <aio/pull.hpp>
 #include <aio/resolve.hpp>
 #include <aio/resume_on.hpp>
 #include <aio/scope.hpp>
 #include <aio/signal_set.hpp>
 #include <aio/socket.hpp>
+#include <aio/split.hpp>
 #include <aio/stats.hpp>
+#include <aio/stream.hpp>
 #include <aio/thread_channel.hpp>
 #include <aio/thread_pool.hpp>
 #include <aio/timeout.hpp>
@@ -45,6 +49,7 @@ extern aio::tcp_listener listener;
 extern aio::udp_socket datagrams;
 extern aio::file disk;
 extern aio::buffer_pool pool;
+extern aio::io_buffer buffer;
 extern aio::scope tasks;
 extern aio::channel<int> jobs;
 extern aio::thread_channel<int> arrived;
@@ -59,4 +64,5 @@ void log(std::string_view text);
 template <class T> void use(const T &value);
 aio::task<aio::result<int>> work(aio::context &ctx);
 aio::task<aio::result<void>> fetch(aio::context &ctx, std::string url);
+aio::result<int> parse(aio::pull_reader &in);
 aio::task<int> allocated(std::allocator_arg_t, std::allocator<char>, aio::context &ctx);

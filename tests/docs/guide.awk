@@ -25,7 +25,8 @@ BEGIN {
             close(program)
         } else {
             # Definitions are the namespace's; statements are a coroutine's.
-            defines = lines[1] ~ /^(aio::task<.*{|int [a-z_]*\(.*{|struct |class |template )/
+            defines = lines[1] ~ /^(struct|class|template) / ||
+                lines[1] ~ /^(aio::task<|aio::result<|int ).*\(.*{$/
             put("namespace block_" first " {" (defines ? "" : " aio::task<> statements() {"))
             origin(first)
             for (i = 1; i <= count; i++)

@@ -21,7 +21,8 @@ trap finish EXIT
 
 # start NAME ARGUMENT...: runs an example beside the others, its output in a log. Sets pid.
 start() {
-    "$programs/$1" "${@:2}" >"$work/$1.log" 2>&1 &
+    : >"$work/$1.log" # of one before
+    "$programs/$1" "${@:2}" >>"$work/$1.log" 2>&1 &
     pid=$!
     started+=("$pid")
 }
@@ -107,6 +108,18 @@ run_echo_server() {
     answers "a line of the shell's"
     gives "1000 answers, 0 failures" run echo_client "$address" 20 50
     answers "another one"
+    exec 3>&-
+    kill -KILL "$pid"
+
+    # One that has not enough descriptors goes on when it has.
+    local before
+    before=$(ulimit -S -n)
+    ulimit -S -n 24
+    serve echo_server
+    ulimit -S -n "$before"
+    run echo_client "$address" 50 20 || true
+    said echo_server '^accept: Too many open files$'
+    gives "1 answers, 0 failures" run echo_client "$address"
 }
 
 run_echo_workers() {
@@ -141,6 +154,40 @@ run_copy_file() {
     grep --quiet 'File exists' "$work/errors"
 }
 
+# fetch PATH OPTION...: what curl gets of the server, whose status is its last line.
+fetch() {
+    curl --silent --show-error --max-time 60 --path-as-is --write-out '%{http_code}\n' "${@:2}" \
+        "http://127.0.0.1:$port/$1"
+}
+
+run_file_server() {
+    command -v curl >/dev/null || { echo "no curl"; exit 77; }
+    mkdir -p "$work/served/folder"
+    echo "the index" >"$work/served/index.html"
+    head --bytes=3000001 /dev/urandom >"$work/served/folder/large"
+    touch "$work/served/empty"
+    mkfifo "$work/served/fifo"
+    ln --symbolic /etc "$work/served/outside"
+    echo "secret" >"$work/secret"
+
+    serve file_server "$work/served"
+    gives $'the index\n200' fetch ""
+    gives 200 fetch folder/large --output "$work/large"
+    cmp "$work/large" "$work/served/folder/large"
+    gives 200 fetch empty
+    gives 405 fetch empty --request DELETE
+    local path
+    for path in nothing folder fifo ../secret outside/passwd "/etc/passwd"; do
+        gives 404 fetch "$path"
+    done
+    # Of which the length alone is asked for; and three times on one connection.
+    fetch folder/large --head >"$work/head"
+    grep --quiet $'^Content-Length: 3000001\r$' "$work/head"
+    local url="http://127.0.0.1:$port/"
+    gives $'the index\n1\nthe index\n0\nthe index\n0' \
+        curl --silent --fail --max-time 60 --write-out '%{num_connects}\n' "$url" "$url" "$url"
+}
+
 run_producers() {
     gives "15000 received of 3 threads" run producers 3 5000
 }
@@ -166,6 +213,73 @@ run_retry() {
     serve echo_server "$address"
     exits 0 wait "$asking"
     same "is there anybody" "$(tail -n 1 "$work/retry.log")"
+}
+
+# Two guests hear each other, and that one leaves; one that sends no end of a line is thrown out.
+run_chat() {
+    serve chat
+    local line
+    connect
+    exec 4<>"/dev/tcp/127.0.0.1/$port"
+    read -r -t 20 line <&3
+    same "guest 2 has come" "$line"
+    echo "good morning" >&4
+    read -r -t 20 line <&3
+    same "guest 2: good morning" "$line"
+    read -r -t 20 line <&4
+    same "guest 2: good morning" "$line"
+    exec 4>&-
+    read -r -t 20 line <&3
+    same "guest 2 has left" "$line"
+    head --bytes=5000 /dev/zero | tr '\0' x >&3
+    if read -r -t 20 line <&3; then
+        echo "still there: $line" >&2
+        return 1
+    fi
+}
+
+run_download() {
+    local i urls=()
+    mkdir "$work/served" "$work/got"
+    for i in {1..20}; do
+        head --bytes=$((i * 50000)) /dev/urandom >"$work/served/$i"
+        urls+=("$i")
+    done
+    serve file_server "$work/served"
+    run download "$work/got" "${urls[@]/#/http://localhost:$port/}" >"$work/said"
+    same "20 files, 0 failed, at most 4 at a time" "$(tail -n 1 "$work/said")"
+    diff --recursive "$work/served" "$work/got"
+
+    exits 1 run download "$work/got" "http://127.0.0.1:$port/1" "http://127.0.0.1:$port/none" \
+        "http://127.0.0.1:1/1" ftp://localhost/1 >"$work/said"
+    same "4 files, 3 failed, at most 4 at a time" "$(tail -n 1 "$work/said")"
+    grep --quiet "/none: HTTP/1.1 404 Not Found$" "$work/said"
+    grep --quiet ":1/1: .*Connection refused$" "$work/said"
+}
+
+# words WORD...: a request, as RESP has it.
+words() {
+    local word
+    printf '*%s\r\n' $#
+    for word in "$@"; do
+        printf '%s%s\r\n%s\r\n' '$' ${#word} "$word"
+    done
+}
+
+# Requests that come together, in pieces, and such that are none.
+run_parser() {
+    serve parser
+    connect
+    local got
+    words PING >&3
+    words SET key $'two\r\nlines' >&3
+    words GET key | head --bytes=9 >&3
+    read -r -t 20 -d '' -n 12 got <&3 || true
+    same $'+PONG\r\n+OK\r' "${got%$'\n'}"
+    words GET key | tail --bytes=+10 >&3
+    { words GET nothing; words FOO; echo "no RESP"; } >&3
+    got=$(timeout 20 cat <&3)
+    same $'$10\r\ntwo\r\nlines\r\n$-1\r\n-ERR unknown command\r' "$got"
 }
 
 run_graceful() {
