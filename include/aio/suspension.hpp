@@ -104,11 +104,22 @@ constexpr strand *strand_of(std::coroutine_handle<Promise> handle) noexcept {
 
 namespace detail {
 
+/// The same function, of which the compiler does not know any more which one it is. Clang calls
+/// resume functions by a convention of its own (fastcc, which passes a pointer as all others do)
+/// and takes a call by another one, where it sees both ends, for one that never happens.
+template <class Function> Function *unseen(Function *function) noexcept {
+#if defined(__clang__)
+    __asm__("" : "+r"(function));
+#endif
+    return function;
+}
+
 /// Resumes as a callback does, where nothing can be thrown: a jump, no call. That the first word of
 /// a frame is its resume function is the ABI of GCC and Clang.
 inline void resume(std::coroutine_handle<> handle) noexcept {
-    using resume_function = void (*)(void *) noexcept;
-    (*static_cast<resume_function *>(handle.address()))(handle.address());
+    using resume_function = void(void *) noexcept;
+    resume_function *const function = *static_cast<resume_function **>(handle.address());
+    unseen(function)(handle.address());
 }
 
 } // namespace detail

@@ -24,7 +24,7 @@ class stand_in {
     using resumed_function = void (*)(void *frame) noexcept;
 
     stand_in(home *home, resumed_function resumed) noexcept
-        : frame_{resumed, resumed, promise_type(home)} {}
+        : frame_{unseen(resumed), unseen(resumed), promise_type(home)} {}
     stand_in(const stand_in &) = delete;
     stand_in &operator=(const stand_in &) = delete;
     ~stand_in() = default;
