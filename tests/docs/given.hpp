@@ -9,6 +9,7 @@
 #include <aio/connect.hpp>
 #include <aio/context.hpp>
 #include <aio/event.hpp>
+#include <aio/execution.hpp>
 #include <aio/file.hpp>
 #include <aio/mutex.hpp>
 #include <aio/notifier.hpp>
@@ -22,6 +23,7 @@
 #include <aio/socket.hpp>
 #include <aio/split.hpp>
 #include <aio/stats.hpp>
+#include <aio/stop_token.hpp>
 #include <aio/stream.hpp>
 #include <aio/thread_channel.hpp>
 #include <aio/thread_pool.hpp>
