@@ -217,6 +217,8 @@ pub(crate) struct Engine {
     wheel: Wheel,
     /// What time is measured with.
     clock: Clock,
+    /// Timers are submitted carefully, as `decide_path` has decided.
+    holds_timers: bool,
     /// The only operations that may be submitted.
     allowed: Option<Opcodes>,
     /// Completions that the engine made itself.
@@ -313,6 +315,7 @@ impl Engine {
             moved: (0, 0),
             wheel: Wheel::new(resolution, clock.now_ns()),
             clock,
+            holds_timers: false,
             allowed: tuning.allowed,
             ready: VecDeque::new(),
             stash: VecDeque::new(),
