@@ -33,21 +33,27 @@ class time_limit {
     /// From now on.
     template <class Rep, class Period>
     time_limit(std::chrono::duration<Rep, Period> duration) noexcept
-        : time_(clock::now() + std::chrono::nanoseconds(detail::to_ns(duration))) {}
+        : time_(from_now(detail::to_ns(duration))) {}
     template <class Duration>
     time_limit(std::chrono::time_point<clock, Duration> time) noexcept
-        : time_(std::chrono::time_point_cast<clock::duration>(time)) {}
+        : time_(detail::to_time(time)) {}
 
     explicit operator bool() const noexcept { return time_ != clock::time_point::max(); }
     clock::time_point time() const noexcept { return time_; }
     bool has_passed() const noexcept { return *this && time_ <= clock::now(); }
     /// As aio_submit_options has it: 0 is no limit.
     uint64_t timeout_ns() const noexcept {
-        return *this ? std::max<uint64_t>(1, detail::to_ns(time_ - clock::now())) : 0;
+        return *this ? std::max<uint64_t>(1, detail::ns_until(time_)) : 0;
     }
     friend bool operator==(const time_limit &, const time_limit &) = default;
 
   private:
+    static clock::time_point from_now(uint64_t ns) noexcept {
+        if (ns == detail::for_ever_ns)
+            return clock::time_point::max();
+        return clock::now() + std::chrono::nanoseconds(ns);
+    }
+
     clock::time_point time_ = clock::time_point::max();
 };
 
@@ -125,7 +131,8 @@ template <awaitable Awaitable, class Duration>
 auto with_deadline(Awaitable awaitable,
                    std::chrono::time_point<std::chrono::steady_clock, Duration> time)
     -> task<detail::timed_t<Awaitable>> {
-    return with_timeout(std::move(awaitable), time - std::chrono::steady_clock::now());
+    return with_timeout(std::move(awaitable),
+                        std::chrono::nanoseconds(detail::ns_until(detail::to_time(time))));
 }
 
 namespace detail {
@@ -133,10 +140,12 @@ namespace detail {
 template <class T>
 concept has_timeout = requires(T step) { std::move(step).timeout(std::chrono::nanoseconds(1)); };
 
-/// One step of something that has a limit: an operation with a timeout.
+/// One step of something that has a limit: an operation with a timeout, which may have a shorter
+/// one of its own.
 template <has_timeout Operation> auto within(Operation step, time_limit limit) noexcept {
-    return std::move(step).with(
-        [limit](aio_submit_options &options) { options.timeout_ns = limit.timeout_ns(); });
+    return std::move(step).with([limit](aio_submit_options &options) {
+        options.timeout_ns = shorter_timeout(options.timeout_ns, limit.timeout_ns());
+    });
 }
 
 /// A step that is something else.

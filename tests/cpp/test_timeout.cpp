@@ -144,4 +144,24 @@ TEST(timeout, retry_tries_again_until_it_succeeds_or_gives_up) {
               aio::errc::deadline);
 }
 
+TEST(timeout, limits_are_calculated_without_an_overflow) {
+    using namespace std::chrono;
+    using in_hours = time_point<steady_clock, hours>;
+    EXPECT_FALSE(aio::time_limit(in_hours::max()));
+    EXPECT_FALSE(aio::time_limit(steady_clock::time_point::max()));
+    EXPECT_FALSE(aio::time_limit(days::max()));
+    EXPECT_FALSE(aio::time_limit(duration<double>(1e300)));
+    EXPECT_FALSE(aio::time_limit(nanoseconds::max()).has_passed());
+    EXPECT_TRUE(aio::time_limit(in_hours::min()).has_passed());
+    EXPECT_TRUE(aio::time_limit(nanoseconds::min()).has_passed());
+    EXPECT_EQ(aio::time_limit(steady_clock::time_point::min()).timeout_ns(), 1u);
+}
+
+TEST(timeout, a_deadline_of_long_ago_has_passed) {
+    context ctx;
+    const auto sleeper = [&]() -> task<> { (co_await aio::sleep_for(ctx, 1h)).value(); };
+    const auto long_ago = std::chrono::steady_clock::time_point::min();
+    EXPECT_EQ(ctx.run(aio::with_deadline(sleeper(), long_ago)).error(), aio::errc::deadline);
+}
+
 } // namespace
