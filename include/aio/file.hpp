@@ -29,16 +29,16 @@ class file {
         co_return file(ctx, std::move(*made));
     }
 
-    auto read(mutable_bytes room, uint64_t offset = AIO_OFFSET_CURRENT) noexcept {
+    auto read(const mutable_bytes &room, uint64_t offset = AIO_OFFSET_CURRENT) noexcept {
         return aio::read(*ctx_, owned_, room, offset);
     }
-    auto write(bytes data, uint64_t offset = AIO_OFFSET_CURRENT) noexcept {
+    auto write(const bytes &data, uint64_t offset = AIO_OFFSET_CURRENT) noexcept {
         return aio::write(*ctx_, owned_, data, offset);
     }
-    auto read_exact(mutable_bytes room, uint64_t offset = AIO_OFFSET_CURRENT) noexcept {
+    auto read_exact(const mutable_bytes &room, uint64_t offset = AIO_OFFSET_CURRENT) noexcept {
         return aio::read_exact(*ctx_, owned_, room, offset);
     }
-    auto write_all(bytes data, uint64_t offset = AIO_OFFSET_CURRENT) noexcept {
+    auto write_all(const bytes &data, uint64_t offset = AIO_OFFSET_CURRENT) noexcept {
         return aio::write_all(*ctx_, owned_, data, offset);
     }
     /// At its position, or as a pipe and a terminal have none: what read_exact, write_all and the

@@ -243,7 +243,7 @@ namespace detail {
 /// As submits, for operations with many results.
 template <class Gives, auto Function, class... Args>
 multishot<Gives, call<Function, Args...>> repeats(context &ctx, Args... args) {
-    return {ctx.native(), call<Function, Args...>(args...)};
+    return {ctx.native(), call<Function, Args...>(std::move(args)...)};
 }
 
 } // namespace detail

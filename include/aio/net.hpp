@@ -45,13 +45,13 @@ inline auto connect(context &ctx, file_ref fd, const sockaddr *address, socklen_
 }
 
 /// Sends; gives the count, which may be short.
-inline auto send(context &ctx, file_ref fd, bytes data, int flags = 0) noexcept {
+inline auto send(context &ctx, file_ref fd, const bytes &data, int flags = 0) noexcept {
     return detail::submits<detail::gives_count, &aio_submit_send>(ctx, fd, data.data(), data.size(),
                                                                   flags);
 }
 
 /// Receives; gives the count, 0 at the end of a stream.
-inline auto recv(context &ctx, file_ref fd, mutable_bytes buffer, int flags = 0) noexcept {
+inline auto recv(context &ctx, file_ref fd, const mutable_bytes &buffer, int flags = 0) noexcept {
     return detail::submits<detail::gives_count, &aio_submit_recv>(ctx, fd, buffer.data(),
                                                                   buffer.size(), flags);
 }
@@ -91,13 +91,14 @@ inline auto shutdown(context &ctx, file_ref fd, int how) noexcept {
 }
 
 /// Receives until the buffer is full; errc::eof if the stream ends before.
-inline auto recv_exact(context &ctx, file_ref fd, mutable_bytes buffer, int flags = 0) noexcept {
+inline auto recv_exact(context &ctx, file_ref fd, const mutable_bytes &buffer,
+                       int flags = 0) noexcept {
     return detail::submits<detail::gives_transfer, &aio_submit_recv_exact>(ctx, fd, buffer.data(),
                                                                            buffer.size(), flags);
 }
 
 /// Sends all of it.
-inline auto send_all(context &ctx, file_ref fd, bytes data, int flags = 0) noexcept {
+inline auto send_all(context &ctx, file_ref fd, const bytes &data, int flags = 0) noexcept {
     return detail::submits<detail::gives_transfer, &aio_submit_send_all>(ctx, fd, data.data(),
                                                                          data.size(), flags);
 }

@@ -240,7 +240,12 @@ template <class T> class [[nodiscard]] result {
   private:
     void check() const {
         if (!has_value_) [[unlikely]]
-            detail::fail(error_, "result has no value");
+            no_value();
+    }
+    // Given this object, which a coroutine has in its frame: a code of its own would be made on the
+    // stack, for which every resumption would make room.
+    [[noreturn, gnu::cold, gnu::noinline]] void no_value() const {
+        detail::fail(error_, "result has no value");
     }
     void reset() noexcept {
         if (has_value_)
@@ -292,7 +297,7 @@ template <> class [[nodiscard]] result<void> {
     /// Throws std::system_error of an error.
     void value() const {
         if (!has_value_) [[unlikely]]
-            detail::fail(error_, "operation failed");
+            failed();
     }
     void operator*() const noexcept {}
     std::error_code error() const noexcept { return has_value_ ? std::error_code() : error_; }
@@ -331,6 +336,10 @@ template <> class [[nodiscard]] result<void> {
 #endif
 
   private:
+    [[noreturn, gnu::cold, gnu::noinline]] void failed() const {
+        detail::fail(error_, "operation failed");
+    }
+
     // A default error_code would be a call into the library for each success.
     union {
         char none_;

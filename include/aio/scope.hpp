@@ -30,7 +30,16 @@ struct scope_options {
 
 namespace detail {
 
-/// A task that ends with nothing, or an error, of anything that can be awaited.
+/// The error in what an awaitable gave; none if that is no result.
+template <class T> std::error_code error_of(const T &given) noexcept {
+    if constexpr (is_result<T>)
+        return given.error();
+    else
+        return {};
+}
+
+/// A task that ends with nothing, or an error, of anything that can be awaited: what waits for its
+/// turn has to be of one type.
 template <class Awaitable> task<result<void>> as_member(Awaitable awaitable) {
     using T = await_result_t<Awaitable>;
     if constexpr (is_result<std::remove_cvref_t<T>>) {
@@ -60,14 +69,21 @@ class scope : private detail::strand_group {
     /// Runs a task, or anything that can be awaited, until it waits for the first time, and from
     /// then on beside the others. Where `concurrency` run already it begins later.
     template <awaitable Awaitable> void spawn(Awaitable &&awaitable) {
-        add(detail::as_member<std::remove_cvref_t<Awaitable>>(std::forward<Awaitable>(awaitable)));
+        if (is_to_wait())
+            waiting_.push(detail::as_member<std::remove_cvref_t<Awaitable>>(
+                std::forward<Awaitable>(awaitable)));
+        else
+            start(std::forward<Awaitable>(awaitable), sink_);
     }
     /// The same of what a function returns: `spawn([&, fd]() -> task<> {...})`. The function, and
     /// so what a lambda captures, lives as long as its task.
     template <class F>
         requires(!awaitable<F> && awaitable<std::invoke_result_t<F &>>)
     void spawn(F make) {
-        add(detail::as_member_of(std::move(make)));
+        if (is_to_wait())
+            waiting_.push(detail::as_member_of(std::move(make)));
+        else
+            start_made(std::move(make), sink_);
     }
 
     /// Waits until there is room for one more: for those who make tasks faster than these end.
@@ -115,9 +131,10 @@ class scope : private detail::strand_group {
     /// What the tasks end with comes here.
     struct sink {
         scope &owner;
-        void set_value(result<void> ended) noexcept {
-            if (!ended && !owner.error_)
-                owner.error_ = ended.error();
+        void set_value() noexcept {}
+        template <class T> void set_value(const T &given) noexcept {
+            if (const std::error_code error = detail::error_of(given); error && !owner.error_)
+                owner.error_ = error;
         }
         void set_exception() noexcept {
 #if AIO_DETAIL_EXCEPTIONS
@@ -132,12 +149,7 @@ class scope : private detail::strand_group {
         return options_.concurrency != 0 && size() >= options_.concurrency;
     }
 
-    void add(task<result<void>> member) {
-        if (is_full() || !waiting_.empty())
-            waiting_.push(std::move(member));
-        else
-            start(std::move(member), sink_);
-    }
+    bool is_to_wait() const noexcept { return is_full() || !waiting_.empty(); }
 
     std::coroutine_handle<> finished() noexcept override {
         // Tasks that end at once are begun in a loop, not inside each other. They are not the end
@@ -287,9 +299,10 @@ template <class Handler> class detached_group final : public strand_group, publi
     }
     ~detached_group() override { destroy_all(); }
 
-    void set_value(result<void> ended) noexcept {
-        if (!ended)
-            handler_(ended.error());
+    void set_value() noexcept {}
+    template <class T> void set_value(const T &given) noexcept {
+        if (const std::error_code error = error_of(given))
+            handler_(error);
     }
     void set_exception() noexcept {
 #if AIO_DETAIL_EXCEPTIONS
@@ -323,18 +336,16 @@ struct terminate_on_error {
 /// the second ends the program. What still runs when the context is destroyed is destroyed with it.
 template <awaitable Awaitable, class Handler = detail::terminate_on_error>
 void detached(context &ctx, Awaitable &&awaitable, Handler on_error = {}) {
-    auto member =
-        detail::as_member<std::remove_cvref_t<Awaitable>>(std::forward<Awaitable>(awaitable));
     auto *group = new detail::detached_group<Handler>(ctx.where(), std::move(on_error));
 #if AIO_DETAIL_EXCEPTIONS
     try {
-        group->start(std::move(member), *group);
+        group->start(std::forward<Awaitable>(awaitable), *group);
     } catch (...) {
         delete group; // no memory for its strand: nothing has begun
         throw;
     }
 #else
-    group->start(std::move(member), *group);
+    group->start(std::forward<Awaitable>(awaitable), *group);
 #endif
 }
 

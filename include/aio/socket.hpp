@@ -57,21 +57,25 @@ class socket {
         co_return stream;
     }
 
-    auto recv(mutable_bytes room, int flags = 0) noexcept {
+    auto recv(const mutable_bytes &room, int flags = 0) noexcept {
         return aio::recv(*ctx_, owned_, room, flags);
     }
-    auto send(bytes data, int flags = 0) noexcept { return aio::send(*ctx_, owned_, data, flags); }
-    auto recv_exact(mutable_bytes room) noexcept { return aio::recv_exact(*ctx_, owned_, room); }
-    auto send_all(bytes data, int flags = 0) noexcept {
+    auto send(const bytes &data, int flags = 0) noexcept {
+        return aio::send(*ctx_, owned_, data, flags);
+    }
+    auto recv_exact(const mutable_bytes &room) noexcept {
+        return aio::recv_exact(*ctx_, owned_, room);
+    }
+    auto send_all(const bytes &data, int flags = 0) noexcept {
         return aio::send_all(*ctx_, owned_, data, flags);
     }
     /// What read_exact, write_all and the others of stream.hpp are made of.
-    auto read_some(mutable_bytes room) noexcept { return aio::recv(*ctx_, owned_, room); }
-    auto write_some(bytes data) noexcept { return aio::send(*ctx_, owned_, data); }
+    auto read_some(const mutable_bytes &room) noexcept { return aio::recv(*ctx_, owned_, room); }
+    auto write_some(const bytes &data) noexcept { return aio::send(*ctx_, owned_, data); }
     auto writev_some(std::span<const iovec> parts) noexcept {
         return aio::sendv(*ctx_, owned_, parts);
     }
-    auto send_zc(bytes data, int flags = 0) noexcept {
+    auto send_zc(const bytes &data, int flags = 0) noexcept {
         return aio::send_zc(*ctx_, owned_, data, flags);
     }
     auto recvmsg(msghdr &message, int flags = 0) noexcept {

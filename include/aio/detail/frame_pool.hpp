@@ -60,8 +60,8 @@ class frame_pool {
     }
 
   private:
-    static constexpr std::size_t grain = 64;               // sizes are rounded up to it
-    static constexpr std::size_t kinds = 64;               // larger frames are not kept
+    static constexpr std::size_t grain = 32;               // sizes are rounded up to it
+    static constexpr std::size_t kinds = 128;              // larger frames are not kept
     static constexpr std::size_t kept_bytes_max = 1 << 20; // of each size and thread
 
     struct block {

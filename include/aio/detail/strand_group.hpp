@@ -11,6 +11,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <functional>
 #include <utility>
 
 namespace aio {
@@ -98,6 +99,11 @@ class strand_group {
         run(*this, std::forward<Awaitable>(awaitable), sink);
     }
 
+    /// The same of what a function makes, which is kept for as long as that runs.
+    template <class F, class Sink> void start_made(F make, Sink &sink) {
+        run_made(*this, std::move(make), sink);
+    }
+
     /// Asks all strands to stop, also those that are started later.
     void request_stop() noexcept {
         stop_requested_ = true;
@@ -137,6 +143,14 @@ class strand_group {
             sink.set_value();
         } else {
             sink.set_value(co_await std::move(awaitable));
+        }
+    }
+    template <class F, class Sink> static bottom run_made(strand_group &, F make, Sink &sink) {
+        if constexpr (std::is_void_v<await_result_t<std::invoke_result_t<F &>>>) {
+            co_await std::invoke(make);
+            sink.set_value();
+        } else {
+            sink.set_value(co_await std::invoke(make));
         }
     }
 
