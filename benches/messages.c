@@ -2,11 +2,11 @@
  *
  * One thread writes so many messages of 64 bytes into a stream socket pair with one call, and runs
  * the context until they were received, again and again; each completion is one message. `own`
- * receives into its own buffer and submits the next receive in the callback; `pool` is one
- * multishot receive whose callback looks at the result alone, so that the buffer goes back by
- * itself; `lease` takes each buffer and releases it. With --way one of them runs alone, so that a
- * tool can count its instructions: the slope over two values of --count is the cost of one
- * message, its share of the write and of the turn included. */
+ * receives into its own buffer and submits the next receive in the callback; `deadline` does so
+ * with a deadline that is far away; `pool` is one multishot receive whose callback looks at the
+ * result alone, so that the buffer goes back by itself; `lease` takes each buffer and releases it.
+ * With --way one of them runs alone, so that a tool can count its instructions: the slope over two
+ * values of --count is the cost of one message, its share of the write and of the turn included. */
 #include "bench.h"
 
 #include <aio_rs.h>
@@ -22,6 +22,7 @@ enum { SIZE = 64, BATCH_MAX = 256, QUEUE = 512 };
 struct receiver {
     aio_ctx *ctx;
     aio_buffer_pool *pool;
+    const aio_submit_options *options;
     int ours, theirs;
     uint64_t received;
     char buffer[SIZE];
@@ -29,6 +30,11 @@ struct receiver {
 
 struct workload {
     uint64_t count, batch;
+};
+
+static const aio_submit_options deadline = {
+    .size = sizeof deadline,
+    .timeout_ns = UINT64_C(30000000000),
 };
 
 static void on_own(void *user_data, int32_t result, uint32_t flags) {
@@ -39,8 +45,8 @@ static void on_own(void *user_data, int32_t result, uint32_t flags) {
     if (result != SIZE)
         bench_die("a receive of %d", (int)result);
     receiver->received++;
-    if (aio_submit_recv(receiver->ctx, receiver->ours, receiver->buffer, SIZE, 0, NULL, on_own,
-                        receiver) < 0)
+    if (aio_submit_recv(receiver->ctx, receiver->ours, receiver->buffer, SIZE, 0, receiver->options,
+                        on_own, receiver) < 0)
         bench_die("aio_submit_recv in the callback");
 }
 
@@ -64,9 +70,10 @@ static void on_lease(void *user_data, int32_t result, uint32_t flags) {
         bench_die("a buffer was not taken, or not released");
 }
 
-static double sample(const struct workload *load, aio_callback callback) {
+static double sample(const struct workload *load, aio_callback callback,
+                     const aio_submit_options *receive_options) {
     static const char messages[BATCH_MAX * SIZE];
-    struct receiver receiver = {0};
+    struct receiver receiver = {.options = receive_options};
     int fds[2];
     const aio_ctx_options options = {
         .size = sizeof options,
@@ -85,8 +92,8 @@ static double sample(const struct workload *load, aio_callback callback) {
     receiver.theirs = fds[1];
     bench_check(aio_ctx_create(&options, &receiver.ctx), "aio_ctx_create");
     if (callback == on_own) {
-        bench_check(aio_submit_recv(receiver.ctx, receiver.ours, receiver.buffer, SIZE, 0, NULL,
-                                    callback, &receiver),
+        bench_check(aio_submit_recv(receiver.ctx, receiver.ours, receiver.buffer, SIZE, 0,
+                                    receive_options, callback, &receiver),
                     "aio_submit_recv");
     } else {
         bench_check(aio_buffer_pool_create(receiver.ctx, &buffers, &receiver.pool),
@@ -115,19 +122,24 @@ static double sample(const struct workload *load, aio_callback callback) {
 
 static double sample_own(void *arg, const void *subject) {
     (void)subject;
-    return sample(arg, on_own);
+    return sample(arg, on_own, NULL);
+}
+static double sample_deadline(void *arg, const void *subject) {
+    (void)subject;
+    return sample(arg, on_own, &deadline);
 }
 static double sample_pool(void *arg, const void *subject) {
     (void)subject;
-    return sample(arg, on_pool);
+    return sample(arg, on_pool, NULL);
 }
 static double sample_lease(void *arg, const void *subject) {
     (void)subject;
-    return sample(arg, on_lease);
+    return sample(arg, on_lease, NULL);
 }
 
 static const struct bench_engine ways[] = {
     {"own", sample_own, BENCH_LIMIT, NULL, NULL},
+    {"deadline", sample_deadline, BENCH_ENGINE, NULL, NULL},
     {"pool", sample_pool, BENCH_ENGINE, NULL, NULL},
     {"lease", sample_lease, BENCH_ENGINE, NULL, NULL},
 };
@@ -137,7 +149,7 @@ int main(int argc, char **argv) {
     uint64_t count = 200000, batch = 32, rounds = 31, cpu = 1;
     const char *way = NULL, *json = NULL;
     const struct bench_flag flags[] = {
-        {"way", NULL, &way, "run this one alone: own, pool or lease"},
+        {"way", NULL, &way, "run this one alone: own, deadline, pool or lease"},
         {"batch", &batch, NULL, "messages of one write"},
         {"count", &count, NULL, "messages of one sample"},
         {"rounds", &rounds, NULL, "rounds of A B B A"},
@@ -153,7 +165,7 @@ int main(int argc, char **argv) {
     if (way) {
         struct bench_engine chosen[WAYS];
         if (bench_choose(ways, WAYS, way, chosen) != 1)
-            bench_die("--way is one of own, pool and lease");
+            bench_die("--way is one of own, deadline, pool and lease");
         printf("%s: %" PRIu64 " received, %.1f ns each\n", way, count,
                chosen[0].sample(&load, NULL));
         return 0;

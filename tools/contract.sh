@@ -63,7 +63,7 @@ measure() {
             --engines bare,bare-fixed,aio-uring,aio-uring-fixed,aio-uring-reap,liburing ;;
         direct) bench reads --direct 1 --depth 128 --cpus 1 --folder "$results" --count 10000 \
             --engines bare-fixed,aio-uring-fixed,compio ;;
-        timers) bench timers --engines aio --outstanding 1000000 --rounds 31 ;;
+        timers) bench timers --engines bare,aio --outstanding 1000000 --rounds 31 ;;
         deadline) bench echo --connections 1,64,512 --cpus 1 --count 20000 --engines \
             aio-uring,aio-uring-deadline,aio-epoll,aio-epoll-deadline ;;
         idle) bench echo --figure memory --connections 9000 --count 45000 --cpus 1 --rounds 1 ;;

@@ -5,6 +5,9 @@
 #include <aio/multishot.hpp>
 
 #include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <span>
 
 namespace aio {
 
@@ -56,6 +59,25 @@ inline auto recv(context &ctx, file_ref fd, mutable_bytes buffer, int flags = 0)
 /// Sends a message, whose header must live until the submit; gives the count.
 inline auto sendmsg(context &ctx, file_ref fd, const msghdr &message, int flags = 0) noexcept {
     return detail::submits<detail::gives_count, &aio_submit_sendmsg>(ctx, fd, &message, flags);
+}
+
+namespace detail {
+
+inline aio_op_id submit_sendv(aio_ctx *ctx, int fd, const iovec *parts, std::size_t count,
+                              int flags, const aio_submit_options *options, aio_callback callback,
+                              void *user_data) noexcept {
+    msghdr message{};
+    message.msg_iov = const_cast<iovec *>(parts);
+    message.msg_iovlen = count;
+    return aio_submit_sendmsg(ctx, fd, &message, flags, options, callback, user_data);
+}
+
+} // namespace detail
+
+/// Sends several pieces as one, of an array that must live until the submit; gives the count.
+inline auto sendv(context &ctx, file_ref fd, std::span<const iovec> parts, int flags = 0) noexcept {
+    return detail::submits<detail::gives_count, &detail::submit_sendv>(ctx, fd, parts.data(),
+                                                                       parts.size(), flags);
 }
 
 /// Receives a message; gives the count.

@@ -128,13 +128,10 @@ class [[nodiscard("aio: an operation runs only when it is awaited")]] operation 
         const uint64_t ns = detail::to_ns(duration);
         return std::move(*this).changed([&](auto &o) { o.native.timeout_ns = ns == 0 ? 1 : ns; });
     }
-    /// The same at a time.
+    /// The same at a time. Of both, what comes first.
     template <class Duration>
     with_options deadline(std::chrono::time_point<std::chrono::steady_clock, Duration> time) && {
-        using std::chrono::steady_clock;
-        return std::move(*this).changed([&](auto &o) {
-            o.deadline = std::chrono::time_point_cast<steady_clock::duration>(time);
-        });
+        return std::move(*this).changed([&](auto &o) { o.deadline = detail::to_time(time); });
     }
     /// The next operation that is submitted starts when this one has succeeded. For members of
     /// `chain` and `when_all`: one that is awaited by itself has no next one in time.

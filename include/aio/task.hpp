@@ -59,8 +59,11 @@ template <class T> class outcome {
         kind_ = kind::value;
     }
 
+    /// Also after a value: a destructor of a coroutine's local may throw behind its co_return.
     void set_exception() noexcept {
 #if AIO_DETAIL_EXCEPTIONS
+        if (kind_ == kind::value)
+            std::destroy_at(std::addressof(value_));
         std::construct_at(std::addressof(exception_), std::current_exception());
         kind_ = kind::exception;
 #else

@@ -4,7 +4,7 @@
 
 use crate::engine::Engine;
 use crate::engine::buffer_pool::Arrival;
-use crate::engine::cancel::{INSTALL, INTERNAL, WAKE};
+use crate::engine::cancel::{ALARM, INSTALL, INTERNAL, WAKE};
 use crate::engine::counts::Counts;
 use crate::engine::descriptors::{DIRECT, Left, target};
 use crate::engine::external::Hooked;
@@ -134,12 +134,28 @@ impl Engine {
     /// release and a callback.
     #[inline(always)]
     pub(crate) fn next_plain(&mut self, counts: &Counts) -> Option<Plain> {
+        self.take_plain::<false>(counts)
+    }
+
+    /// The same where it may have a deadline.
+    #[inline(always)]
+    pub(crate) fn next_timed(&mut self, counts: &Counts) -> Option<Plain> {
+        self.take_plain::<true>(counts)
+    }
+
+    #[inline(always)]
+    fn take_plain<const TIMED: bool>(&mut self, counts: &Counts) -> Option<Plain> {
+        let special = if TIMED { state::SPECIAL & !state::TIMED } else { state::SPECIAL };
         let cqe = self.backend.peek();
         let candidate = self.slots.candidate(cqe.user_data)?;
         let slot = candidate.slot(&self.slots);
-        if cqe.has_failed_or_goes_on() || slot.has(state::SPECIAL) {
+        if cqe.has_failed_or_goes_on() || slot.has(special) {
             return None;
         }
+        if TIMED && slot.has(state::TIMED) {
+            self.wheel.disarm(&mut self.slots, index_of(cqe.user_data));
+        }
+        let slot = candidate.slot(&self.slots);
         let listed = slot.has(state::LISTED);
         self.backend.advance();
         let index = index_of(cqe.user_data);
@@ -190,6 +206,8 @@ impl Engine {
             self.released(key);
         } else if cqe.user_data == INSTALL {
             self.installed = Some(cqe.result);
+        } else if cqe.user_data == ALARM {
+            self.alarm_rings(cqe.result);
         } else if cqe.user_data & INTERNAL != 0 {
             self.cancel_answered(cqe.user_data & !INTERNAL, cqe.result);
         }
@@ -519,6 +537,7 @@ impl Engine {
         if ready.index == RELEASE {
             return self.end_release(ready);
         }
+        self.settle_timer(ready.index);
         self.local -= 1;
         self.end(ready.index, ready.result, ready.flags, 0)
     }

@@ -49,6 +49,13 @@ impl Descriptors {
         self.heads.get(fd).filter(|head| **head & (SECOND | CLOSING) == 0)
     }
 
+    /// The same of a slot of the table.
+    #[inline(always)]
+    pub(crate) fn plain_direct_head(&mut self, slot: i32) -> Option<&mut u32> {
+        let head = self.direct_heads.get_mut(slot as u32 as usize);
+        head.filter(|head| **head & (SECOND | CLOSING) == 0)
+    }
+
     #[inline(always)]
     fn head(&mut self, fd: i32) -> Option<&mut u32> {
         if fd & DIRECT != 0 { self.direct_head(fd) } else { self.heads.get(fd) }
@@ -161,10 +168,11 @@ impl Descriptors {
     #[inline(always)]
     pub(crate) fn unlink(&mut self, slots: &mut Slots, cold: &mut ColdTable, index: u32) -> Left {
         let slot = slots.at(index);
-        if self.unlink_only(slot, index) {
+        let (fd, link) = (slot.fd, index + 1);
+        // No page has numbers of direct descriptors.
+        if fd < DIRECT && self.unlink_only(slot, index) {
             return Left::Nothing;
         }
-        let (fd, link) = (slot.fd, index + 1);
         let (next, prev) = (slot.fd_next, slot.fd_prev);
         if (next | prev) & SECOND == 0 && next != 0 && prev != 0 {
             slots.at_mut(prev - 1).fd_next = next;

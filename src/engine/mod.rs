@@ -18,6 +18,7 @@
 //! is EXTERNAL is ended by a message. They meet in `completion.rs`, and user functions are called
 //! from one place, `run.rs`.
 
+mod alarm;
 mod arena;
 mod asked;
 pub(crate) mod backend;
@@ -54,6 +55,7 @@ mod pages;
 mod pauses;
 mod pool;
 pub(crate) mod probe;
+mod quick;
 pub(crate) mod record_queue;
 pub(crate) mod registered;
 mod run;
@@ -92,6 +94,7 @@ use std::ffi::c_void;
 use wheel::Wheel;
 
 pub(crate) use completion::REAP;
+pub(crate) use quick::Quick;
 pub(crate) use run::{run, run_once, wait_for_records};
 pub(crate) use submission::{Done, SubmitOptions, submit_flags};
 pub(crate) use timer::Fires;
@@ -215,8 +218,13 @@ pub(crate) struct Engine {
     /// Of the newest operation of several steps that was delivered: its id and what it moved.
     moved: (u64, u64),
     wheel: Wheel,
+    alarm: alarm::Alarm,
+    /// When the clock was last read for the wheel.
+    looked_ns: u64,
     /// What time is measured with.
     clock: Clock,
+    /// Timers are submitted carefully, as `decide_path` has decided.
+    holds_timers: bool,
     /// The only operations that may be submitted.
     allowed: Option<Opcodes>,
     /// Completions that the engine made itself.
@@ -312,7 +320,10 @@ impl Engine {
             current: Current::NONE,
             moved: (0, 0),
             wheel: Wheel::new(resolution, clock.now_ns()),
+            alarm: alarm::Alarm::new(),
+            looked_ns: 0,
             clock,
+            holds_timers: false,
             allowed: tuning.allowed,
             ready: VecDeque::new(),
             stash: VecDeque::new(),
@@ -357,6 +368,15 @@ impl Engine {
     #[inline(always)]
     fn now_ns(&self) -> u64 {
         self.clock.now_ns()
+    }
+
+    /// The same for the wheel, and for ages.
+    fn look_at_clock(&mut self) -> u64 {
+        self.looked_ns = self.now_ns();
+        if self.clock == Clock::Monotonic {
+            self.now_ms = (self.looked_ns / 1_000_000) as u32;
+        }
+        self.looked_ns
     }
 
     /// Operations in flight, as the program sees it.

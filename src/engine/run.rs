@@ -3,8 +3,9 @@
 //! stop and destroy (contract, line 12).
 //!
 //! Most turns are plain ones: of a context whose operations are all in the usual ring, with no
-//! timers, chains, barriers, pools, or mail. Such a turn tests no facility one by one; `plain` says
-//! that none has come into use.
+//! chains, barriers, pools, or mail, and with no deadline that the kernel would not wake us for
+//! (`alarm.rs`). Such a turn tests no facility one by one; `plain` says that none has come into
+//! use.
 
 use crate::engine::completion::Plain;
 use crate::engine::handle::Handle;
@@ -59,15 +60,13 @@ fn plain_turn(handle: &Handle) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Delivers what a plain turn has left. Where that is mail, and functions in it, it stays one.
+/// Delivers what a plain turn has left. Where that are completions of operations with deadlines, or
+/// mail with functions in it, it stays one.
 #[inline(never)]
 fn deliver_rest(handle: &Handle) {
+    deliver_timed(handle);
     if borrow(handle).take_plain_mail(&handle.mailbox) {
-        while borrow(handle).can_peek()
-            && let Some(plain) = borrow(handle).next_plain(&handle.counts)
-        {
-            perform(plain);
-        }
+        deliver_timed(handle);
         while let Some(posted) = borrow(handle).next_plain_post(&handle.mailbox) {
             perform_post(posted);
         }
@@ -75,7 +74,18 @@ fn deliver_rest(handle: &Handle) {
             return;
         }
     }
-    deliver(handle);
+    if !borrow(handle).is_plainly_exhausted() {
+        deliver(handle);
+    }
+}
+
+#[inline(always)]
+fn deliver_timed(handle: &Handle) {
+    while borrow(handle).can_peek()
+        && let Some(plain) = borrow(handle).next_timed(&handle.counts)
+    {
+        perform(plain);
+    }
 }
 
 /// Delivers what is there, as far as the turn's budget goes.
@@ -83,7 +93,7 @@ fn deliver_rest(handle: &Handle) {
 fn deliver(handle: &Handle) {
     loop {
         if borrow(handle).can_peek() {
-            if let Some(plain) = borrow(handle).next_plain(&handle.counts) {
+            if let Some(plain) = borrow(handle).next_timed(&handle.counts) {
                 perform(plain);
                 continue;
             }
@@ -93,10 +103,11 @@ fn deliver(handle: &Handle) {
                 continue;
             }
         }
+        while let Some(plain) = borrow(handle).next_timer(&handle.counts) {
+            perform(plain);
+        }
         if borrow(handle).is_exhausted() {
             return;
-        } else if let Some(plain) = borrow(handle).next_timer() {
-            perform(plain);
         } else if let Some(call) = borrow(handle).next_call() {
             perform_any(handle, call);
             borrow(handle).close_arrival();

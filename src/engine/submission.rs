@@ -137,9 +137,7 @@ impl Engine {
         counts.submitted_plainly(O::OPCODE as u8);
         fill_plain(slot, op, done, self.now_ms);
         if let Some(head) = head {
-            let first = std::mem::replace(head, index_of(id) + 1);
-            slot.state |= state::LISTED;
-            (slot.fd_next, slot.fd_prev) = (first, 0);
+            let first = list_plainly(slot, id, head);
             if first != 0 {
                 self.slots.at_mut(first - 1).fd_prev = index_of(id) + 1;
             }
@@ -176,11 +174,12 @@ impl Engine {
 
     /// Writes an entry where `has_room` has said that there is room.
     #[inline(always)]
-    fn stage_plain<O: Operation>(&mut self, op: &O, id: u64) {
+    pub(super) fn stage_plain<O: Operation>(&mut self, op: &O, id: u64) -> &mut Sqe {
         let sqe = self.backend.claim();
         sqe.opcode = O::OPCODE as u8;
         op.prepare(sqe, &mut []);
         sqe.user_data = id;
+        sqe
     }
 
     /// From now on no user function is called.
@@ -196,6 +195,7 @@ impl Engine {
         let careful = self.is_careful();
         let holds = self.chains.is_open() || self.allowed.is_some();
         self.backend.hold(holds || careful);
+        self.holds_timers = holds || careful;
         self.backend.conceal(careful);
         self.plain = false;
     }
@@ -530,9 +530,19 @@ impl Engine {
     }
 }
 
+/// Puts a slot at the front of the list that begins at `head`; gives the link of the one behind it,
+/// which is to be told.
+#[inline(always)]
+pub(super) fn list_plainly(slot: &mut Slot, id: u64, head: &mut u32) -> u32 {
+    let first = std::mem::replace(head, index_of(id) + 1);
+    slot.state |= state::LISTED;
+    (slot.fd_next, slot.fd_prev) = (first, 0);
+    first
+}
+
 /// Whether an operation needs no more than its entry.
 #[inline(always)]
-fn is_plain<O: Operation>(op: &O) -> bool {
+pub(super) fn is_plain<O: Operation>(op: &O) -> bool {
     op.copied() == 0
         && op.needs() as u8 <= NEWEST_OF_FLOOR
         && op.traits() & traits::REARMS == 0
@@ -543,7 +553,7 @@ fn is_plain<O: Operation>(op: &O) -> bool {
 }
 
 #[inline(always)]
-fn fill_plain<O: Operation>(slot: &mut Slot, op: &O, done: Done, now_ms: u32) {
+pub(super) fn fill_plain<O: Operation>(slot: &mut Slot, op: &O, done: Done, now_ms: u32) {
     slot.callback = done.callback;
     slot.user_data = done.user_data;
     slot.fd = op.descriptor();

@@ -4,11 +4,12 @@
 
 use crate::engine::backend::Handed;
 use crate::engine::completion::{Current, Delivery, INNER, Plain, REAP, Record};
+use crate::engine::counts::Counts;
 use crate::engine::handle::Handle;
 use crate::engine::mailbox::{Mailbox, Posted};
 use crate::engine::stats::Stats;
 use crate::engine::{Engine, Refusal};
-use crate::sys::clock::{self, Clock};
+use crate::sys::clock;
 use crate::sys::function::Function;
 use crate::sys::ring::Wait;
 
@@ -28,7 +29,6 @@ pub(crate) struct Budget {
     pub ready: u32,
     pub expired: u32,
     pub posts: u32,
-    now_ns: u64,
 }
 
 /// A user function to be called.
@@ -110,6 +110,11 @@ impl Engine {
     /// Nothing but operations in the backend: no work of the engine's own, no time to look at.
     #[inline(always)]
     fn is_quiet(&self) -> bool {
+        self.has_no_work() && self.wheel.is_empty()
+    }
+
+    #[inline(always)]
+    fn has_no_work(&self) -> bool {
         let busy = self.chains.is_open() as usize
             | self.closable.len()
             | self.barriers.len()
@@ -119,7 +124,7 @@ impl Engine {
             | usize::from(self.foreign_fd.is_some())
             | usize::from(!self.inbox.is_empty())
             | usize::from(!self.pools.are_quiet());
-        busy == 0 && self.wheel.is_empty()
+        busy == 0
     }
 
     /// Whether a plain turn will do, which sleeps until an operation completes and looks at nothing
@@ -138,7 +143,11 @@ impl Engine {
     /// Hands over and sleeps.
     #[inline(always)]
     pub(super) fn begin_plain_turn(&mut self, handle: &Handle) -> Result<(), Refusal> {
-        debug_assert!(self.is_quiet() && self.pools.is_empty() && self.backend.is_plain());
+        debug_assert!(self.has_no_work() && self.pools.is_empty() && self.backend.is_plain());
+        if self.wheel.has_fresh() {
+            self.place_timers();
+        }
+        debug_assert!(self.is_covered());
         let taken = self.backend.enter_plainly();
         handle.mailbox.awake();
         match taken {
@@ -266,13 +275,11 @@ impl Engine {
         self.take_mail(mailbox);
         self.look_at_coarse_clock(has_staged, &handle.stats);
         if !self.wheel.is_empty() || !self.retries.is_empty() {
-            self.budget.now_ns = self.now_ns();
-            if self.clock == Clock::Monotonic {
-                self.now_ms = (self.budget.now_ns / 1_000_000) as u32;
-            }
-            self.wheel.advance(self.budget.now_ns);
+            let now_ns = self.look_at_clock();
+            self.wheel.advance(now_ns);
+            self.note_timed_turn();
             if !self.retries.is_empty() {
-                self.retry_cancels(self.budget.now_ns);
+                self.retry_cancels(now_ns);
             }
         }
         // What was stashed is older than what is in the queue.
@@ -312,11 +319,12 @@ impl Engine {
     }
 
     /// The next timer, once the backend's completions are delivered.
-    pub(super) fn next_timer(&mut self) -> Option<Plain> {
+    #[inline(always)]
+    pub(super) fn next_timer(&mut self, counts: &Counts) -> Option<Plain> {
         if self.budget.stash != 0 || !self.backend.is_exhausted() {
             return None;
         }
-        self.next_plain_timer()
+        self.next_plain_timer(counts)
     }
 
     /// Nothing is left for `next_call`: the common end of a turn.
@@ -364,7 +372,7 @@ impl Engine {
         while self.budget.expired != 0 {
             self.budget.expired -= 1;
             let Some(index) = self.wheel.pop_expired(&mut self.slots) else { break };
-            if let Some(delivery) = self.expire(index, self.budget.now_ns)
+            if let Some(delivery) = self.expire(index, self.looked_ns)
                 && let Some(call) = self.deliver(delivery)
             {
                 return Some(call);
@@ -429,12 +437,13 @@ impl Engine {
             self.settle();
             is_quiet = self.is_quiet();
         }
-        self.plain = is_quiet
+        self.plain = self.has_no_work()
             && !self.is_careful()
             && self.pools.is_empty()
             && !self.is_clogged()
             && !self.is_ending()
-            && self.backend.is_plain();
+            && self.backend.is_plain()
+            && (is_quiet || self.cover_deadlines());
         self.count_turn(handle);
         self.publish_rest(handle);
     }

@@ -1,7 +1,7 @@
 //! The one file that turns the caller's pointers into references, and C structures into the
 //! engine's. Each check here is a documented `-EINVAL`, `-E2BIG` or `-ENAMETOOLONG`.
 
-use crate::engine::SubmitOptions;
+use crate::engine::{Quick, SubmitOptions, submit_flags};
 use crate::ffi::submit::aio_submit_options;
 use crate::op::net::Address;
 use crate::sys::entry::{Sqe, WideSqe};
@@ -100,7 +100,7 @@ pub(super) unsafe fn submit_options(
 ) -> Result<SubmitOptions, Errno> {
     // SAFETY: passed on.
     let options = unsafe { sized(options) }?;
-    if options.flags & !crate::engine::submit_flags::ALL != 0 {
+    if options.flags & !submit_flags::ALL != 0 {
         return Err(Errno::invalid(Fault::UnknownFlag));
     }
     if options.reserved0 != 0 || options.reserved != [0; 2] {
@@ -115,6 +115,32 @@ pub(super) unsafe fn submit_options(
         buf_index: options.buf_index,
         correlation: options.correlation,
     })
+}
+
+/// Options that are defaults but for those of `Quick`.
+///
+/// # Safety
+/// As `sized`.
+#[inline(always)]
+pub(super) unsafe fn quick_options(options: *const aio_submit_options) -> Option<Quick> {
+    // SAFETY: the size comes first, and what has it is all there.
+    let options = unsafe {
+        let is_known = options.cast::<u32>().read() as usize == size_of::<aio_submit_options>();
+        is_known.then(|| options.read_unaligned())?
+    };
+    let fixed_file = submit_flags::FIXED_FILE;
+    let others = u64::from(
+        options.flags & !fixed_file
+            | options.file_slot
+            | options.buf_index
+            | options.ioprio
+            | options.reserved0,
+    ) | options.group
+        | options.correlation
+        | options.reserved[0]
+        | options.reserved[1];
+    let is_slot = options.flags & fixed_file != 0;
+    (others == 0).then_some(Quick { is_slot, timeout_ns: options.timeout_ns })
 }
 
 /// # Safety

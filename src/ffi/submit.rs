@@ -115,6 +115,40 @@ pub(super) unsafe fn submit<O: Operation>(
     // Made again here: a function to make it with would have to be in memory from the beginning.
     let op = make();
     // SAFETY: passed on.
+    unsafe {
+        if O::IS_FREQUENT && !options.is_null() {
+            submit_with_options(ctx, op, options, callback, user_data)
+        } else {
+            submit_out_of_line(ctx, op, options, callback, user_data)
+        }
+    }
+}
+
+/// The same with options that are not NULL: the usual ones quickly.
+///
+/// # Safety
+/// As `submit`.
+#[inline(never)]
+#[allow(improper_ctypes_definitions)] // As below.
+unsafe extern "C" fn submit_with_options<O: Operation>(
+    ctx: *mut aio_ctx, op: Result<O, Errno>, options: *const aio_submit_options,
+    callback: aio_callback, user_data: *mut c_void,
+) -> aio_op_id {
+    // SAFETY: NULL or a live context; sized options.
+    let (handle, quick) =
+        unsafe { (ctx.cast::<Handle>().as_ref(), arguments::quick_options(options)) };
+    let address = callback.map_or(0, |callback| callback as usize);
+    if let Some(handle) = handle
+        && let Some(quick) = quick
+        && address > REAP
+        && let done = (Done { callback: address, user_data: user_data as usize })
+        && let Some(engine) = handle.enter_open()
+        && let Ok(op) = &op
+        && let Some(id) = engine.submit_quickly(op, quick, done, &handle.counts)
+    {
+        return id;
+    }
+    // SAFETY: passed on.
     unsafe { submit_out_of_line(ctx, op, options, callback, user_data) }
 }
 

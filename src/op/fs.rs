@@ -260,6 +260,7 @@ pub(crate) struct Read {
 impl Operation for Read {
     const OPCODE: Opcode = Opcode::IORING_OP_READ;
     const FALLBACK: Fallback = transfer::<false, false>();
+    const IS_FREQUENT: bool = true;
 
     #[inline(always)]
     fn traits(&self) -> u32 {
@@ -291,6 +292,7 @@ pub(crate) struct Write {
 impl Operation for Write {
     const OPCODE: Opcode = Opcode::IORING_OP_WRITE;
     const FALLBACK: Fallback = transfer::<true, false>();
+    const IS_FREQUENT: bool = true;
 
     #[inline(always)]
     fn traits(&self) -> u32 {

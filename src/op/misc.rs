@@ -2,6 +2,7 @@
 //! filled for an opcode that this library has no function for.
 
 use crate::op::{Fallback, NO_DESCRIPTOR, Operation, Outcome, files, traits, zero_copy};
+use crate::sys::clock::Timespec;
 use crate::sys::entry::{Opcode, Sqe, WideSqe, sqe_flags};
 use crate::sys::message::{Outputs, P_PIDFD, copy_into, epoll_event, flags};
 use crate::sys::plain;
@@ -18,6 +19,21 @@ impl Operation for Nop {
 
     #[inline(always)]
     fn prepare(&self, _: &mut Sqe, _: &mut [u64]) {}
+}
+
+/// An entry of the engine's own that completes with -ETIME at a time of `CLOCK_MONOTONIC`. `at`
+/// stays until the ring has taken it.
+pub(crate) fn alarm(at: &Timespec, user_data: u64) -> Sqe {
+    const ABSOLUTE: u32 = 1; // IORING_TIMEOUT_ABS
+    Sqe {
+        opcode: Opcode::IORING_OP_TIMEOUT as u8,
+        fd: NO_DESCRIPTOR,
+        addr: std::ptr::from_ref(at) as u64,
+        len: 1,
+        op_flags: ABSOLUTE,
+        user_data,
+        ..Sqe::default()
+    }
 }
 
 /// epoll_ctl(2). Linux 5.6.

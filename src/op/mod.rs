@@ -124,6 +124,9 @@ pub(crate) trait Operation {
     /// How it is done without a ring.
     const FALLBACK: Fallback;
 
+    /// Whether it is submitted so often that a deadline and a slot of the table have a quick way.
+    const IS_FREQUENT: bool = false;
+
     /// The opcode by which a kernel is known that takes these arguments; longer ones, or a command
     /// of a shared opcode, may have come later than the opcode itself.
     #[inline(always)]

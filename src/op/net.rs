@@ -165,6 +165,7 @@ pub(crate) struct Send {
 impl Operation for Send {
     const OPCODE: Opcode = Opcode::IORING_OP_SEND;
     const FALLBACK: Fallback = Fallback::Trying(attempt_transfer::<true, false>);
+    const IS_FREQUENT: bool = true;
 
     #[inline(always)]
     fn traits(&self) -> u32 {
@@ -196,6 +197,7 @@ pub(crate) struct Recv {
 impl Operation for Recv {
     const OPCODE: Opcode = Opcode::IORING_OP_RECV;
     const FALLBACK: Fallback = Fallback::Trying(attempt_transfer::<false, false>);
+    const IS_FREQUENT: bool = true;
 
     #[inline(always)]
     fn traits(&self) -> u32 {

@@ -32,6 +32,7 @@ impl<const WRITE: bool> Operation for Fixed<WRITE> {
     const OPCODE: Opcode =
         if WRITE { Opcode::IORING_OP_WRITE_FIXED } else { Opcode::IORING_OP_READ_FIXED };
     const FALLBACK: Fallback = fs::transfer::<WRITE, false>();
+    const IS_FREQUENT: bool = true;
 
     #[inline(always)]
     fn traits(&self) -> u32 {

@@ -35,6 +35,20 @@ pub(crate) fn coarse_ms() -> u32 {
     (read(libc::CLOCK_MONOTONIC_COARSE) / 1_000_000) as u32
 }
 
+/// A time as entries point to it.
+#[repr(C)]
+pub(crate) struct Timespec {
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+impl Timespec {
+    pub(crate) fn of(ns: u64) -> Timespec {
+        let (seconds, nanoseconds) = (ns / 1_000_000_000, ns % 1_000_000_000);
+        Timespec { seconds: seconds as i64, nanoseconds: nanoseconds as i64 }
+    }
+}
+
 fn read(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is valid for writing; the clocks exist on every Linux, so it cannot fail.

@@ -433,4 +433,93 @@ TEST(many_deadlines_among_traffic_each_expire_or_not) {
     end_ctx(ctx);
 }
 
+/* Messages from one end of a pair to the other and one receive at a time, inside one run, until
+ * there were `rounds`; then one more receive, which waits in vain. */
+struct exchange {
+    aio_ctx *ctx;
+    int pair[2], rounds, halved, received, sent;
+    uint64_t until_ns, timeout_ns, last_timeout_ns, due_ns, ended_ns;
+    int32_t result;
+    uint32_t flags;
+    char byte;
+};
+
+static void on_exchange_sent(void *user_data, int32_t result, uint32_t flags) {
+    struct exchange *x = user_data;
+    CHECK_EQ(result, 1);
+    CHECK_EQ(flags, 0);
+    x->sent++;
+}
+
+static void on_exchange(void *user_data, int32_t result, uint32_t flags) {
+    struct exchange *x = user_data;
+    if (result != 1) {
+        x->result = result;
+        x->flags = flags;
+        x->ended_ns = now_ns();
+        return;
+    }
+    const bool is_last = ++x->received > x->rounds && now_ns() >= x->until_ns;
+    if (x->halved && x->received % x->halved == 0)
+        x->timeout_ns /= 2;
+    const uint64_t timeout_ns = is_last ? x->last_timeout_ns : x->timeout_ns;
+    x->due_ns = now_ns() + timeout_ns;
+    ID(aio_submit_recv(x->ctx, x->pair[0], &x->byte, 1, 0, WITH(.timeout_ns = timeout_ns),
+                       on_exchange, x));
+    if (!is_last)
+        ID(aio_submit_send(x->ctx, x->pair[1], "x", 1, 0, NULL, on_exchange_sent, x));
+}
+
+static void run_exchange(struct exchange *x) {
+    make_socket_pair(x->pair);
+    ID(aio_submit_recv(x->ctx, x->pair[0], &x->byte, 1, 0, NULL, on_exchange, x));
+    write_all_or_fail(x->pair[1], "x", 1);
+    CHECK_EQ(aio_ctx_run(x->ctx), 0);
+    CHECK_GT(x->received, x->rounds);
+    CHECK_EQ(x->received, x->sent + 1);
+    CHECK_EQ(x->result, -ETIMEDOUT);
+    CHECK_EQ(x->flags, AIO_CQE_DEADLINE);
+    CHECK_GE(x->ended_ns, x->due_ns);
+    CHECK_EQ(stats_of(x->ctx).deadlines, 1);
+}
+
+static void check_exchange(struct exchange exchange) {
+    exchange.ctx = make_ctx();
+    run_exchange(&exchange);
+    end_ctx(exchange.ctx);
+}
+
+TEST(a_deadline_passes_after_many_that_were_later_and_did_not) {
+    check_exchange((struct exchange){.rounds = 200, .timeout_ns = HOUR, .last_timeout_ns = 5 * MS});
+}
+
+TEST(a_deadline_passes_after_many_that_were_earlier_each_time) {
+    check_exchange((struct exchange){
+        .rounds = 150, .timeout_ns = HOUR, .halved = 12, .last_timeout_ns = 5 * MS});
+}
+
+/* None of them passes: the message is there before its receive. */
+TEST(deadlines_that_would_have_passed_by_now_disturb_nobody) {
+    check_exchange((struct exchange){.rounds = 200,
+                                     .until_ns = now_ns() + 60 * MS,
+                                     .timeout_ns = 20 * MS,
+                                     .last_timeout_ns = 20 * MS});
+}
+
+TEST(a_timer_fires_among_operations_whose_deadlines_do_not_pass) {
+    struct exchange exchange = {.ctx = make_ctx(),
+                                .rounds = 200,
+                                .until_ns = now_ns() + 40 * MS,
+                                .timeout_ns = HOUR,
+                                .last_timeout_ns = 5 * MS};
+    struct call timer = {.result = -1};
+    const uint64_t start = now_ns();
+    ID(aio_submit_timer(exchange.ctx, 20 * MS, NULL, on_call, &timer));
+    run_exchange(&exchange);
+    CHECK_EQ(timer.result, 0);
+    CHECK_GE(timer.at_ns - start, 20 * MS);
+    CHECK_LE(timer.at_ns, exchange.ended_ns);
+    end_ctx(exchange.ctx);
+}
+
 HARNESS_MAIN

@@ -16,6 +16,8 @@ cat >"$work/unit.cpp" <<'C'
 #include <aio/net.hpp>
 #include <aio/resume_on.hpp>
 #include <aio/scope.hpp>
+#include <aio/socket.hpp>
+#include <aio/split.hpp>
 #include <aio/task.hpp>
 #include <cstdint>
 #include <string>
@@ -83,6 +85,20 @@ aio::task<int> mistaken(aio::context &ctx, char (&room)[4], const std::string &t
     co_return (co_await aio::recv(ctx, 0, lines)).has_value();
 #elif defined(NO_RESULT)
     co_return (co_await aio::recv(ctx, 0, room)).and_then([](std::size_t) { return 1; });
+#elif defined(SPLIT_LVALUE)
+    aio::socket stream;
+    auto [reader, writer] = aio::split(stream);
+    co_return 1;
+#elif defined(SPLIT_NO_STREAM)
+    auto [reader, writer] = aio::split(std::string());
+    co_return 1;
+#elif defined(FORGOTTEN_TRANSFER)
+    aio::socket stream;
+    aio::write_all(stream, text);
+    co_return 1;
+#elif defined(STRANGE_OPTION)
+    constexpr aio::socket_option<std::vector<int>> option{1, 2};
+    co_return aio::socket().get(option).has_value();
 #else
     auto task = number();
     static_cast<void>(text.size() + lines.size());
@@ -132,6 +148,10 @@ refused FORGOTTEN_NEXT "aio: the next result comes when this is awaited"
 refused CONST_BUFFER "aio: a buffer that is written to must not be const"
 refused BUFFER_OF_STRINGS "aio: a buffer must be of plain data"
 refused NO_RESULT "aio: the function given to and_then or or_else must return an aio::result"
+refused SPLIT_LVALUE "aio: the halves own the stream: aio::split(std::move(stream))"
+refused SPLIT_NO_STREAM "aio: a stream has read_some(mutable_bytes) and write_some(bytes)"
+refused FORGOTTEN_TRANSFER "aio: a task runs only when it is awaited"
+refused STRANGE_OPTION "aio: a socket option is bool, int, a duration"
 # GCC does not warn of what an await gives.
 [[ $family == clang ]] && refused IGNORED_RESULT "nodiscard"
 exit 0

@@ -5,6 +5,8 @@
 #include <aio/misc.hpp>
 #include <aio/net.hpp>
 #include <aio/scope.hpp>
+#include <aio/socket.hpp>
+#include <aio/split.hpp>
 #include <aio/timeout.hpp>
 
 #include <atomic>
@@ -51,6 +53,25 @@ TEST(frame_pool, awaited_operations_and_tasks_allocate_nothing) {
     EXPECT_EQ(allocations_of(ctx, all), 0);
     ::close(a);
     ::close(b);
+}
+
+TEST(frame_pool, transfers_of_streams_allocate_nothing) {
+    NEEDS_A_COUNTER;
+    context ctx;
+    auto [one, other] = aio::unix_socket::pair(ctx).value();
+    auto [reader, writer] = aio::split(std::move(one));
+    aio::io_buffer buffer;
+    const auto all = [&, &reader = reader, &writer = writer, &other = other]() -> task<> {
+        const std::array<aio::bytes, 2> parts{"head ", "body\n"};
+        for (int i = 0; i < 100; i++) {
+            static_cast<void>(co_await aio::write_all(writer, parts, 1h));
+            static_cast<void>(co_await aio::read_until(other, buffer, "\n"));
+            static_cast<void>(co_await aio::flush(other, buffer));
+            static_cast<void>(co_await aio::read_exact(reader, buffer, 10, 1h));
+            buffer.clear();
+        }
+    };
+    EXPECT_EQ(allocations_of(ctx, all), 0);
 }
 
 TEST(frame_pool, what_combines_tasks_takes_its_frames_from_the_pool) {

@@ -211,4 +211,22 @@ TEST(operation, whole_transfers_tell_how_much_they_moved) {
     ::close(b);
 }
 
+TEST(operation, of_a_timeout_and_a_deadline_the_first_counts) {
+    context ctx;
+    using clock = std::chrono::steady_clock;
+    const auto began = clock::now();
+    const auto asks = [&]() -> task<> {
+        EXPECT_EQ(
+            (co_await aio::sleep_for(ctx, 1h).deadline(clock::now() + 1h).timeout(1ms)).error(),
+            aio::errc::deadline);
+        EXPECT_EQ(
+            (co_await aio::sleep_for(ctx, 1h).timeout(1h).deadline(clock::now() + 1ms)).error(),
+            aio::errc::deadline);
+        EXPECT_EQ((co_await aio::sleep_for(ctx, 1h).deadline(clock::time_point::min())).error(),
+                  aio::errc::deadline);
+    };
+    ctx.run(asks());
+    EXPECT_LT(clock::now() - began, 1h);
+}
+
 } // namespace

@@ -83,7 +83,9 @@ TEST(operations, names_are_made_changed_and_removed) {
     support::temp_folder folder;
     const auto all = [&]() -> task<> {
         EXPECT_TRUE(co_await aio::mkdirat(ctx, AT_FDCWD, folder.path("dir")));
-        (co_await aio::openat(ctx, AT_FDCWD, folder.path("dir/a"), O_CREAT | O_RDWR, 0600)).value();
+        static_cast<void>(
+            (co_await aio::openat(ctx, AT_FDCWD, folder.path("dir/a"), O_CREAT | O_RDWR, 0600))
+                .value());
         EXPECT_TRUE(co_await aio::renameat(ctx, AT_FDCWD, folder.path("dir/a"), AT_FDCWD,
                                            folder.path("dir/b")));
         EXPECT_TRUE(co_await aio::linkat(ctx, AT_FDCWD, folder.path("dir/b"), AT_FDCWD,

@@ -213,4 +213,18 @@ TEST(task, assignment_destroys_what_was_there) {
     EXPECT_EQ(alive, 1);
 }
 
+TEST(task, an_exception_of_a_destructor_behind_co_return_replaces_the_value) {
+    struct throws_at_the_end {
+        ~throws_at_the_end() noexcept(false) { throw std::runtime_error("late"); }
+    };
+    context ctx;
+    int alive = 0;
+    const auto late = [&]() -> task<support::counted> {
+        const throws_at_the_end last;
+        co_return support::counted(alive);
+    };
+    EXPECT_THROW(static_cast<void>(ctx.run(late())), std::runtime_error);
+    EXPECT_EQ(alive, 0);
+}
+
 } // namespace
