@@ -267,7 +267,7 @@ namespace detail {
 /// `return detail::submits<detail::gives_count, &aio_submit_read>(ctx, fd, data, size, offset);`
 template <class Gives, auto Function, class... Args>
 operation<Gives, call<Function, Args...>> submits(context &ctx, Args... args) noexcept {
-    return {ctx.native(), call<Function, Args...>(args...)};
+    return {ctx.native(), call<Function, Args...>(std::move(args)...)};
 }
 
 } // namespace detail
