@@ -125,7 +125,9 @@ template <class Rep, class Period> struct option_form<std::chrono::duration<Rep,
     using native = int;
     static native to(duration value) noexcept {
         const auto count = value.count();
-        return count > INT32_MAX ? INT32_MAX : static_cast<int>(count);
+        if (count > INT32_MAX)
+            return INT32_MAX;
+        return count < duration::zero().count() ? -1 : static_cast<int>(count); // refused there
     }
     static duration from(native value, socklen_t) noexcept { return duration(value); }
     static socklen_t size(native) noexcept { return sizeof(native); }

@@ -182,4 +182,12 @@ TEST(socket_options, a_listener_is_prepared_before_it_is_bound) {
               std::errc::invalid_argument);
 }
 
+TEST(socket_options, durations_that_no_option_holds_are_refused_and_not_cut) {
+    using form = aio::detail::option_form<std::chrono::seconds>;
+    EXPECT_EQ(form::to(std::chrono::seconds::max()), INT32_MAX);
+    EXPECT_EQ(form::to(std::chrono::seconds::min()), -1);
+    EXPECT_EQ(form::to(std::chrono::seconds(int64_t{-1} << 32)), -1);
+    EXPECT_EQ(form::to(7s), 7);
+}
+
 } // namespace
