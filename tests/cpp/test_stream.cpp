@@ -111,7 +111,7 @@ TEST(stream, what_was_read_before_an_error_is_there) {
 /// A transfer to a peer that takes nothing ends at its limit, and knows how far it has come.
 task<> write_into_silence(aio::socket &ours, aio::socket &theirs, std::size_t size) {
     const std::string data(size, 'd');
-    const aio::transfer put = co_await aio::write_all(ours, data, 20ms);
+    const aio::transfer put = co_await aio::write_all(ours, data, 100ms);
     EXPECT_EQ(put.error(), aio::errc::deadline);
     EXPECT_GT(put.count(), 0u);
     EXPECT_LT(put.count(), size);
@@ -134,13 +134,13 @@ TEST(stream, a_limit_is_of_the_whole_transfer) {
         aio::scope other(ctx);
         other.spawn(trickle);
         std::string room(1 << 20, '\0');
-        const aio::transfer got = co_await aio::read_exact(b, room, 30ms);
+        const aio::transfer got = co_await aio::read_exact(b, room, 100ms);
         EXPECT_EQ(got.error(), aio::errc::deadline);
         EXPECT_EQ(got.error(), std::errc::timed_out);
         EXPECT_GT(got.count(), 0u);
         EXPECT_EQ(room.substr(0, got.count()), std::string(got.count(), 'x'));
         io_buffer buffer;
-        const aio::time_limit limit = 20ms;
+        const aio::time_limit limit = 100ms;
         EXPECT_EQ((co_await aio::read_until(b, buffer, "\n", 1 << 20, limit)).error(),
                   aio::errc::deadline);
         EXPECT_FALSE(buffer.empty());
@@ -178,7 +178,7 @@ TEST(stream, a_stop_ends_a_transfer_and_keeps_what_came) {
     const auto talk = [&]() -> task<> {
         io_buffer buffer;
         (co_await a.send("half")).value();
-        const auto late = co_await aio::with_timeout(aio::read_until(b, buffer, "\n"), 10ms);
+        const auto late = co_await aio::with_timeout(aio::read_until(b, buffer, "\n"), 100ms);
         EXPECT_EQ(late.error(), aio::errc::deadline);
         EXPECT_EQ(buffer.text(), "half");
         (co_await a.send(" line\n")).value();
