@@ -73,10 +73,10 @@ fn deliver_rest(handle: &Handle) {
         if borrow(handle).ends_plain_mail(&handle.stats) {
             return;
         }
+    } else if borrow(handle).is_plainly_exhausted() {
+        return;
     }
-    if !borrow(handle).is_plainly_exhausted() {
-        deliver(handle);
-    }
+    deliver(handle);
 }
 
 #[inline(always)]
