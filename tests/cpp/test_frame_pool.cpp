@@ -20,8 +20,8 @@ using aio::context;
 using aio::task;
 using support::allocations;
 
-/// How many allocations a task makes when it is run again and again. The engine's table of deadlines
-/// has its size when some thousands have been met: then it drops them, and grows no more.
+/// How many allocations a task makes when it is run again and again. The engine's table of
+/// deadlines has its size when some thousands have been met: then it drops them, and grows no more.
 template <class Make> long allocations_of(context &ctx, Make make) {
     for (int i = 0; i < 10; i++)
         ctx.run(make());
