@@ -351,7 +351,7 @@ TEST(scope, room_offered_to_one_that_is_destroyed_is_offered_to_the_next) {
         over.set();
         // The child ends in the next turn, and with it the first is told, but has not gone on.
         while (children.size() != 0)
-            co_await aio::yield(ctx);
+            static_cast<void>(co_await aio::yield(ctx));
         first.reset();
         (co_await second.join()).value();
         (co_await children.join()).value();
