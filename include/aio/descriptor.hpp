@@ -92,6 +92,30 @@ class [[nodiscard]] descriptor {
 
 inline file_ref::file_ref(const descriptor &owner) noexcept : file_ref(owner.file_) {}
 
+namespace detail {
+
+/// What a close owns until the engine has it: one that is not awaited, or not begun because its
+/// strand was asked to stop, closes all the same.
+struct closing {
+    mutable descriptor file;
+};
+
+inline aio_op_id submit_closing(aio_ctx *ctx, const closing *owned, const aio_submit_options *asked,
+                                aio_callback callback, void *user_data) noexcept {
+    aio_submit_options options{};
+    options.size = sizeof options;
+    if (asked != nullptr)
+        options = *asked;
+    if (owned->file.is_slot())
+        options.flags |= AIO_SUBMIT_FIXED_FILE;
+    const aio_op_id id = aio_submit_close(ctx, owned->file.number(), &options, callback, user_data);
+    if (id >= 0)
+        static_cast<void>(owned->file.release());
+    return id;
+}
+
+} // namespace detail
+
 /// A path as an argument of operations: a string, a literal or a std::filesystem::path, which must
 /// live until the operation was awaited or started.
 class path_ref {

@@ -31,11 +31,11 @@ inline auto close(context &ctx, file_ref fd) noexcept {
     return detail::submits<detail::gives_nothing, &aio_submit_close>(ctx, fd);
 }
 
-/// Closes what is owned, which is given up at once. A close that nobody awaits goes on by itself.
+/// Closes what is owned, which is given up at once. It is closed also where nobody awaits this, or
+/// in a strand that was asked to stop.
 inline auto close(context &ctx, descriptor &&owned) noexcept {
-    const file_ref file(owned);
-    static_cast<void>(owned.release());
-    return close(ctx, file);
+    return detail::submits<detail::gives_nothing, &detail::submit_closing>(
+        ctx, detail::by_address<detail::closing>{{std::move(owned)}});
 }
 
 /// Reads; gives the count, 0 at the end.

@@ -90,9 +90,8 @@ class socket {
     auto shutdown(int how = SHUT_WR) noexcept { return aio::shutdown(*ctx_, owned_, how); }
     /// Closes, and tells how that went. Without it the destructor closes.
     auto close() noexcept {
-        const file_ref file(owned_);
-        static_cast<void>(owned_.release());
-        return detail::submits<detail::gives_nothing, &aio_submit_close>(*ctx_, file);
+        return detail::submits<detail::gives_nothing, &detail::submit_closing>(
+            *ctx_, detail::by_address<detail::closing>{{std::move(owned_)}});
     }
 
     /// Sets an option, at once. What is in a slot has set_option instead; here it is

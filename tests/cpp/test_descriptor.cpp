@@ -4,6 +4,7 @@
 #include <aio/fs.hpp>
 #include <aio/misc.hpp>
 #include <aio/net.hpp>
+#include <aio/socket.hpp>
 
 #include <memory>
 #include <thread>
@@ -69,6 +70,23 @@ TEST(descriptor, a_close_that_is_awaited_tells_how_it_went) {
     EXPECT_FALSE(support::is_open(a));
     EXPECT_EQ(ctx.run(aio::close(ctx, a)).error(), std::errc::bad_file_descriptor);
     ::close(b);
+}
+
+TEST(descriptor, a_close_that_is_never_begun_closes_all_the_same) {
+    context ctx;
+    auto [a, b] = support::socket_pair();
+    static_cast<void>(aio::close(ctx, descriptor(ctx, a)));
+    ctx.run().value();
+    EXPECT_FALSE(support::is_open(a));
+    aio::socket connection(ctx, descriptor(ctx, b));
+    const auto stopped = [&]() -> task<std::error_code> {
+        (co_await aio::this_strand())->request_stop();
+        const auto closed = co_await connection.close();
+        co_return closed.error();
+    };
+    EXPECT_EQ(ctx.run(stopped()), std::errc::operation_canceled);
+    ctx.run().value();
+    EXPECT_FALSE(support::is_open(b));
 }
 
 TEST(descriptor, slots_are_used_as_descriptors_are) {
