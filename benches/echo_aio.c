@@ -15,6 +15,7 @@ static const aio_submit_options deadline = {
 
 struct connection {
     struct aio_server *server;
+    struct connection *next; /* spare one */
     int fd;
     uint32_t received, sent;
     char buffer[];
@@ -26,6 +27,7 @@ struct aio_server {
     const aio_submit_options *receive_options;
     uint64_t closed;
     aio_op_id acceptor;
+    struct connection *spare; /* those of closed connections, as a server keeps them */
 };
 
 static void on_received(void *user_data, int32_t result, uint32_t flags);
@@ -51,7 +53,8 @@ static void on_closed(void *user_data, int32_t result, uint32_t flags) {
     struct aio_server *server = connection->server;
     (void)flags;
     bench_check(result, "close");
-    free(connection);
+    connection->next = server->spare;
+    server->spare = connection;
     if (++server->closed == server->task->connections)
         bench_check(aio_ctx_cancel(server->ctx, server->acceptor), "aio_ctx_cancel");
 }
@@ -86,8 +89,10 @@ static void on_accepted(void *user_data, int32_t result, uint32_t flags) {
     if (result == -ECANCELED && !(flags & AIO_CQE_MORE))
         return;
     bench_check(result, "accept");
-    struct connection *connection = malloc(sizeof *connection + server->task->size);
-    if (!connection)
+    struct connection *connection = server->spare;
+    if (connection)
+        server->spare = connection->next;
+    else if (!(connection = malloc(sizeof *connection + server->task->size)))
         bench_die("no memory");
     connection->server = server;
     connection->fd = result;
@@ -109,6 +114,10 @@ static void aio_serve(const struct echo_task *task, uint32_t backend,
     bench_check(server.acceptor, "aio_submit_accept_multishot");
     bench_check(aio_ctx_run(server.ctx), "aio_ctx_run");
     bench_check(aio_ctx_destroy(server.ctx), "aio_ctx_destroy");
+    for (struct connection *next; server.spare; server.spare = next) {
+        next = server.spare->next;
+        free(server.spare);
+    }
 }
 
 void echo_aio_uring(const struct echo_task *task) { aio_serve(task, AIO_BACKEND_URING, NULL); }

@@ -175,6 +175,35 @@ impl Engine {
         })
     }
 
+    /// The same for a result of a multishot that goes on, keeps nothing but its entry, and takes no
+    /// buffers of a pool: an accept's, a poll's.
+    #[inline(always)]
+    pub(crate) fn next_repeated(&mut self) -> Option<Plain> {
+        const BUFFERS: u32 = cqe_flags::BUFFER | cqe_flags::BUFFER_MORE | cqe_flags::NOTIFY;
+        let cqe = self.backend.peek();
+        let candidate = self.slots.candidate(cqe.user_data)?;
+        let slot = candidate.slot(&self.slots);
+        let is_odd = slot.has(state::SPECIAL & !(traits::MULTISHOT | state::COLD))
+            || !slot.has(traits::REARMS)
+            || !slot.has(state::COLD)
+            || cqe.flags() & (BUFFERS | MORE) != MORE
+            || cqe.result() < 0;
+        if is_odd {
+            return None;
+        }
+        let cold = self.cold.of(slot);
+        if cold.pool != 0 || cold.direct != 0 {
+            return None;
+        }
+        cold.goes_on = true;
+        let (callback, user_data) = (slot.callback, slot.user_data);
+        self.backend.advance();
+        self.current = Current { id: cqe.user_data, result: cqe.result() };
+        self.count_call();
+        let flags = cqe.flags() & cqe_flags::PUBLIC;
+        Some(Plain { callback, user_data, result: cqe.result(), flags })
+    }
+
     /// Takes a completion of any kind in. None: there is nobody to tell.
     pub(crate) fn complete(&mut self, mut cqe: Cqe) -> Option<Delivery> {
         if let Some((kind, letter)) = msg_ring::received(&cqe) {

@@ -102,6 +102,10 @@ fn deliver(handle: &Handle) {
                 borrow(handle).close_arrival();
                 continue;
             }
+            if let Some(plain) = borrow(handle).next_repeated() {
+                perform(plain);
+                continue;
+            }
         }
         while let Some(plain) = borrow(handle).next_timer(&handle.counts) {
             perform(plain);

@@ -126,10 +126,15 @@ impl Engine {
         let fd = op.descriptor();
         // A full queue, an open chain and a waiting barrier all mean that there is no room.
         debug_assert!(done.callback > INNER);
-        if !is_plain(op) || op.traits() & traits::CLOSES != 0 || !self.backend.has_room() {
+        if !is_plain(op) || !self.backend.has_room() {
             return None;
         }
-        let head = if fd >= 0 { Some(self.descriptors.plain_head(fd)?) } else { None };
+        let closes = op.traits() & traits::CLOSES != 0;
+        if closes && (fd >= DIRECT || !self.descriptors.is_empty(fd)) {
+            return None;
+        }
+        let is_listed = fd >= 0 && !closes;
+        let head = if is_listed { Some(self.descriptors.plain_head(fd)?) } else { None };
         if counts.is_at_most(O::OPCODE as u8) {
             return None;
         }
