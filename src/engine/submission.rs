@@ -196,7 +196,7 @@ impl Engine {
         let holds = self.chains.is_open() || self.allowed.is_some();
         self.backend.hold(holds || careful);
         self.backend.conceal(careful);
-        self.plain = false;
+        self.leave_plain_turns();
     }
 
     /// Every completion takes the careful path.
