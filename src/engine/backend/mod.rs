@@ -291,13 +291,6 @@ impl Backend {
         self.queues.staged() != 0
     }
 
-    /// The engine has made a system call in the ring's place.
-    pub(crate) fn count_system_call(&mut self) {
-        if let Driver::Uring(uring) = &mut self.driver {
-            uring.system_calls += 1;
-        }
-    }
-
     /// The ids of the entries that do.
     pub(crate) fn staged_ids(&self) -> impl Iterator<Item = u64> {
         self.queues.staged_ids().chain(self.backlog.iter().map(|entry| entry.sqe.user_data))
