@@ -39,11 +39,6 @@ void bench_die(const char *format, ...) {
     exit(1);
 }
 
-void bench_check(int64_t status, const char *what) {
-    if (status < 0)
-        bench_die("%s: status %" PRId64, what, status);
-}
-
 static _Noreturn void usage(const struct bench_flag *flags) {
     fprintf(stderr, "usage: %s [--name value]...\n", program_invocation_short_name);
     for (; flags->name; flags++) {
@@ -120,13 +115,6 @@ void bench_pin(uint64_t cpu) {
     CPU_SET(cpu, &set);
     if (sched_setaffinity(0, sizeof set, &set) < 0)
         bench_die("CPU %" PRIu64 ": %s", cpu, strerror(errno));
-}
-
-uint64_t bench_random(uint64_t *state) {
-    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
 }
 
 int bench_count_system_calls(pid_t pid) {

@@ -19,7 +19,10 @@ enum { BENCH_ROUNDS_MAX = 1000, BENCH_ENGINES_MAX = 24, BENCH_LIMITS_MAX = 8 };
 /* Prints "<program>: <message>" and exits with 1. */
 void bench_die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 /* Dies when `status` is negative, which is then an errno or a code of the library. */
-void bench_check(int64_t status, const char *what);
+static inline void bench_check(int64_t status, const char *what) {
+    if (status < 0)
+        bench_die("%s: status %lld", what, (long long)status);
+}
 
 /* --- arguments: every flag is "--name value", a number or a text --- */
 struct bench_flag {
@@ -39,9 +42,15 @@ uint64_t bench_clock_ns(void);      /* CLOCK_MONOTONIC */
 uint64_t bench_thread_cpu_ns(void); /* what this thread ran: others do not count */
 /* Of all threads of a process that is asleep now, also those that have ended. */
 uint64_t bench_process_cpu_ns(pid_t pid);
-void bench_pin(uint64_t cpu);           /* this thread, and what it creates */
-bool bench_be_undisturbed(void);        /* the same; before all usual threads, if that is allowed */
-uint64_t bench_random(uint64_t *state); /* splitmix64 */
+void bench_pin(uint64_t cpu);    /* this thread, and what it creates */
+bool bench_be_undisturbed(void); /* the same; before all usual threads, if that is allowed */
+/* splitmix64 */
+static inline uint64_t bench_random(uint64_t *state) {
+    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
 /* Counts the system calls of `pid` and its later threads and children (0: this thread); -1 where
  * the tracepoint is not allowed. Read the counter with bench_counter. */
 int bench_count_system_calls(pid_t pid);

@@ -13,6 +13,7 @@
  *   ...-deadline                               the same with a deadline on every receive
  *   ...-reap                                   with completions taken in batches: echo_aio_reap.c
  *   ...-pool                                   with a buffer pool: echo_aio_pool.c
+ *   aio-coroutine                              in C++ coroutines: echo_coroutine.cpp
  *   liburing, libuv, libevent, asio            echo_<name>, where they were found at the build
  *   tokio, monoio, compio, kimojio             programs of benches/peers, with --peers */
 #include "echo.h"
@@ -40,6 +41,7 @@ static const struct bench_engine engines[] = {
     {"aio-epoll-reap", sample, BENCH_ENGINE, SERVER(echo_aio_epoll_reap), NULL},
     {"aio-uring-pool", sample, BENCH_ENGINE, POOL(echo_aio_uring_pool), NULL},
     {"aio-epoll-pool", sample, BENCH_ENGINE, POOL(echo_aio_epoll_pool), NULL},
+    {"aio-coroutine", sample, BENCH_ENGINE, SERVER(echo_coroutine), NULL},
 #ifdef BENCH_LIBURING
     {"liburing", sample, BENCH_ENGINE, SERVER(echo_liburing), NULL},
 #endif

@@ -48,6 +48,8 @@ void echo_aio_epoll_reap(const struct echo_task *task);
 /* The same with multishot receives into a buffer pool. */
 void echo_aio_uring_pool(const struct echo_task *task);
 void echo_aio_epoll_pool(const struct echo_task *task);
+/* The same in C++ coroutines, on the ring. */
+void echo_coroutine(const struct echo_task *task);
 /* Peers, each there when it was found; bench_echo knows which. */
 void echo_liburing(const struct echo_task *task);
 void echo_libuv(const struct echo_task *task);

@@ -9,6 +9,7 @@
  *   bare            a hand-written ring
  *   aio, aio-epoll  the engine on each of its backends
  *   aio-reap        with completions taken in batches
+ *   aio-coroutine   awaited in C++: nop_coroutine.cpp
  *   liburing        nop_liburing.c, where it was found at the build
  *   compio, kimojio programs of benches/peers, with --peers: processes of their own */
 #include "nop.h"
@@ -244,6 +245,7 @@ static const struct bench_engine engines[] = {
     {"aio", aio_sample, BENCH_ENGINE, &uring, NULL},
     {"aio-reap", reap_sample, BENCH_ENGINE, &uring, NULL},
     {"aio-epoll", aio_sample, BENCH_ENGINE, &epoll, NULL},
+    {"aio-coroutine", nop_coroutine, BENCH_ENGINE, NULL, NULL},
 #ifdef BENCH_LIBURING
     {"liburing", nop_liburing, BENCH_ENGINE, NULL, NULL},
 #endif

@@ -12,6 +12,15 @@ struct nop_load {
     uint64_t histograms, trace; /* 0: off */
 };
 
-/* `arg` is the load; returns ns of CPU time per operation. Not there when liburing was not found.
- */
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* `arg` is the load; returns ns of CPU time per operation. */
+double nop_coroutine(void *arg, const void *subject);
+/* Not there when liburing was not found. */
 double nop_liburing(void *arg, const void *subject);
+
+#ifdef __cplusplus
+}
+#endif

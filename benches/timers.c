@@ -6,6 +6,7 @@
  * is, and the time of the loop is divided by their number. A last, unmeasured part arms as many
  * over half a second, runs the loop live, and compares each with the clock: none may be early.
  *
+ *   bare                    no engine, only what the memory of so many costs (timers_bare.c)
  *   aio, aio-epoll          the engine on each of its backends
  *   libuv, libevent, asio   timers_<name>, where they were found at the build
  *   tokio                   a program of benches/peers, with --peers */
@@ -25,7 +26,7 @@ struct workload {
     uint64_t fired, cancelled, early;
     uint64_t arm_ns, fire_ns; /* of the last arm_and_fire */
     uint32_t backend;
-    aio_op_id *ids;
+    uint64_t *ids;
     uint64_t *due_ns;
 };
 
@@ -75,10 +76,11 @@ static void finish(struct workload *work, uint64_t fired, uint64_t cancelled) {
 /* A few pairs, on the context's thread and inside a turn, where programs do this. */
 static void cancel_and_arm(void *arg) {
     struct workload *work = arg;
+    uint64_t *victims[TIMERS_PAIRS_PER_TURN];
+    timers_draw(&work->seed, work->ids, work->outstanding, victims);
     for (int pair = 0; pair < TIMERS_PAIRS_PER_TURN; pair++) {
-        uint64_t victim = timers_random_below(&work->seed, work->outstanding);
-        bench_check(aio_ctx_cancel(work->ctx, work->ids[victim]), "aio_ctx_cancel");
-        work->ids[victim] = arm(work, timers_far_us(&work->seed));
+        bench_check(aio_ctx_cancel(work->ctx, (aio_op_id)*victims[pair]), "aio_ctx_cancel");
+        *victims[pair] = (uint64_t)arm(work, timers_far_us(&work->seed));
     }
 }
 
@@ -86,7 +88,7 @@ static void cancel_and_arm(void *arg) {
 struct armed {
     uint32_t backend;
     aio_ctx *ctx;
-    aio_op_id *ids;
+    uint64_t *ids;
     uint64_t cancelled;
 };
 
@@ -99,7 +101,7 @@ static void armed_begin(struct armed *armed, struct workload *work) {
     if (!armed->ids)
         bench_die("no memory");
     for (uint64_t i = 0; i < work->outstanding; i++)
-        work->ids[i] = arm(work, timers_far_us(&work->seed));
+        work->ids[i] = (uint64_t)arm(work, timers_far_us(&work->seed));
 }
 
 static void armed_end(struct armed *armed, struct workload *work) {
@@ -110,6 +112,12 @@ static void armed_end(struct armed *armed, struct workload *work) {
     bench_check(aio_ctx_run(work->ctx), "aio_ctx_run");
     finish(work, 0, armed->cancelled + work->outstanding);
     free(armed->ids);
+}
+
+static double sample_bare(void *arg, const void *unused) {
+    struct workload *work = arg;
+    (void)unused;
+    return timers_bare(&(const struct timers_task){work->outstanding, work->pairs, 1}, &work->seed);
 }
 
 static double sample_pairs(void *arg, const void *subject) {
@@ -217,6 +225,7 @@ static struct armed uring = {.backend = AIO_BACKEND_URING}, epoll = {.backend = 
 
 /* The samples of a figure in the order of the table: aio's, and those of peers. */
 static const struct bench_engine engines[] = {
+    {"bare", NULL, BENCH_LIMIT, NULL, NULL},
     {"aio", NULL, BENCH_ENGINE, &uring, NULL},
     {"aio-epoll", NULL, BENCH_ENGINE, &epoll, NULL},
 #ifdef BENCH_LIBUV
@@ -244,36 +253,44 @@ static void check_early(struct workload *work) {
     finish(work, work->outstanding, 0);
 }
 
-/* A figure of all engines, or of the engine alone. */
+typedef double (*sampler)(void *, const void *);
+
+/* A figure of those that have one; `samples` is by role. */
 static void report(struct bench_report *out, const char *what, struct workload *work,
-                   uint64_t rounds, struct bench_engine *chosen, size_t count,
-                   double (*own)(void *, const void *), double (*peer)(void *, const void *)) {
+                   uint64_t rounds, const struct bench_engine *chosen, size_t count,
+                   const sampler *samples) {
     struct bench_figure figures[BENCH_ENGINES_MAX];
-    size_t measured = 0;
+    struct bench_engine measured[BENCH_ENGINES_MAX];
+    size_t measured_count = 0;
     char name[64];
     snprintf(name, sizeof name, "%" PRIu64 " outstanding, %s", work->outstanding, what);
-    for (; measured < count; measured++) {
-        chosen[measured].sample = chosen[measured].role == BENCH_PEER ? peer : own;
-        if (!chosen[measured].sample)
-            break; /* peers come last */
-    }
-    if (!measured)
+    for (size_t i = 0; i < count; i++)
+        if (samples[chosen[i].role]) {
+            measured[measured_count] = chosen[i];
+            measured[measured_count++].sample = samples[chosen[i].role];
+        }
+    if (!measured_count)
         return;
-    bench_compare(chosen, measured, rounds, work, figures);
-    bench_report_case(out, name, chosen, figures, measured);
+    bench_compare(measured, measured_count, rounds, work, figures);
+    bench_report_case(out, name, measured, figures, measured_count);
 }
 
 static void report_all(struct bench_report *out, struct workload *work, uint64_t rounds,
-                       struct bench_engine *chosen, size_t count) {
-    report(out, "arm+cancel", work, rounds, chosen, count, sample_pairs, peer_pairs);
+                       const struct bench_engine *chosen, size_t count) {
+    static const sampler pairs[] = {
+        [BENCH_ENGINE] = sample_pairs, [BENCH_LIMIT] = sample_bare, [BENCH_PEER] = peer_pairs};
+    static const sampler arms[] = {[BENCH_ENGINE] = sample_arm, [BENCH_PEER] = NULL};
+    static const sampler fires[] = {[BENCH_ENGINE] = sample_fire, [BENCH_PEER] = peer_fire};
+    report(out, "arm+cancel", work, rounds, chosen, count, pairs);
+    timers_bare_end();
     struct armed *both[] = {&uring, &epoll};
     for (size_t i = 0; i < sizeof both / sizeof both[0]; i++)
         if (both[i]->ctx) {
             armed_end(both[i], work);
             both[i]->ctx = NULL;
         }
-    report(out, "arm", work, rounds, chosen, count, sample_arm, NULL);
-    report(out, "fire", work, rounds, chosen, count, sample_fire, peer_fire);
+    report(out, "arm", work, rounds, chosen, count, arms);
+    report(out, "fire", work, rounds, chosen, count, fires);
     for (size_t i = 0; i < sizeof both / sizeof both[0]; i++) {
         work->backend = both[i]->backend;
         check_early(work);

@@ -25,6 +25,16 @@ static inline uint64_t timers_near_us(uint64_t *seed) {
     return timers_random_below(seed, TIMERS_WINDOW_US);
 }
 
+/* The places of the ids of random victims of a turn. They are asked for together: where a program
+ * keeps its ids is its own affair, and no part of the figure. */
+static inline void timers_draw(uint64_t *seed, uint64_t *ids, uint64_t outstanding,
+                               uint64_t **victims) {
+    for (int pair = 0; pair < TIMERS_PAIRS_PER_TURN; pair++) {
+        victims[pair] = &ids[timers_random_below(seed, outstanding)];
+        __builtin_prefetch(victims[pair]);
+    }
+}
+
 /* `pairs` of cancelling a random one of the outstanding timers and arming another in its place, a
  * few in each turn of the loop; or, with none, all fall due while the thread sleeps, and fire. */
 struct timers_task {
@@ -32,6 +42,10 @@ struct timers_task {
 };
 
 typedef void timers_peer(int channel, const struct timers_task *task);
+
+/* ns of CPU time per pair without an engine; what it is done with stays for the next sample. */
+double timers_bare(const struct timers_task *task, uint64_t *seed);
+void timers_bare_end(void);
 
 /* Each is there when it was found. */
 timers_peer timers_libuv, timers_libevent, timers_asio;

@@ -5,6 +5,8 @@ set(AIO_RS_CARGO_PROFILE "release" CACHE STRING "Cargo profile of the library: r
 set_property(CACHE AIO_RS_CARGO_PROFILE PROPERTY STRINGS release dev)
 set(AIO_RS_CARGO_PACKAGE "aio_rs-capi" CACHE STRING "Cargo package that makes libaio_rs.a")
 set(AIO_RS_RUST_TARGET "" CACHE STRING "Rust target triple; empty for the host")
+set(AIO_RS_CARGO_TARGET_DIR "${CMAKE_CURRENT_BINARY_DIR}/cargo" CACHE PATH
+    "Cargo's own folder; builds with the same flags may share one")
 set(AIO_RS_CARGO_FLAGS "" CACHE STRING "More arguments of cargo, for instance --offline")
 
 find_program(AIO_RS_CARGO cargo HINTS "$ENV{CARGO_HOME}/bin" "$ENV{HOME}/.cargo/bin")
@@ -24,7 +26,7 @@ endfunction()
 # Makes the target `aio_rs_cargo`, which is always run (cargo knows itself what is out of date, and
 # leaves the archive untouched when nothing is), and sets VAR to the path of libaio_rs.a.
 function(aio_rs_cargo_archive var)
-    set(target_dir "${CMAKE_CURRENT_BINARY_DIR}/cargo")
+    set(target_dir "${AIO_RS_CARGO_TARGET_DIR}")
     set(triple "${AIO_RS_RUST_TARGET}")
     # The archive is linked once more: its debug information must be in it, not in files of cargo's.
     set(environment CARGO_PROFILE_RELEASE_SPLIT_DEBUGINFO=off CARGO_PROFILE_DEV_SPLIT_DEBUGINFO=off)

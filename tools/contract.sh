@@ -53,7 +53,7 @@ measure() {
         wake) bench wake --count 3000 ;;
         posts) bench posts ;;
         echo) bench echo --connections 64,512 --cpus 1 --count 20000 --engines \
-            "$by_hand,$echo_forms,libuv,monoio" ;;
+            "$by_hand,$echo_forms,aio-coroutine,libuv,monoio" ;;
         echo-1) bench echo --connections 1 --cpus 1 --count 25000 \
             --engines "$by_hand,$echo_forms,libuv" ;;
         latency-1) bench echo --figure latency --connections 1 --cpus 1 --count 25000 \
@@ -63,7 +63,7 @@ measure() {
             --engines bare,bare-fixed,aio-uring,aio-uring-fixed,aio-uring-reap,liburing ;;
         direct) bench reads --direct 1 --depth 128 --cpus 1 --folder "$results" --count 10000 \
             --engines bare-fixed,aio-uring-fixed,compio ;;
-        timers) bench timers --engines aio --outstanding 1000000 --rounds 31 ;;
+        timers) bench timers --engines bare,aio --outstanding 1000000 --rounds 31 ;;
         deadline) bench echo --connections 1,64,512 --cpus 1 --count 20000 --engines \
             aio-uring,aio-uring-deadline,aio-epoll,aio-epoll-deadline ;;
         idle) bench echo --figure memory --connections 9000 --count 45000 --cpus 1 --rounds 1 ;;
@@ -98,29 +98,37 @@ bench() {
 }
 
 # User instructions of a server's process in a run of so many requests, and how many these were.
-# instructions_of_server ENGINE COUNT
+# instructions_of_server ENGINE CONNECTIONS COUNT
 instructions_of_server() {
     local out=$results/callgrind.out requests total
     rm -f "$out"*
     requests=$(valgrind --tool=callgrind --callgrind-out-file="$out.%p" \
         --log-file="$results/callgrind.log" "$build/benches/echo" --engines "$1" --alone 1 \
-        --connections 1 --count "$2" | sed -n 's/^.*: \([0-9]*\) requests.*/\1/p')
+        --connections "$2" --count "$3" | sed -n 's/^.*: \([0-9]*\) requests.*/\1/p')
     # The server is the later of the two processes.
     total=$(awk '$1 == "totals:" { print $2 }' "$(printf '%s\n' "$out".* | sort -V | tail -n 1)")
     echo "$requests $total"
 }
 
-# The slope over two counts, which accepting and starting do not touch.
+# The slope over two counts, which accepting and starting do not touch; the median of three, because
+# a server whose peer was kept waiting takes other turns.
+# instructions_per_request ENGINE CONNECTIONS
+instructions_per_request() {
+    local first second slopes=()
+    while ((${#slopes[@]} < 3)); do
+        read -ra first <<<"$(instructions_of_server "$1" "$2" 2000)"
+        read -ra second <<<"$(instructions_of_server "$1" "$2" 10000)"
+        slopes+=("$(awk -v n="$((second[0] - first[0]))" -v i="$((second[1] - first[1]))" \
+            'BEGIN { printf "%.1f", i / n }')")
+    done
+    printf '%s\n' "${slopes[@]}" | sort -n | sed -n 2p
+}
+
 echo_instructions() {
-    local engine first second rows=()
-    for engine in bare-oneshot aio-uring aio-uring-reap aio-epoll liburing libuv; do
-        read -ra first <<<"$(instructions_of_server "$engine" 2000)"
-        read -ra second <<<"$(instructions_of_server "$engine" 10000)"
-        rows+=("$(awk -v engine="$engine" -v n="$((second[0] - first[0]))" \
-            -v i="$((second[1] - first[1]))" 'BEGIN {
-                printf "{\"case\": \"1 connection\", \"engine\": \"%s\", ", engine
-                printf "\"exact\": %.1f, \"unit\": \"user instructions per request\"}", i / n
-            }')")
+    local engine rows=()
+    for engine in bare-oneshot aio-uring aio-coroutine aio-uring-reap aio-epoll liburing libuv; do
+        rows+=("$(printf '{"case": "1 connection", "engine": "%s", "exact": %s, %s}' "$engine" \
+            "$(instructions_per_request "$engine" 1)" '"unit": "user instructions per request"')")
         echo "  ${rows[-1]}"
     done
     (

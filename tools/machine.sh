@@ -52,6 +52,12 @@ need_rust() {
     exit 1
 }
 
+# What the compilers of C and C++ made once is not made again, in whatever folder the tree is.
+keep_compiled() {
+    export CMAKE_C_COMPILER_LAUNCHER=ccache CMAKE_CXX_COMPILER_LAUNCHER=ccache
+    export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=true
+}
+
 # configure SOURCE BUILD OPTION...: a CMake build, with Ninja where a new one has the choice.
 configure() {
     local source=$1 build=$2 generator=()

@@ -127,8 +127,10 @@ template <class T> class broadcast<T>::receiver : private detail::link {
     T take() {
         const uint64_t lost = overtaken();
         missed_ += lost;
-        next_ += lost + 1;
-        return *from_->kept_[(next_ - 1) % from_->kept_.size()];
+        next_ += lost;
+        T copy(*from_->kept_[next_ % from_->kept_.size()]);
+        next_++; // a copy that has thrown has taken nothing
+        return copy;
     }
     void leave() noexcept {
         if (from_ == nullptr)

@@ -13,6 +13,7 @@
 #include <aio/bytes.hpp>
 #include <aio/multishot.hpp>
 
+#include <algorithm>
 #include <utility>
 
 namespace aio {
@@ -58,6 +59,53 @@ class [[nodiscard]] buffer {
     int64_t lease_ = 0;
 };
 
+namespace detail {
+
+/// A pool whose owner is gone before all that receives into it: given up receives take a turn or
+/// two to end. Its context looks again until it can be destroyed.
+class ending_pool final : public home::resident, public pooled_frame {
+  public:
+    static void begin(home &home, aio_buffer_pool *pool) {
+        auto *self = new ending_pool(home.ctx, pool);
+        home.enlist(*self);
+        self->look_later();
+    }
+    ~ending_pool() override {
+        if (id_ > 0)
+            aio_ctx_detach(ctx_, id_); // a timer refers to no memory
+        if (pool_ != nullptr)
+            aio_buffer_pool_destroy(pool_); // with its context: nothing receives any more
+    }
+
+  private:
+    ending_pool(aio_ctx *ctx, aio_buffer_pool *pool) noexcept : ctx_(ctx), pool_(pool) {}
+
+    void look_later() noexcept {
+        id_ = aio_submit_timer(ctx_, wait_ns_, nullptr, &ending_pool::look, this);
+        wait_ns_ = std::min(wait_ns_ * 2, wait_ns_max);
+    }
+    static void look(void *user_data, int32_t result, uint32_t) noexcept {
+        auto *self = static_cast<ending_pool *>(user_data);
+        self->id_ = 0;
+        if (result != 0)
+            return; // the context ends, and this with it
+        if (aio_buffer_pool_destroy(self->pool_) == -EBUSY) {
+            self->look_later();
+        } else {
+            self->pool_ = nullptr;
+            delete self;
+        }
+    }
+
+    static constexpr uint64_t wait_ns_max = 100'000'000;
+    aio_ctx *ctx_;
+    aio_buffer_pool *pool_;
+    aio_op_id id_ = 0;
+    uint64_t wait_ns_ = 1'000'000;
+};
+
+} // namespace detail
+
 /// Options of a pool; the meaning of each is that of the same field of aio_buffer_pool_options.
 struct buffer_pool_options {
     uint32_t count = 0;
@@ -85,21 +133,24 @@ class buffer_pool {
         aio_buffer_pool *pool = nullptr;
         if (int32_t status = aio_buffer_pool_create(ctx.native(), &native, &pool); status != 0)
             return unexpected::from_status(status);
-        return buffer_pool(pool);
+        return buffer_pool(ctx.where(), pool);
     }
     /// Throws std::system_error when there can be none.
     explicit buffer_pool(context &ctx, const buffer_pool_options &options = {})
         : buffer_pool(create(ctx, options).value()) {}
 
-    buffer_pool(buffer_pool &&other) noexcept : pool_(std::exchange(other.pool_, nullptr)) {}
+    buffer_pool(buffer_pool &&other) noexcept
+        : home_(other.home_), pool_(std::exchange(other.pool_, nullptr)) {}
     buffer_pool &operator=(buffer_pool &&other) noexcept {
+        std::swap(home_, other.home_);
         std::swap(pool_, other.pool_);
         return *this;
     }
-    /// What receives into it must have ended: on the context's thread, or when the context is gone.
+    /// On the context's thread, or when the context is gone. What receives into it should have
+    /// ended or been given up: the pool is freed when that has.
     ~buffer_pool() {
-        if (pool_ != nullptr)
-            aio_buffer_pool_destroy(pool_);
+        if (pool_ != nullptr && aio_buffer_pool_destroy(pool_) == -EBUSY)
+            detail::ending_pool::begin(*home_, pool_);
     }
 
     result<void> grow(uint32_t count) noexcept {
@@ -113,7 +164,9 @@ class buffer_pool {
         });
     }
     /// Takes over a pool of the C interface, such as one of aio_buffer_pool_create_zero_copy.
-    static buffer_pool adopt(aio_buffer_pool *pool) noexcept { return buffer_pool(pool); }
+    static buffer_pool adopt(context &ctx, aio_buffer_pool *pool) noexcept {
+        return buffer_pool(ctx.where(), pool);
+    }
     aio_buffer_pool *native() const noexcept { return pool_; }
 
     // ---- of a pool with AIO_BUFFER_POOL_SEND ----
@@ -142,7 +195,8 @@ class buffer_pool {
     }
 
   private:
-    explicit buffer_pool(aio_buffer_pool *pool) noexcept : pool_(pool) {}
+    buffer_pool(detail::home *home, aio_buffer_pool *pool) noexcept : home_(home), pool_(pool) {}
+    detail::home *home_;
     aio_buffer_pool *pool_;
 };
 

@@ -231,14 +231,68 @@ auto race(First first, Others... others) -> task<result<detail::prize_of<First>>
     co_return prize;
 }
 
+namespace detail {
+
+/// A chain that its next member is to close. Where none comes, something that succeeds closes it:
+/// what strangers submit must not become a member.
+class open_chain {
+  public:
+    open_chain() noexcept = default;
+    open_chain(const open_chain &) = delete;
+    open_chain &operator=(const open_chain &) = delete;
+    ~open_chain() { close(); }
+
+    void open(aio_ctx *ctx) noexcept { ctx_ = ctx; }
+    void forget() noexcept { ctx_ = nullptr; }
+    void close() noexcept {
+        if (aio_ctx *const ctx = std::exchange(ctx_, nullptr))
+            aio_submit_nop(ctx, nullptr, [](void *, int32_t, uint32_t) noexcept {}, nullptr);
+    }
+
+  private:
+    aio_ctx *ctx_ = nullptr;
+};
+
+/// Starts a member of a chain; false if it was refused, or one before it: then it has ended.
+template <bool is_last, class Operation, class Member>
+bool start_link(member_group &group, open_chain &chain, Operation &operation, Member &member) {
+    const std::size_t before = group.size();
+    if constexpr (is_last)
+        group.start(std::move(operation), member);
+    else
+        group.start(std::move(operation).link(), member);
+    if (group.size() == before) {
+        chain.close();
+        return false;
+    }
+    is_last ? chain.forget() : chain.open(operation.native());
+    return true;
+}
+
+} // namespace detail
+
 /// Operations, each of which begins when the one before has succeeded, handed over together: a
-/// tuple of their results. After one that fails the rest is errc::aborted.
-template <class... Operations> auto chain(Operations... operations) {
-    std::tuple<Operations...> all(std::move(operations)...);
-    return [&]<std::size_t... Index>(std::index_sequence<Index...>) {
-        return when_all(std::move(std::get<Index>(all)).link()...,
-                        std::move(std::get<sizeof...(Index)>(all)));
-    }(std::make_index_sequence<sizeof...(Operations) - 1>());
+/// tuple of their results. After one that fails, or is refused, the rest is errc::aborted.
+template <class... Operations>
+auto chain(Operations... operations) -> task<std::tuple<await_result_t<Operations>...>> {
+    std::tuple<detail::member<await_result_t<Operations>>...> members;
+    std::tuple<Operations &...> all(operations...);
+    detail::member_group group(detail::home_of(co_await this_strand()));
+    const auto start = [&]<std::size_t... Index>(std::index_sequence<Index...>) {
+        detail::open_chain chain;
+        bool goes_on = true;
+        (std::get<Index>(members).join(group, Index), ...);
+        ((goes_on ? void(goes_on = detail::start_link < Index + 1 ==
+                                   sizeof...(Index) > (group, chain, std::get<Index>(all),
+                                                       std::get<Index>(members)))
+                  : std::get<Index>(members).set_value(unexpected(errc::aborted))),
+         ...);
+    };
+    start(std::index_sequence_for<Operations...>());
+    co_await group.join();
+    co_return std::apply(
+        [](auto &...member) { return std::tuple<await_result_t<Operations>...>{member.take()...}; },
+        members);
 }
 
 } // namespace aio

@@ -19,6 +19,61 @@
 
 namespace aio {
 
+namespace detail {
+
+inline result<void> as_result(int32_t status) noexcept {
+    if (status < 0) [[unlikely]]
+        return unexpected::from_status(status);
+    return {};
+}
+
+/// A century, which is for ever.
+inline constexpr uint64_t for_ever_ns = uint64_t{876'600} * 3600 * 1'000'000'000;
+
+/// Nanoseconds for the C interface: never negative, never rounded down to less than asked, and
+/// never more than for ever.
+template <class Rep, class Period>
+constexpr uint64_t to_ns(std::chrono::duration<Rep, Period> duration) noexcept {
+    if (!(duration > duration.zero()))
+        return 0;
+    // Of most units one is a whole number of nanoseconds. Compared before it is multiplied: the
+    // conversions of the standard library overflow.
+    using unit = std::ratio_divide<Period, std::nano>;
+    if constexpr (std::is_integral_v<Rep> && unit::den == 1) {
+        const auto count = static_cast<uint64_t>(duration.count());
+        return count > for_ever_ns / unit::num ? for_ever_ns : count * unit::num;
+    } else {
+        const long double ns = static_cast<long double>(duration.count()) * unit::num / unit::den;
+        if (!(ns < static_cast<long double>(for_ever_ns)))
+            return for_ever_ns;
+        const auto whole = static_cast<uint64_t>(ns);
+        return whole + (static_cast<long double>(whole) < ns ? 1 : 0);
+    }
+}
+
+/// A time, as one that can be calculated with: long ago is 0, the boot, and for ever is max().
+template <class Duration>
+constexpr std::chrono::steady_clock::time_point
+to_time(std::chrono::time_point<std::chrono::steady_clock, Duration> time) noexcept {
+    using clock = std::chrono::steady_clock;
+    const uint64_t ns = to_ns(time.time_since_epoch());
+    if (ns == for_ever_ns)
+        return clock::time_point::max();
+    return clock::time_point(std::chrono::nanoseconds(ns));
+}
+
+/// How long it is until then; 0 if it has passed. For what to_time has made.
+inline uint64_t ns_until(std::chrono::steady_clock::time_point time) noexcept {
+    return to_ns(time - std::chrono::steady_clock::now());
+}
+
+/// The shorter of two timeouts, of which 0 is none.
+constexpr uint64_t shorter_timeout(uint64_t one, uint64_t other) noexcept {
+    return one == 0 || other == 0 ? one + other : std::min(one, other);
+}
+
+} // namespace detail
+
 /// Options of a context; the meaning of each is that of the same field of aio_ctx_options.
 struct context_options {
     uint32_t backend = AIO_BACKEND_AUTO;
@@ -44,35 +99,13 @@ struct context_options {
         options.sq_entries = sq_entries;
         options.cq_entries = cq_entries;
         options.max_ops = max_ops;
-        options.destroy_grace_ns = static_cast<uint64_t>(destroy_grace.count());
-        options.timer_resolution_ns = static_cast<uint64_t>(timer_resolution.count());
+        options.destroy_grace_ns = detail::to_ns(destroy_grace);
+        options.timer_resolution_ns = detail::to_ns(timer_resolution);
         options.log = log;
         options.log_arg = log_arg;
         return options;
     }
 };
-
-namespace detail {
-
-inline result<void> as_result(int32_t status) noexcept {
-    if (status < 0) [[unlikely]]
-        return unexpected::from_status(status);
-    return {};
-}
-
-/// Nanoseconds for the C interface: never negative, and never rounded down to less than asked.
-template <class Rep, class Period>
-constexpr uint64_t to_ns(std::chrono::duration<Rep, Period> duration) noexcept {
-    if (duration <= duration.zero())
-        return 0;
-    // More than a century is for ever, and must not overflow.
-    constexpr std::chrono::hours century(876'600);
-    if (duration > century)
-        return static_cast<uint64_t>(std::chrono::nanoseconds(century).count());
-    return static_cast<uint64_t>(std::chrono::ceil<std::chrono::nanoseconds>(duration).count());
-}
-
-} // namespace detail
 
 class context {
   public:
@@ -99,7 +132,8 @@ class context {
     }
 
     /// Ends everything that is in flight: each strand goes on with errc::aborted from what it
-    /// awaits. On the context's thread, before that ends.
+    /// awaits. Strands that wait for each other get no turn any more: what is detached is
+    /// destroyed. On the context's thread, before that ends.
     ~context() {
         if (home_ && home_->is_owned)
             destroy();

@@ -8,6 +8,7 @@
 
 #include <unistd.h>
 
+#include <climits>
 #include <string>
 #include <utility>
 
@@ -20,18 +21,16 @@ class file_ref {
   public:
     constexpr file_ref(int number) noexcept : number_(number) {}
     file_ref(const descriptor &owner) noexcept;
-    static constexpr file_ref slot(int number) noexcept {
-        file_ref ref(number);
-        ref.is_slot_ = true;
-        return ref;
-    }
+    static constexpr file_ref slot(int number) noexcept { return number + first_slot; }
 
-    constexpr int number() const noexcept { return number_; }
-    constexpr bool is_slot() const noexcept { return is_slot_; }
+    constexpr int number() const noexcept { return is_slot() ? number_ - first_slot : number_; }
+    constexpr bool is_slot() const noexcept { return number_ < first_slot / 2; }
 
   private:
+    // One word, for operations keep it: slots are numbered from where no descriptor is.
+    static constexpr int first_slot = INT_MIN;
+
     int number_;
-    bool is_slot_ = false;
 };
 
 /// Owns a descriptor or slot of a context: what operations that make one give.
@@ -43,55 +42,55 @@ class [[nodiscard]] descriptor {
   public:
     descriptor() noexcept = default;
     descriptor(context &ctx, file_ref file) noexcept : descriptor(ctx.native(), file) {}
-    descriptor(aio_ctx *ctx, file_ref file) noexcept
-        : ctx_(ctx), number_(file.number()), is_slot_(file.is_slot()) {}
+    descriptor(aio_ctx *ctx, file_ref file) noexcept : ctx_(ctx), file_(file) {}
     descriptor(descriptor &&other) noexcept
-        : ctx_(other.ctx_), number_(other.release()), is_slot_(other.is_slot_) {}
+        : ctx_(other.ctx_), file_(std::exchange(other.file_, none)) {}
     descriptor &operator=(descriptor &&other) noexcept {
         if (this != &other) {
             reset();
             ctx_ = other.ctx_;
-            is_slot_ = other.is_slot_;
-            number_ = other.release();
+            file_ = std::exchange(other.file_, none);
         }
         return *this;
     }
     ~descriptor() { reset(); }
 
     /// The descriptor's number, or the slot's; -1 if there is none.
-    int number() const noexcept { return number_; }
-    bool is_slot() const noexcept { return is_slot_; }
-    explicit operator bool() const noexcept { return number_ >= 0; }
+    int number() const noexcept { return file_.number(); }
+    bool is_slot() const noexcept { return file_.is_slot(); }
+    explicit operator bool() const noexcept { return number() >= 0; }
 
     /// Gives it up: the caller closes it.
-    int release() noexcept { return std::exchange(number_, -1); }
+    int release() noexcept { return std::exchange(file_, none).number(); }
 
     /// Closes it.
     void reset() noexcept {
-        if (number_ >= 0)
+        if (*this)
             close_now();
     }
 
   private:
     [[gnu::noinline]] void close_now() noexcept {
+        const bool is_slot = this->is_slot();
+        const int number = release();
         aio_submit_options options{};
         options.size = sizeof options;
-        options.flags = is_slot_ ? AIO_SUBMIT_FIXED_FILE : 0;
-        const int number = release();
+        options.flags = is_slot ? AIO_SUBMIT_FIXED_FILE : 0;
         const aio_op_id id = aio_submit_close(
             ctx_, number, &options, [](void *, int32_t, uint32_t) noexcept {}, nullptr);
         // Another thread, or a context that is being destroyed. Its slots go with it.
-        if (id < 0 && !is_slot_)
+        if (id < 0 && !is_slot)
             ::close(number);
     }
 
+    friend file_ref;
+    static constexpr file_ref none{-1};
+
     aio_ctx *ctx_ = nullptr;
-    int number_ = -1;
-    bool is_slot_ = false;
+    file_ref file_ = none;
 };
 
-inline file_ref::file_ref(const descriptor &owner) noexcept
-    : number_(owner.number()), is_slot_(owner.is_slot()) {}
+inline file_ref::file_ref(const descriptor &owner) noexcept : file_ref(owner.file_) {}
 
 /// A path as an argument of operations: a string, a literal or a std::filesystem::path, which must
 /// live until the operation was awaited or started.

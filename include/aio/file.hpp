@@ -2,6 +2,8 @@
 //
 //     auto log = co_await aio::file::open(ctx, "log", O_WRONLY | O_CREAT | O_APPEND, 0644);
 //     co_await log->write_all("line\n");
+//
+// It may be an end of a pipe as well: `aio::file reader(ctx, std::move(ends->reader))`.
 #pragma once
 
 #include <aio/fs.hpp>
@@ -27,17 +29,24 @@ class file {
         co_return file(ctx, std::move(*made));
     }
 
-    auto read(mutable_bytes room, uint64_t offset = AIO_OFFSET_CURRENT) noexcept {
+    auto read(const mutable_bytes &room, uint64_t offset = AIO_OFFSET_CURRENT) noexcept {
         return aio::read(*ctx_, owned_, room, offset);
     }
-    auto write(bytes data, uint64_t offset = AIO_OFFSET_CURRENT) noexcept {
+    auto write(const bytes &data, uint64_t offset = AIO_OFFSET_CURRENT) noexcept {
         return aio::write(*ctx_, owned_, data, offset);
     }
-    auto read_exact(mutable_bytes room, uint64_t offset = AIO_OFFSET_CURRENT) noexcept {
+    auto read_exact(const mutable_bytes &room, uint64_t offset = AIO_OFFSET_CURRENT) noexcept {
         return aio::read_exact(*ctx_, owned_, room, offset);
     }
-    auto write_all(bytes data, uint64_t offset = AIO_OFFSET_CURRENT) noexcept {
+    auto write_all(const bytes &data, uint64_t offset = AIO_OFFSET_CURRENT) noexcept {
         return aio::write_all(*ctx_, owned_, data, offset);
+    }
+    /// At its position, or as a pipe and a terminal have none: what read_exact, write_all and the
+    /// others of stream.hpp are made of.
+    auto read_some(mutable_bytes room) noexcept { return aio::read(*ctx_, owned_, room); }
+    auto write_some(bytes data) noexcept { return aio::write(*ctx_, owned_, data); }
+    auto writev_some(std::span<const iovec> parts) noexcept {
+        return aio::writev(*ctx_, owned_, parts);
     }
     /// Flushes data and metadata to the device.
     auto sync() noexcept { return aio::fsync(*ctx_, owned_); }

@@ -39,14 +39,14 @@ inline auto close(context &ctx, descriptor &&owned) noexcept {
 }
 
 /// Reads; gives the count, 0 at the end.
-inline auto read(context &ctx, file_ref fd, mutable_bytes buffer,
+inline auto read(context &ctx, file_ref fd, const mutable_bytes &buffer,
                  uint64_t offset = AIO_OFFSET_CURRENT) noexcept {
     return detail::submits<detail::gives_count, &aio_submit_read>(ctx, fd, buffer.data(),
                                                                   buffer.size(), offset);
 }
 
 /// Writes; gives the count.
-inline auto write(context &ctx, file_ref fd, bytes data,
+inline auto write(context &ctx, file_ref fd, const bytes &data,
                   uint64_t offset = AIO_OFFSET_CURRENT) noexcept {
     return detail::submits<detail::gives_count, &aio_submit_write>(ctx, fd, data.data(),
                                                                    data.size(), offset);
@@ -67,14 +67,14 @@ inline auto writev(context &ctx, file_ref fd, std::span<const iovec> buffers,
 }
 
 /// Reads until the buffer is full; errc::eof if the end comes before.
-inline auto read_exact(context &ctx, file_ref fd, mutable_bytes buffer,
+inline auto read_exact(context &ctx, file_ref fd, const mutable_bytes &buffer,
                        uint64_t offset = AIO_OFFSET_CURRENT) noexcept {
     return detail::submits<detail::gives_transfer, &aio_submit_read_exact>(ctx, fd, buffer.data(),
                                                                            buffer.size(), offset);
 }
 
 /// Writes all of it.
-inline auto write_all(context &ctx, file_ref fd, bytes data,
+inline auto write_all(context &ctx, file_ref fd, const bytes &data,
                       uint64_t offset = AIO_OFFSET_CURRENT) noexcept {
     return detail::submits<detail::gives_transfer, &aio_submit_write_all>(ctx, fd, data.data(),
                                                                           data.size(), offset);

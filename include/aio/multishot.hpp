@@ -33,17 +33,20 @@ template <class Gives, class Call> class [[nodiscard]] multishot {
 
     // ---- options: before the first next() ----
 
-    /// Ends it with errc::deadline so long after the first next().
+    /// Ends it with errc::deadline so long after the first next(). Instead of idle_timeout().
     template <class Rep, class Period>
     multishot timeout(std::chrono::duration<Rep, Period> duration) && {
         state_->timeout_ns = std::max<uint64_t>(detail::to_ns(duration), 1);
+        state_->options.native.flags &= ~AIO_SUBMIT_TIMEOUT_IDLE;
+        state_->options.native.timeout_ns = 0;
         return std::move(*this);
     }
-    /// Ends it with errc::deadline when nothing has come for so long.
+    /// Ends it with errc::deadline when nothing has come for so long. Instead of timeout().
     template <class Rep, class Period>
     multishot idle_timeout(std::chrono::duration<Rep, Period> duration) && {
         state_->options.native.flags |= AIO_SUBMIT_TIMEOUT_IDLE;
         state_->options.native.timeout_ns = std::max<uint64_t>(detail::to_ns(duration), 1);
+        state_->timeout_ns = 0;
         return std::move(*this);
     }
     /// How many results are kept for who is slow; at least 1.
@@ -137,9 +140,11 @@ template <class Gives, class Call> struct multishot<Gives, Call>::state : detail
         auto *self = static_cast<state *>(user_data);
         const bool is_last = (flags & AIO_CQE_MORE) == 0;
         if (result >= 0 && (!is_last || (flags & AIO_CQE_BUFFER) != 0 || Gives::last_is_result))
-            self->take({self->ctx, result, flags, self->options.native.flags});
+            self->try_take({self->ctx, result, flags, self->options.native.flags});
         if (is_last)
             self->last(result, flags);
+        else if (self->has_lost)
+            aio_ctx_cancel(self->ctx, self->id);
         else if (self->pending.size() >= self->pending_max && !self->pauses)
             self->pauses = aio_ctx_cancel(self->ctx, self->id) == 0;
         if (self->waiter != nullptr && (!self->pending.empty() || self->ended))
@@ -148,7 +153,20 @@ template <class Gives, class Call> struct multishot<Gives, Call>::state : detail
             self->begin_for_waiter();
     }
 
-    void take(const detail::told &now) noexcept {
+    /// What there is no memory for is given back, and is the end, which says so.
+    void try_take(const detail::told &now) noexcept {
+#if AIO_DETAIL_EXCEPTIONS
+        try {
+            take(now);
+        } catch (...) {
+            has_lost = true;
+        }
+#else
+        take(now);
+#endif
+    }
+
+    void take(const detail::told &now) {
         if constexpr (requires { Gives::each(now, call, [](value_type &&) {}); })
             Gives::each(now, call, [this](value_type &&value) { pending.push(std::move(value)); });
         else
@@ -156,8 +174,9 @@ template <class Gives, class Call> struct multishot<Gives, Call>::state : detail
     }
 
     void last(int32_t result, uint32_t flags) noexcept {
-        const std::error_code why =
-            result < 0 ? make_error(result, flags) : std::error_code(errc::eof);
+        const std::error_code why = has_lost     ? make_error(-ENOMEM)
+                                    : result < 0 ? make_error(result, flags)
+                                                 : std::error_code(errc::eof);
         id = 0;
         // What we have ended ourselves goes on when there is room.
         if (std::exchange(pauses, false) && !stops && why == make_error(-ECANCELED))
@@ -165,10 +184,11 @@ template <class Gives, class Call> struct multishot<Gives, Call>::state : detail
         ended = why;
     }
 
+    /// The last thing that a callback does.
     void begin_for_waiter() noexcept {
         begin();
         if (ended)
-            std::exchange(waiter, nullptr)->arrived_later();
+            std::exchange(waiter, nullptr)->arrived();
     }
 
     aio_ctx *ctx;
@@ -176,6 +196,7 @@ template <class Gives, class Call> struct multishot<Gives, Call>::state : detail
     next_awaiter *waiter = nullptr;
     bool pauses = false; // it was cancelled because too much is pending
     bool stops = false;  // by request_stop
+    bool has_lost = false;
     std::error_code ended;
     std::size_t pending_max = 64;
     uint64_t timeout_ns = 0;
@@ -226,7 +247,6 @@ class multishot<Gives, Call>::next_awaiter final : public queued_suspension {
     friend struct multishot::state;
 
     void arrived() noexcept { this->resume(); }
-    void arrived_later() noexcept { this->resume_later(); }
     /// The wait ends, without a result.
     void abandon() noexcept {
         if (from_->waiter == this)
@@ -243,7 +263,7 @@ namespace detail {
 /// As submits, for operations with many results.
 template <class Gives, auto Function, class... Args>
 multishot<Gives, call<Function, Args...>> repeats(context &ctx, Args... args) {
-    return {ctx.native(), call<Function, Args...>(args...)};
+    return {ctx.native(), call<Function, Args...>(std::move(args)...)};
 }
 
 } // namespace detail

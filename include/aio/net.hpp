@@ -5,6 +5,9 @@
 #include <aio/multishot.hpp>
 
 #include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <span>
 
 namespace aio {
 
@@ -42,13 +45,13 @@ inline auto connect(context &ctx, file_ref fd, const sockaddr *address, socklen_
 }
 
 /// Sends; gives the count, which may be short.
-inline auto send(context &ctx, file_ref fd, bytes data, int flags = 0) noexcept {
+inline auto send(context &ctx, file_ref fd, const bytes &data, int flags = 0) noexcept {
     return detail::submits<detail::gives_count, &aio_submit_send>(ctx, fd, data.data(), data.size(),
                                                                   flags);
 }
 
 /// Receives; gives the count, 0 at the end of a stream.
-inline auto recv(context &ctx, file_ref fd, mutable_bytes buffer, int flags = 0) noexcept {
+inline auto recv(context &ctx, file_ref fd, const mutable_bytes &buffer, int flags = 0) noexcept {
     return detail::submits<detail::gives_count, &aio_submit_recv>(ctx, fd, buffer.data(),
                                                                   buffer.size(), flags);
 }
@@ -56,6 +59,25 @@ inline auto recv(context &ctx, file_ref fd, mutable_bytes buffer, int flags = 0)
 /// Sends a message, whose header must live until the submit; gives the count.
 inline auto sendmsg(context &ctx, file_ref fd, const msghdr &message, int flags = 0) noexcept {
     return detail::submits<detail::gives_count, &aio_submit_sendmsg>(ctx, fd, &message, flags);
+}
+
+namespace detail {
+
+inline aio_op_id submit_sendv(aio_ctx *ctx, int fd, const iovec *parts, std::size_t count,
+                              int flags, const aio_submit_options *options, aio_callback callback,
+                              void *user_data) noexcept {
+    msghdr message{};
+    message.msg_iov = const_cast<iovec *>(parts);
+    message.msg_iovlen = count;
+    return aio_submit_sendmsg(ctx, fd, &message, flags, options, callback, user_data);
+}
+
+} // namespace detail
+
+/// Sends several pieces as one, of an array that must live until the submit; gives the count.
+inline auto sendv(context &ctx, file_ref fd, std::span<const iovec> parts, int flags = 0) noexcept {
+    return detail::submits<detail::gives_count, &detail::submit_sendv>(ctx, fd, parts.data(),
+                                                                       parts.size(), flags);
 }
 
 /// Receives a message; gives the count.
@@ -69,13 +91,14 @@ inline auto shutdown(context &ctx, file_ref fd, int how) noexcept {
 }
 
 /// Receives until the buffer is full; errc::eof if the stream ends before.
-inline auto recv_exact(context &ctx, file_ref fd, mutable_bytes buffer, int flags = 0) noexcept {
+inline auto recv_exact(context &ctx, file_ref fd, const mutable_bytes &buffer,
+                       int flags = 0) noexcept {
     return detail::submits<detail::gives_transfer, &aio_submit_recv_exact>(ctx, fd, buffer.data(),
                                                                            buffer.size(), flags);
 }
 
 /// Sends all of it.
-inline auto send_all(context &ctx, file_ref fd, bytes data, int flags = 0) noexcept {
+inline auto send_all(context &ctx, file_ref fd, const bytes &data, int flags = 0) noexcept {
     return detail::submits<detail::gives_transfer, &aio_submit_send_all>(ctx, fd, data.data(),
                                                                          data.size(), flags);
 }

@@ -33,7 +33,8 @@
 namespace aio {
 namespace detail {
 
-/// What the callback writes, in the awaiting frame. Nothing of it is set before it is needed.
+/// What the callback writes, in the awaiting frame. Nothing of it is set before it is needed, and
+/// each store was counted (tools/bench --gate).
 class operation_state {
   protected:
     explicit operation_state(aio_ctx *ctx) noexcept : ctx_(ctx) {}
@@ -41,9 +42,14 @@ class operation_state {
     /// Only what was not awaited yet is moved: there is nothing to move but the context.
     operation_state(operation_state &&other) noexcept : ctx_(other.ctx_) {}
 
-    ~operation_state() {
-        if (id_ > 0) [[unlikely]]
-            abandon();
+    ~operation_state() = default;
+
+    bool is_in_flight() const noexcept { return awaiting_ != nullptr; }
+
+    [[gnu::cold, gnu::noinline]] void abandon() noexcept {
+        // The engine knows which operations refer to memory of ours.
+        if (aio_ctx_detach(ctx_, id_) == -EBUSY)
+            aio_ctx_cancel_wait(ctx_, id_);
     }
 
     /// The callback of all operations.
@@ -78,24 +84,25 @@ class operation_state {
         flags_ = 0;
         return false;
     }
-    // Given the values, and not this object, whose address would be kept at hand for it.
-    [[gnu::cold, gnu::noinline]] static unexpected failure(int32_t result,
-                                                           uint32_t flags) noexcept {
-        return unexpected::from_status(result, flags);
-    }
+
+    /// The end of await_resume, whichever way: the operation has landed. That is noted last, so
+    /// that compilers see that nobody reads it where the operation dies next.
+    class landing {
+      public:
+        explicit landing(operation_state &of) noexcept : of_(of) {}
+        landing(const landing &) = delete;
+        landing &operator=(const landing &) = delete;
+        ~landing() { of_.awaiting_ = nullptr; }
+
+      private:
+        operation_state &of_;
+    };
 
     aio_ctx *ctx_;
-    aio_op_id id_ = 0; // from the submit until it is resumed
-    void *awaiting_;   // the frame
+    aio_op_id id_;             // of what is in flight
+    void *awaiting_ = nullptr; // the frame, from the submit until it is resumed
     int32_t result_;
     uint32_t flags_;
-
-  private:
-    [[gnu::cold, gnu::noinline]] void abandon() noexcept {
-        // The engine knows which operations refer to memory of ours.
-        if (aio_ctx_detach(ctx_, id_) == -EBUSY)
-            aio_ctx_cancel_wait(ctx_, id_);
-    }
 };
 
 } // namespace detail
@@ -119,6 +126,11 @@ class [[nodiscard("aio: an operation runs only when it is awaited")]] operation 
         requires(!has_options)
         : operation_state(ctx), call_(std::move(call)) {}
     operation(operation &&) noexcept = default;
+    // Here and not in the base: what the call owns lives until the engine needs it no more.
+    ~operation() {
+        if (this->is_in_flight()) [[unlikely]]
+            this->abandon();
+    }
 
     // ---- options ----
 
@@ -128,13 +140,10 @@ class [[nodiscard("aio: an operation runs only when it is awaited")]] operation 
         const uint64_t ns = detail::to_ns(duration);
         return std::move(*this).changed([&](auto &o) { o.native.timeout_ns = ns == 0 ? 1 : ns; });
     }
-    /// The same at a time.
+    /// The same at a time. Of both, what comes first.
     template <class Duration>
     with_options deadline(std::chrono::time_point<std::chrono::steady_clock, Duration> time) && {
-        using std::chrono::steady_clock;
-        return std::move(*this).changed([&](auto &o) {
-            o.deadline = std::chrono::time_point_cast<steady_clock::duration>(time);
-        });
+        return std::move(*this).changed([&](auto &o) { o.deadline = detail::to_time(time); });
     }
     /// The next operation that is submitted starts when this one has succeeded. For members of
     /// `chain` and `when_all`: one that is awaited by itself has no next one in time.
@@ -178,27 +187,24 @@ class [[nodiscard("aio: an operation runs only when it is awaited")]] operation 
 
     bool await_ready() const noexcept { return false; }
 
-    template <class Promise> bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
-        if constexpr (strand_promise<Promise>) {
-            if (!strand_of(handle)->begins(ctx_)) [[unlikely]]
-                return refused(-ECANCELED);
-        }
+    template <class Promise>
+    [[gnu::always_inline]] bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
         awaiting_ = handle.address();
-        const aio_op_id id = submit(callback(), static_cast<operation_state *>(this));
+        const aio_op_id id = submit_to(where_to(handle), callback(), static_cast<base *>(this));
         if (id < 0) [[unlikely]]
-            return refused(id);
+            return refused(is_stopped(again(handle)) ? -ECANCELED : id);
         id_ = id;
         if constexpr (strand_promise<Promise>)
-            strand_of(std::coroutine_handle<Promise>::from_address(awaiting_))->waits_for(id);
+            strand_of(again(handle))->waits_for(id);
         watch_.begin(token_, ctx_, id);
         return true;
     }
 
     result<value_type> await_resume() noexcept {
-        id_ = 0;
+        const landing down(*this);
         watch_.end();
         if (result_ < 0) [[unlikely]]
-            return failure(result_, flags_);
+            return unexpected::from_status(result_, flags_);
         if constexpr (std::is_void_v<value_type>)
             return {};
         else
@@ -210,21 +216,12 @@ class [[nodiscard("aio: an operation runs only when it is awaited")]] operation 
 
     /// Submits, as often as one likes.
     aio_op_id submit(aio_callback callback, void *user_data) const noexcept {
-        if constexpr (has_options) {
-            aio_submit_options options = options_.at_submit();
-            options.flags |= call_.is_on_slot() ? AIO_SUBMIT_FIXED_FILE : 0;
-            return call_(ctx_, &options, callback, user_data);
-        } else if (call_.is_on_slot()) [[unlikely]] {
-            aio_submit_options options = detail::set_options().native;
-            options.flags = AIO_SUBMIT_FIXED_FILE;
-            return call_(ctx_, &options, callback, user_data);
-        } else {
-            return call_(ctx_, nullptr, callback, user_data);
-        }
+        return submit_to(ctx_, callback, user_data);
     }
     aio_ctx *native() const noexcept { return ctx_; }
 
   private:
+    using base = detail::operation_state;
     template <class, class, class, class> friend class operation;
 
     template <class Before, class Change>
@@ -238,6 +235,45 @@ class [[nodiscard("aio: an operation runs only when it is awaited")]] operation 
     operation(Before &&before, Token token) noexcept
         : operation_state(std::move(before)), call_(std::move(before.call_)),
           options_(std::move(before.options_)), token_(std::move(token)) {}
+
+    [[gnu::always_inline]] aio_op_id submit_to(aio_ctx *ctx, aio_callback callback,
+                                               void *user_data) const noexcept {
+        if (has_options || call_.is_on_slot()) [[unlikely]]
+            return submit_with_options(ctx, callback, user_data);
+        return call_(ctx, nullptr, callback, user_data);
+    }
+    // Not inlined: a frame of the stack for the options would be made by every resumption.
+    [[gnu::noinline]] aio_op_id submit_with_options(aio_ctx *ctx, aio_callback callback,
+                                                    void *user_data) const noexcept {
+        aio_submit_options options = detail::set_options(options_).at_submit();
+        options.flags |= call_.is_on_slot() ? AIO_SUBMIT_FIXED_FILE : 0;
+        return call_(ctx, &options, callback, user_data);
+    }
+
+    /// The context, or null in a strand that was asked to stop.
+    template <class Promise>
+    aio_ctx *where_to(std::coroutine_handle<Promise> handle) const noexcept {
+        if constexpr (strand_promise<Promise>)
+            return strand_of(handle)->begins(ctx_);
+        else
+            return ctx_;
+    }
+    template <class Promise>
+    static bool is_stopped(std::coroutine_handle<Promise> handle) noexcept {
+        if constexpr (strand_promise<Promise>)
+            return strand_of(handle)->stop_requested();
+        else
+            return false;
+    }
+    /// The handle after a call: GCC would keep it in a register that has to be saved for that.
+    template <class Promise>
+    std::coroutine_handle<Promise> again(std::coroutine_handle<Promise> handle) const noexcept {
+#if AIO_DETAIL_FRAME_IS_KNOWN
+        return handle;
+#else
+        return handle.from_address(awaiting_);
+#endif
+    }
 
     template <class Change> with_options changed(const Change &change) && {
         return with_options(std::move(*this), change);
@@ -270,7 +306,7 @@ namespace detail {
 /// `return detail::submits<detail::gives_count, &aio_submit_read>(ctx, fd, data, size, offset);`
 template <class Gives, auto Function, class... Args>
 operation<Gives, call<Function, Args...>> submits(context &ctx, Args... args) noexcept {
-    return {ctx.native(), call<Function, Args...>(args...)};
+    return {ctx.native(), call<Function, Args...>(std::move(args)...)};
 }
 
 } // namespace detail

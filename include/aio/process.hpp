@@ -254,7 +254,7 @@ inline result<process> process::spawn(context &ctx, const process_options &optio
     native.stdout_fd = options.out.number;
     native.stderr_fd = options.err.number;
     native.cancel_signal = options.cancel_signal;
-    native.kill_after_ns = static_cast<uint64_t>(options.kill_after.count());
+    native.kill_after_ns = detail::to_ns(options.kill_after);
 
     auto made = std::make_unique<state>(ctx.native());
     aio_submit_options how{};

@@ -11,14 +11,14 @@
 namespace aio {
 
 /// Reads into memory inside a registered buffer; gives the count.
-inline auto read_fixed(context &ctx, file_ref fd, mutable_bytes buffer, uint64_t offset,
+inline auto read_fixed(context &ctx, file_ref fd, const mutable_bytes &buffer, uint64_t offset,
                        uint32_t buffer_index) noexcept {
     return detail::submits<detail::gives_count, &aio_submit_read_fixed>(
         ctx, fd, buffer.data(), buffer.size(), offset, buffer_index);
 }
 
 /// Writes from memory inside a registered buffer; gives the count.
-inline auto write_fixed(context &ctx, file_ref fd, bytes data, uint64_t offset,
+inline auto write_fixed(context &ctx, file_ref fd, const bytes &data, uint64_t offset,
                         uint32_t buffer_index) noexcept {
     return detail::submits<detail::gives_count, &aio_submit_write_fixed>(
         ctx, fd, data.data(), data.size(), offset, buffer_index);

@@ -179,8 +179,8 @@ inline result<void> set_names_cache(const names_cache_options &options) noexcept
     aio_names_cache_options native{};
     native.size = sizeof native;
     native.entries = options.entries;
-    native.ttl_ns = static_cast<uint64_t>(options.ttl.count());
-    native.negative_ttl_ns = static_cast<uint64_t>(options.negative_ttl.count());
+    native.ttl_ns = detail::to_ns(options.ttl);
+    native.negative_ttl_ns = detail::to_ns(options.negative_ttl);
     return detail::as_result(aio_names_set_cache(&native));
 }
 
@@ -275,7 +275,7 @@ class dns_resolver {
         native.conf_path = options.conf_path;
         native.hosts_path = options.hosts_path;
         native.servers = options.servers;
-        native.timeout_ns = static_cast<uint64_t>(options.timeout.count());
+        native.timeout_ns = detail::to_ns(options.timeout);
         native.attempts = options.attempts;
         native.cache_entries = options.cache_entries;
         aio_resolver *made = nullptr;

@@ -4,10 +4,14 @@
 // different standards and must agree on the type, and value() here throws std::system_error, which
 // says what happened. Without exceptions value() of an error prints it and aborts. A result
 // converts to std::expected where there is one.
+//
+// value() and * of a temporary give the value itself, not a reference into what is about to die:
+// `for (const aio::endpoint &each : (co_await aio::resolve(...)).value())` is fine.
 #pragma once
 
 #include <aio/error.hpp>
 
+#include <concepts>
 #include <functional>
 #include <memory>
 #include <type_traits>
@@ -149,14 +153,12 @@ template <class T> class [[nodiscard]] result {
     /// The value; throws std::system_error if there is none.
     T &value() & { return check(), value_; }
     const T &value() const & { return check(), value_; }
-    T &&value() && { return check(), std::move(value_); }
-    const T &&value() const && { return check(), std::move(value_); }
+    T value() && { return check(), std::move(value_); }
 
     /// The value, which there must be.
     T &operator*() & noexcept { return value_; }
     const T &operator*() const & noexcept { return value_; }
-    T &&operator*() && noexcept { return std::move(value_); }
-    const T &&operator*() const && noexcept { return std::move(value_); }
+    T operator*() && noexcept(std::is_nothrow_move_constructible_v<T>) { return std::move(value_); }
     T *operator->() noexcept { return std::addressof(value_); }
     const T *operator->() const noexcept { return std::addressof(value_); }
 
@@ -216,9 +218,11 @@ template <class T> class [[nodiscard]] result {
         return a.has_value_ == b.has_value_ &&
                (a.has_value_ ? a.value_ == b.value_ : a.error_ == b.error_);
     }
-    template <class U>
-        requires(!detail::is_result<U> && requires(const T &x, const U &y) { x == y; })
-    friend bool operator==(const result &a, const U &b) {
+    // Deduced, as what converts to a result must not be tried: whether a T equals a U would depend
+    // on itself, as soon as an iterator of results is compared.
+    template <std::same_as<T> V, class U>
+        requires(!detail::is_result<U> && requires(const V &x, const U &y) { x == y; })
+    friend bool operator==(const result<V> &a, const U &b) {
         return a.has_value_ && a.value_ == b;
     }
     friend bool operator==(const result &a, const unexpected &b) {
@@ -236,7 +240,12 @@ template <class T> class [[nodiscard]] result {
   private:
     void check() const {
         if (!has_value_) [[unlikely]]
-            detail::fail(error_, "result has no value");
+            no_value();
+    }
+    // Given this object, which a coroutine has in its frame: a code of its own would be made on the
+    // stack, for which every resumption would make room.
+    [[noreturn, gnu::cold, gnu::noinline]] void no_value() const {
+        detail::fail(error_, "result has no value");
     }
     void reset() noexcept {
         if (has_value_)
@@ -288,7 +297,7 @@ template <> class [[nodiscard]] result<void> {
     /// Throws std::system_error of an error.
     void value() const {
         if (!has_value_) [[unlikely]]
-            detail::fail(error_, "operation failed");
+            failed();
     }
     void operator*() const noexcept {}
     std::error_code error() const noexcept { return has_value_ ? std::error_code() : error_; }
@@ -327,6 +336,10 @@ template <> class [[nodiscard]] result<void> {
 #endif
 
   private:
+    [[noreturn, gnu::cold, gnu::noinline]] void failed() const {
+        detail::fail(error_, "operation failed");
+    }
+
     // A default error_code would be a call into the library for each success.
     union {
         char none_;

@@ -11,6 +11,11 @@
 // it, and never in its middle: no lock, guard or reference comes to lie on the wrong thread unseen.
 // To come back for a moment, what runs there awaits resume_on(home, ...).
 //
+// There is no `co_await resume_on(other)` that moves the rest of the coroutine: the strand, its
+// stop flag and the group that destroys it are this thread's. The rest would be stopped, ended and
+// destroyed by two threads at once, and destroying it from here, which is allowed at any moment,
+// would free a frame that another thread runs.
+//
 // A request to stop is passed on to the other thread, and is seen there soon. Destroying the
 // awaiting coroutine destroys what runs on its own thread, and waits for that: the other context
 // must be running, or go on to, and must not wait for this thread meanwhile. What has not begun
@@ -22,6 +27,7 @@
 #include <aio/context.hpp>
 
 #include <atomic>
+#include <concepts>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -261,6 +267,11 @@ class [[nodiscard("aio: it runs only when it is awaited")]] resume_on {
   public:
     resume_on(context &other, Awaitable awaitable) noexcept
         : there_(other.where()), awaitable_(std::move(awaitable)) {}
+    template <std::same_as<context> Context> explicit resume_on(Context &) noexcept {
+        static_assert(detail::never<Context>,
+                      "aio: resume_on takes what is to run on the other thread: "
+                      "co_await resume_on(other, task)");
+    }
 
     detail::resume_on_awaiter<Awaitable> operator co_await() && {
         return {there_, std::move(awaitable_)};
@@ -270,5 +281,7 @@ class [[nodiscard("aio: it runs only when it is awaited")]] resume_on {
     detail::home *there_;
     Awaitable awaitable_;
 };
+
+template <std::same_as<context> Context> resume_on(Context &) -> resume_on<task<>>;
 
 } // namespace aio

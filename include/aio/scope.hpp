@@ -30,7 +30,16 @@ struct scope_options {
 
 namespace detail {
 
-/// A task that ends with nothing, or an error, of anything that can be awaited.
+/// The error in what an awaitable gave; none if that is no result.
+template <class T> std::error_code error_of(const T &given) noexcept {
+    if constexpr (is_result<T>)
+        return given.error();
+    else
+        return {};
+}
+
+/// A task that ends with nothing, or an error, of anything that can be awaited: what waits for its
+/// turn has to be of one type.
 template <class Awaitable> task<result<void>> as_member(Awaitable awaitable) {
     using T = await_result_t<Awaitable>;
     if constexpr (is_result<std::remove_cvref_t<T>>) {
@@ -60,20 +69,27 @@ class scope : private detail::strand_group {
     /// Runs a task, or anything that can be awaited, until it waits for the first time, and from
     /// then on beside the others. Where `concurrency` run already it begins later.
     template <awaitable Awaitable> void spawn(Awaitable &&awaitable) {
-        add(detail::as_member<std::remove_cvref_t<Awaitable>>(std::forward<Awaitable>(awaitable)));
+        if (is_to_wait())
+            waiting_.push(detail::as_member<std::remove_cvref_t<Awaitable>>(
+                std::forward<Awaitable>(awaitable)));
+        else
+            start(std::forward<Awaitable>(awaitable), sink_);
     }
     /// The same of what a function returns: `spawn([&, fd]() -> task<> {...})`. The function, and
     /// so what a lambda captures, lives as long as its task.
     template <class F>
         requires(!awaitable<F> && awaitable<std::invoke_result_t<F &>>)
     void spawn(F make) {
-        add(detail::as_member_of(std::move(make)));
+        if (is_to_wait())
+            waiting_.push(detail::as_member_of(std::move(make)));
+        else
+            start_made(std::move(make), sink_);
     }
 
-    class admission;
-    /// `co_await scope.admit()` waits until there is room for one more: for those who make tasks
-    /// faster than these end. Gives false when the strand was asked to stop.
-    admission admit() noexcept;
+    /// Waits until there is room for one more: for those who make tasks faster than these end.
+    /// False when the strand was asked to stop, or the scope has died. First come, first served;
+    /// the room is nobody's until something is spawned, and is offered to the next meanwhile.
+    task<bool> admit();
 
     /// Waits for all tasks; throws the first exception, returns the first error.
     task<result<void>> join() {
@@ -115,9 +131,10 @@ class scope : private detail::strand_group {
     /// What the tasks end with comes here.
     struct sink {
         scope &owner;
-        void set_value(result<void> ended) noexcept {
-            if (!ended && !owner.error_)
-                owner.error_ = ended.error();
+        void set_value() noexcept {}
+        template <class T> void set_value(const T &given) noexcept {
+            if (const std::error_code error = detail::error_of(given); error && !owner.error_)
+                owner.error_ = error;
         }
         void set_exception() noexcept {
 #if AIO_DETAIL_EXCEPTIONS
@@ -132,24 +149,33 @@ class scope : private detail::strand_group {
         return options_.concurrency != 0 && size() >= options_.concurrency;
     }
 
-    void add(task<result<void>> member) {
-        if (is_full() || !waiting_.empty())
-            waiting_.push(std::move(member));
-        else
-            start(std::move(member), sink_);
-    }
+    bool is_to_wait() const noexcept { return is_full() || !waiting_.empty(); }
 
     std::coroutine_handle<> finished() noexcept override {
-        // Tasks that end at once are begun in a loop, not inside each other.
-        if (!std::exchange(is_starting_, true)) {
-            while (!waiting_.empty() && !is_full())
-                start(waiting_.pop(), sink_);
-            is_starting_ = false;
-        }
+        // Tasks that end at once are begun in a loop, not inside each other. They are not the end
+        // of all: others may wait, and who joins would destroy the scope inside the loop.
+        if (std::exchange(is_starting_, true))
+            return std::noop_coroutine();
+        while (!waiting_.empty() && !is_full())
+            start_next();
+        is_starting_ = false;
         admit_next();
         return strand_group::finished();
     }
 
+    void start_next() noexcept {
+#if AIO_DETAIL_EXCEPTIONS
+        try {
+            start(waiting_.pop(), sink_);
+        } catch (...) {
+            sink_.set_exception(); // no memory for its strand
+        }
+#else
+        start(waiting_.pop(), sink_);
+#endif
+    }
+
+    class admission;
     void admit_next() noexcept;
     static void time_is_up(void *arg) noexcept { static_cast<scope *>(arg)->request_stop(); }
 
@@ -162,65 +188,105 @@ class scope : private detail::strand_group {
     detail::ring<task<result<void>>> waiting_;
     admission *admissions_ = nullptr; // first in, first out
     admission *last_admission_ = nullptr;
+    admission *told_ = nullptr; // of room, and has not looked yet
     bool is_starting_ = false;
 };
 
-class [[nodiscard("aio: an admission is to be awaited")]] scope::admission
-    : public queued_suspension {
+/// Waits until it is told that there may be room. One is told at a time, and tells the next when it
+/// has looked, or dies: so that room which nobody takes is not lost, and the order is kept.
+class scope::admission final : public queued_suspension {
   public:
-    explicit admission(scope &to) noexcept : scope_(&to) {}
-    ~admission() { leave(); }
+    /// `is_first`: it was told before, and somebody else had taken the room.
+    admission(scope &to, bool is_first) noexcept : scope_(&to), is_first_(is_first) {}
+    ~admission() {
+        leave();
+        if (has_looked())
+            scope_->admit_next();
+    }
 
-    bool await_ready() const noexcept { return !scope_->is_full() && !scope_->admissions_; }
+    bool await_ready() const noexcept { return false; }
     template <class Promise> bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
-        is_admitted_ = begin(handle, [](suspension &self) noexcept {
-            auto &mine = static_cast<admission &>(self);
-            mine.leave();
-            mine.is_admitted_ = false;
-            mine.resume_later();
-        });
-        if (!is_admitted_)
+        if (!begin(handle, [](suspension &self) noexcept {
+                auto &mine = static_cast<admission &>(self);
+                mine.leave();
+                mine.scope_ = nullptr;
+                mine.resume_later();
+            })) {
+            scope_ = nullptr;
             return false;
-        previous_ = scope_->last_admission_;
-        (previous_ != nullptr ? previous_->next_ : scope_->admissions_) = this;
-        scope_->last_admission_ = this;
-        is_enlisted_ = true;
+        }
+        enlist();
         return true;
     }
-    bool await_resume() const noexcept { return is_admitted_; }
+    /// False: stopped, or there is no scope any more.
+    bool await_resume() noexcept {
+        has_looked();
+        return scope_ != nullptr;
+    }
 
   private:
     friend scope;
+    void enlist() noexcept {
+        previous_ = is_first_ ? nullptr : scope_->last_admission_;
+        next_ = is_first_ ? scope_->admissions_ : nullptr;
+        (previous_ != nullptr ? previous_->next_ : scope_->admissions_) = this;
+        (next_ != nullptr ? next_->previous_ : scope_->last_admission_) = this;
+        is_enlisted_ = true;
+    }
     void leave() noexcept {
         if (!std::exchange(is_enlisted_, false))
             return;
         (previous_ != nullptr ? previous_->next_ : scope_->admissions_) = next_;
         (next_ != nullptr ? next_->previous_ : scope_->last_admission_) = previous_;
     }
-    void admitted() noexcept {
+    void tell() noexcept {
         leave();
+        scope_->told_ = this;
+        resume_later();
+    }
+    /// Whether it had been told, and has not said so yet.
+    bool has_looked() noexcept {
+        if (scope_ == nullptr || scope_->told_ != this)
+            return false;
+        scope_->told_ = nullptr;
+        return true;
+    }
+    void lose() noexcept {
+        leave();
+        scope_ = nullptr;
         resume_later();
     }
 
     scope *scope_;
     admission *next_ = nullptr;
     admission *previous_ = nullptr;
+    bool is_first_;
     bool is_enlisted_ = false;
-    bool is_admitted_ = true;
 };
 
 inline scope::~scope() {
     waiting_.clear();
     destroy_all();
+    if (told_ != nullptr)
+        told_->scope_ = nullptr;
     while (admissions_ != nullptr)
-        admissions_->admitted();
+        admissions_->lose();
 }
 
-inline scope::admission scope::admit() noexcept { return admission(*this); }
+inline task<bool> scope::admit() {
+    bool is_first = false;
+    while (is_full() || (!is_first && (admissions_ != nullptr || told_ != nullptr))) {
+        if (!co_await admission(*this, is_first))
+            co_return false;
+        is_first = true;
+    }
+    admit_next();
+    co_return true;
+}
 
 inline void scope::admit_next() noexcept {
-    if (admissions_ != nullptr && waiting_.empty() && !is_full())
-        admissions_->admitted();
+    if (admissions_ != nullptr && told_ == nullptr && waiting_.empty() && !is_full())
+        admissions_->tell();
 }
 
 namespace detail {
@@ -233,9 +299,10 @@ template <class Handler> class detached_group final : public strand_group, publi
     }
     ~detached_group() override { destroy_all(); }
 
-    void set_value(result<void> ended) noexcept {
-        if (!ended)
-            handler_(ended.error());
+    void set_value() noexcept {}
+    template <class T> void set_value(const T &given) noexcept {
+        if (const std::error_code error = error_of(given))
+            handler_(error);
     }
     void set_exception() noexcept {
 #if AIO_DETAIL_EXCEPTIONS
@@ -270,9 +337,16 @@ struct terminate_on_error {
 template <awaitable Awaitable, class Handler = detail::terminate_on_error>
 void detached(context &ctx, Awaitable &&awaitable, Handler on_error = {}) {
     auto *group = new detail::detached_group<Handler>(ctx.where(), std::move(on_error));
-    group->start(
-        detail::as_member<std::remove_cvref_t<Awaitable>>(std::forward<Awaitable>(awaitable)),
-        *group);
+#if AIO_DETAIL_EXCEPTIONS
+    try {
+        group->start(std::forward<Awaitable>(awaitable), *group);
+    } catch (...) {
+        delete group; // no memory for its strand: nothing has begun
+        throw;
+    }
+#else
+    group->start(std::forward<Awaitable>(awaitable), *group);
+#endif
 }
 
 } // namespace aio

@@ -5,44 +5,25 @@
 //     while (auto connection = co_await incoming.next())
 //         scope.spawn(talk(aio::socket(ctx, std::move(*connection))));
 //
-//     auto client = co_await aio::socket::connect(ctx,
-//     aio::endpoint::parse("127.0.0.1:80").value()); co_await client->send_all("GET /
-//     HTTP/1.0\r\n\r\n").timeout(5s);
+//     const aio::endpoint at = aio::endpoint::parse("127.0.0.1:80").value();
+//     auto client = co_await aio::socket::connect(ctx, at);
+//     co_await client->send_all("GET / HTTP/1.0\r\n\r\n").timeout(5s);
 //
 // A socket owns its descriptor and refers to its context, which outlives it. Its operations are
-// those of net.hpp. Options are set at once, by name: `socket.set(aio::no_delay, true)`.
+// those of net.hpp; stream.hpp has more. Options are set at once, by name (socket_options.hpp):
+// `socket.set(aio::no_delay, true)`.
 #pragma once
 
 #include <aio/buffers.hpp>
 #include <aio/endpoint.hpp>
 #include <aio/net.hpp>
+#include <aio/socket_options.hpp>
 #include <aio/task.hpp>
 #include <aio/zero_copy.hpp>
-
-#include <netinet/tcp.h>
 
 #include <utility>
 
 namespace aio {
-
-/// The name and type of a socket option.
-template <class T> struct socket_option {
-    using value_type = T;
-    int level;
-    int name;
-};
-
-inline constexpr socket_option<bool> reuse_address{SOL_SOCKET, SO_REUSEADDR};
-inline constexpr socket_option<bool> reuse_port{SOL_SOCKET, SO_REUSEPORT};
-inline constexpr socket_option<bool> keep_alive{SOL_SOCKET, SO_KEEPALIVE};
-inline constexpr socket_option<bool> broadcast_allowed{SOL_SOCKET, SO_BROADCAST};
-inline constexpr socket_option<int> send_buffer_size{SOL_SOCKET, SO_SNDBUF};
-inline constexpr socket_option<int> receive_buffer_size{SOL_SOCKET, SO_RCVBUF};
-inline constexpr socket_option<int> pending_error{SOL_SOCKET, SO_ERROR};
-inline constexpr socket_option<bool> no_delay{IPPROTO_TCP, TCP_NODELAY};
-inline constexpr socket_option<bool> cork{IPPROTO_TCP, TCP_CORK};
-inline constexpr socket_option<int> keep_alive_idle_seconds{IPPROTO_TCP, TCP_KEEPIDLE};
-inline constexpr socket_option<bool> v6_only{IPPROTO_IPV6, IPV6_V6ONLY};
 
 namespace detail {
 
@@ -76,15 +57,25 @@ class socket {
         co_return stream;
     }
 
-    auto recv(mutable_bytes room, int flags = 0) noexcept {
+    auto recv(const mutable_bytes &room, int flags = 0) noexcept {
         return aio::recv(*ctx_, owned_, room, flags);
     }
-    auto send(bytes data, int flags = 0) noexcept { return aio::send(*ctx_, owned_, data, flags); }
-    auto recv_exact(mutable_bytes room) noexcept { return aio::recv_exact(*ctx_, owned_, room); }
-    auto send_all(bytes data, int flags = 0) noexcept {
+    auto send(const bytes &data, int flags = 0) noexcept {
+        return aio::send(*ctx_, owned_, data, flags);
+    }
+    auto recv_exact(const mutable_bytes &room) noexcept {
+        return aio::recv_exact(*ctx_, owned_, room);
+    }
+    auto send_all(const bytes &data, int flags = 0) noexcept {
         return aio::send_all(*ctx_, owned_, data, flags);
     }
-    auto send_zc(bytes data, int flags = 0) noexcept {
+    /// What read_exact, write_all and the others of stream.hpp are made of.
+    auto read_some(const mutable_bytes &room) noexcept { return aio::recv(*ctx_, owned_, room); }
+    auto write_some(const bytes &data) noexcept { return aio::send(*ctx_, owned_, data); }
+    auto writev_some(std::span<const iovec> parts) noexcept {
+        return aio::sendv(*ctx_, owned_, parts);
+    }
+    auto send_zc(const bytes &data, int flags = 0) noexcept {
         return aio::send_zc(*ctx_, owned_, data, flags);
     }
     auto recvmsg(msghdr &message, int flags = 0) noexcept {
@@ -104,19 +95,16 @@ class socket {
         return detail::submits<detail::gives_nothing, &aio_submit_close>(*ctx_, file);
     }
 
-    /// Sets an option, at once.
+    /// Sets an option, at once. What is in a slot has set_option instead; here it is
+    /// std::errc::bad_file_descriptor.
     template <class T>
-    result<void> set(socket_option<T> option, std::type_identity_t<T> value) noexcept {
-        const int number = static_cast<int>(value);
-        return detail::last_call(
-            ::setsockopt(owned_.number(), option.level, option.name, &number, sizeof number));
+    result<void> set(const socket_option<T> &option,
+                     const std::type_identity_t<T> &value) noexcept {
+        return detail::set_option_now(number(), option, value);
     }
-    template <class T> result<T> get(socket_option<T> option) const noexcept {
-        int number = 0;
-        socklen_t size = sizeof number;
-        return detail::last_call(
-                   ::getsockopt(owned_.number(), option.level, option.name, &number, &size))
-            .transform([&] { return static_cast<T>(number); });
+    /// Asks for one, at once.
+    template <class T> result<T> get(const socket_property<T> &option) const {
+        return detail::get_option_now(number(), option);
     }
     result<endpoint> local_endpoint() const noexcept { return asked(&::getsockname); }
     result<endpoint> peer_endpoint() const noexcept { return asked(&::getpeername); }
@@ -141,10 +129,12 @@ class socket {
     }
 
   private:
+    /// For calls of the system, which know no slots.
+    int number() const noexcept { return owned_.is_slot() ? -1 : owned_.number(); }
     result<endpoint> asked(int (*call)(int, sockaddr *, socklen_t *)) const noexcept {
         endpoint answer;
         socklen_t size = endpoint::capacity();
-        if (call(native(), answer.data(), &size) != 0)
+        if (call(number(), answer.data(), &size) != 0)
             return unexpected::from_status(-errno);
         answer.resize(size);
         return answer;
@@ -157,6 +147,7 @@ class socket {
 struct listen_options {
     int backlog = 4096;
     bool reuse_port = false; ///< Several sockets share the address: one per context, say.
+    bool v6_only = false;    ///< An address of IPv6 does not take IPv4 as well.
 };
 
 /// Takes connections of TCP, or of a unix stream socket.
@@ -166,7 +157,15 @@ class tcp_listener : public socket {
 
     /// At once: these calls wait for nothing.
     static result<tcp_listener> bind(context &ctx, const endpoint &at,
-                                     listen_options options = {}) noexcept {
+                                     const listen_options &options = {}) {
+        return bind(ctx, at, options, [](socket &) noexcept { return result<void>(); });
+    }
+    /// The same; `prepare`, which returns a result<void>, sets what must be set before:
+    /// `[](aio::socket &s) { return s.set(aio::receive_buffer, 1 << 20); }`.
+    template <class Prepare>
+        requires std::is_invocable_r_v<result<void>, Prepare &, socket &>
+    static result<tcp_listener> bind(context &ctx, const endpoint &at,
+                                     const listen_options &options, Prepare prepare) {
         auto made = open_now(ctx, at.family(), SOCK_STREAM);
         if (!made)
             return unexpected(made.error());
@@ -176,6 +175,10 @@ class tcp_listener : public socket {
             done = listener.set(aio::reuse_address, true);
         if (done && options.reuse_port)
             done = listener.set(aio::reuse_port, true);
+        if (done && at.is_v6())
+            done = listener.set(aio::v6_only, options.v6_only);
+        if (done)
+            done = prepare(listener);
         if (done)
             done = listener.bind_now(at);
         if (done)
@@ -207,12 +210,19 @@ class udp_socket : public socket {
   public:
     explicit udp_socket(socket opened) noexcept : socket(std::move(opened)) {}
 
-    static result<udp_socket> bind(context &ctx, const endpoint &at) noexcept {
+    /// At once. `is_shared`: other sockets may have the same address (reuse_port).
+    static result<udp_socket> bind(context &ctx, const endpoint &at,
+                                   bool is_shared = false) noexcept {
         auto made = open_now(ctx, at.family(), SOCK_DGRAM);
         if (!made)
             return unexpected(made.error());
         udp_socket bound(std::move(*made));
-        if (const auto done = bound.bind_now(at); !done)
+        result<void> done;
+        if (is_shared)
+            done = bound.set(aio::reuse_port, true);
+        if (done)
+            done = bound.bind_now(at);
+        if (!done)
             return unexpected(done.error());
         return bound;
     }

@@ -5,8 +5,8 @@
 // that they run; a task that is awaited belongs to the strand of who awaits it. So a request to
 // stop needs no list of operations and no argument passed on: it marks the strand and ends the one
 // thing that the strand waits for. That costs an awaited operation two stores, and no memory: the
-// strand is told the operation's id, which needs not be taken back, for an id names its operation
-// for ever.
+// strand is told the operation's context and id, which need not be taken back, for an id names its
+// operation for ever.
 //
 //     scope ── strand ── task ── task ── suspension (recv in flight)
 //        └──── strand ── task ── suspension (with_timeout) ── strand ── task ── suspension (timer)
@@ -60,17 +60,18 @@ class strand {
     strand &operator=(const strand &) = delete;
 
     /// Whether the strand was asked to stop; what it awaits from then on ends at once.
-    bool stop_requested() const noexcept { return stop_requested_; }
+    bool stop_requested() const noexcept { return goes_on_ == 0; }
 
     /// Asks it to stop: what it waits for is told, and ends with std::errc::operation_canceled.
     /// Nothing is resumed inside this call.
     void request_stop() noexcept;
 
-    /// For awaitables that submit an operation themselves: false, the strand was asked to stop and
-    /// nothing is to be submitted; otherwise waits_for is to follow.
-    bool begins(aio_ctx *ctx) noexcept {
-        operation_ctx_ = ctx;
-        return !stop_requested_;
+    /// For awaitables that submit an operation of `ctx` themselves: where to. That is nowhere once
+    /// the strand was asked to stop; submit functions refuse a null context, so that who awaits
+    /// needs not ask. If they do not refuse, waits_for is to follow.
+    aio_ctx *begins(aio_ctx *ctx) noexcept {
+        const auto bits = reinterpret_cast<uintptr_t>(ctx) & goes_on_;
+        return operation_ctx_ = reinterpret_cast<aio_ctx *>(bits);
     }
     /// The strand waits for this operation of that context now.
     void waits_for(aio_op_id id) noexcept { operation_ = id; }
@@ -84,7 +85,7 @@ class strand {
     suspension *waiting_ = nullptr;
     void (*stop_)(suspension &) noexcept = nullptr;
     detail::home *home_;
-    bool stop_requested_ = false;
+    uintptr_t goes_on_ = ~uintptr_t{0}; // no bit, once it was asked to stop
 };
 
 /// A promise that knows its strand, which is never null: those of task and of what runs tasks.
@@ -104,11 +105,22 @@ constexpr strand *strand_of(std::coroutine_handle<Promise> handle) noexcept {
 
 namespace detail {
 
+/// The same function, of which the compiler does not know any more which one it is. Clang calls
+/// resume functions by a convention of its own (fastcc, which passes a pointer as all others do)
+/// and takes a call by another one, where it sees both ends, for one that never happens.
+template <class Function> Function *unseen(Function *function) noexcept {
+#if defined(__clang__)
+    __asm__("" : "+r"(function));
+#endif
+    return function;
+}
+
 /// Resumes as a callback does, where nothing can be thrown: a jump, no call. That the first word of
 /// a frame is its resume function is the ABI of GCC and Clang.
 inline void resume(std::coroutine_handle<> handle) noexcept {
-    using resume_function = void (*)(void *) noexcept;
-    (*static_cast<resume_function *>(handle.address()))(handle.address());
+    using resume_function = void(void *) noexcept;
+    resume_function *const function = *static_cast<resume_function **>(handle.address());
+    unseen(function)(handle.address());
 }
 
 } // namespace detail
@@ -132,7 +144,7 @@ class suspension {
     template <class Promise>
     bool begin(std::coroutine_handle<Promise> handle, stop_function stop) noexcept {
         strand *const mine = strand_of(handle);
-        if (mine != nullptr && mine->stop_requested_) [[unlikely]]
+        if (mine != nullptr && mine->stop_requested()) [[unlikely]]
             return false;
         begin_always(handle, stop);
         return true;
@@ -179,9 +191,9 @@ class suspension {
 };
 
 inline void strand::request_stop() noexcept {
-    if (stop_requested_)
+    if (stop_requested())
         return;
-    stop_requested_ = true;
+    goes_on_ = 0;
     if (waiting_ != nullptr)
         stop_(*waiting_);
     else if (operation_ > 0)

@@ -13,12 +13,21 @@
 // from the thread's pool, or with std::allocator_arg and an allocator as the first parameters, from
 // that. Destroying a task destroys what it awaits; an operation in flight is ended as operation.hpp
 // says.
+//
+// With GCC 12, whose coroutines have faults that later ones have not:
+//  - `if (co_await x)` in a coroutine that declares no variable crashes, as the condition is put
+//    where the frame begins. Write `if (const auto ok = co_await x; ok)`, or declare any variable.
+//    Tasks look for it, and say so.
+//  - A temporary lambda that captures by value what has a destructor is destroyed twice when it is
+//    part of a co_await expression. Name it first: `auto fn = [text] {...}; co_await run(fn);`
 #pragma once
 
 #include <aio/detail/frame_pool.hpp>
 #include <aio/error.hpp>
 #include <aio/suspension.hpp>
 
+#include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <memory>
 #include <type_traits>
@@ -59,8 +68,11 @@ template <class T> class outcome {
         kind_ = kind::value;
     }
 
+    /// Also after a value: a destructor of a coroutine's local may throw behind its co_return.
     void set_exception() noexcept {
 #if AIO_DETAIL_EXCEPTIONS
+        if (kind_ == kind::value)
+            std::destroy_at(std::addressof(value_));
         std::construct_at(std::addressof(exception_), std::current_exception());
         kind_ = kind::exception;
 #else
@@ -119,7 +131,21 @@ template <> class outcome<void> {
 
 class task_promise_base : public pooled_frame {
   public:
+#if AIO_DETAIL_FRAMES_MAY_BE_WRONG
+    /// In a frame that begins too late, functions of it are where nothing was set yet.
+    struct initial_awaiter {
+        bool await_ready() const noexcept { return false; }
+        template <class Promise>
+        void await_suspend(std::coroutine_handle<Promise> handle) noexcept {
+            if (handle.promise().continuation_ != nullptr) [[unlikely]]
+                frame_is_wrong();
+        }
+        void await_resume() const noexcept {}
+    };
+    initial_awaiter initial_suspend() const noexcept { return {}; }
+#else
     std::suspend_always initial_suspend() const noexcept { return {}; }
+#endif
 
     struct final_awaiter {
         bool await_ready() const noexcept { return false; }
@@ -153,6 +179,14 @@ class task_promise_base : public pooled_frame {
     }
 
   private:
+    [[noreturn, gnu::cold, gnu::noinline]] static void frame_is_wrong() noexcept {
+        std::fputs(
+            "aio: GCC 12 has made a wrong frame of a coroutine that has if (co_await ...) and "
+            "no variable: declare one\n",
+            stderr);
+        std::abort();
+    }
+
     std::coroutine_handle<> continuation_;
     strand *strand_ = nullptr;
     bool owns_strand_ = false;

@@ -41,7 +41,7 @@ struct thread_pool_options {
         options.threads_max = threads_max;
         options.threads_min = threads_min;
         options.queue_max = queue_max;
-        options.idle_ns = static_cast<uint64_t>(idle.count());
+        options.idle_ns = detail::to_ns(idle);
         options.stack_size = stack_size;
         options.name = name;
         return options;
@@ -230,9 +230,9 @@ template <class Fn>
 auto poll_until(context &ctx, Fn &&fn, const poll_until_options &how = {}) {
     aio_poll_until_options native{};
     native.size = sizeof native;
-    native.min_interval_ns = static_cast<uint64_t>(how.min_interval.count());
-    native.max_interval_ns = static_cast<uint64_t>(how.max_interval.count());
-    native.spin_ns = static_cast<uint64_t>(how.spin.count());
+    native.min_interval_ns = detail::to_ns(how.min_interval);
+    native.max_interval_ns = detail::to_ns(how.max_interval);
+    native.spin_ns = detail::to_ns(how.spin);
     native.pool = how.pool == nullptr ? nullptr : how.pool->native();
     using F = std::decay_t<Fn>;
     auto kept = std::make_unique<detail::work<F>>(std::forward<Fn>(fn));

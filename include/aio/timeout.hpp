@@ -1,8 +1,12 @@
 // One thing within a time, until somebody stops it, or again and again: with_timeout,
-// with_deadline, with_stop, retry.
+// with_deadline, with_stop, retry; and time_limit, which several things share.
 //
 //     auto page = co_await aio::with_timeout(fetch(ctx, url), 5s);
 //     auto mail = co_await aio::retry(ctx, [&] { return deliver(ctx, text); }, {.attempts = 5});
+//
+//     const aio::time_limit limit = 30s;              // for the question and the answer together
+//     co_await aio::write_all(stream, question, limit);
+//     auto answer = co_await aio::read_until(stream, buffer, "\n", 1000, limit);
 //
 // For a single operation .timeout(5s) is cheaper. As all that combines, these are structured: what
 // is inside is asked to stop, and waited for; a stop from outside is passed on.
@@ -17,6 +21,42 @@
 #include <utility>
 
 namespace aio {
+
+/// When something of several steps must have ended: so long after this was made, at a time, or
+/// never. Functions that take one end with errc::deadline then.
+class time_limit {
+  public:
+    using clock = std::chrono::steady_clock;
+
+    /// No limit.
+    constexpr time_limit() noexcept = default;
+    /// From now on.
+    template <class Rep, class Period>
+    time_limit(std::chrono::duration<Rep, Period> duration) noexcept
+        : time_(from_now(detail::to_ns(duration))) {}
+    template <class Duration>
+    time_limit(std::chrono::time_point<clock, Duration> time) noexcept
+        : time_(detail::to_time(time)) {}
+
+    explicit operator bool() const noexcept { return time_ != clock::time_point::max(); }
+    clock::time_point time() const noexcept { return time_; }
+    bool has_passed() const noexcept { return *this && time_ <= clock::now(); }
+    /// As aio_submit_options has it: 0 is no limit.
+    uint64_t timeout_ns() const noexcept {
+        return *this ? std::max<uint64_t>(1, detail::ns_until(time_)) : 0;
+    }
+    friend bool operator==(const time_limit &, const time_limit &) = default;
+
+  private:
+    static clock::time_point from_now(uint64_t ns) noexcept {
+        if (ns == detail::for_ever_ns)
+            return clock::time_point::max();
+        return clock::now() + std::chrono::nanoseconds(ns);
+    }
+
+    clock::time_point time_ = clock::time_point::max();
+};
+
 namespace detail {
 
 template <class T> struct timed {
@@ -91,8 +131,33 @@ template <awaitable Awaitable, class Duration>
 auto with_deadline(Awaitable awaitable,
                    std::chrono::time_point<std::chrono::steady_clock, Duration> time)
     -> task<detail::timed_t<Awaitable>> {
-    return with_timeout(std::move(awaitable), time - std::chrono::steady_clock::now());
+    return with_timeout(std::move(awaitable),
+                        std::chrono::nanoseconds(detail::ns_until(detail::to_time(time))));
 }
+
+namespace detail {
+
+template <class T>
+concept has_timeout = requires(T step) { std::move(step).timeout(std::chrono::nanoseconds(1)); };
+
+/// One step of something that has a limit: an operation with a timeout, which may have a shorter
+/// one of its own.
+template <has_timeout Operation> auto within(Operation step, time_limit limit) noexcept {
+    return std::move(step).with([limit](aio_submit_options &options) {
+        options.timeout_ns = shorter_timeout(options.timeout_ns, limit.timeout_ns());
+    });
+}
+
+/// A step that is something else.
+template <awaitable Awaitable>
+    requires(!has_timeout<Awaitable> && is_result<std::remove_cvref_t<await_result_t<Awaitable>>>)
+auto within(Awaitable step, time_limit limit) -> task<timed_t<Awaitable>> {
+    if (!limit)
+        co_return co_await std::move(step);
+    co_return co_await with_deadline(std::move(step), limit.time());
+}
+
+} // namespace detail
 
 /// Awaits it, and asks everything in it to stop when a token of another thread or library is
 /// stopped: std::stop_token, or one with callback_type as P2300 has it.

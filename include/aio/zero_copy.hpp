@@ -10,7 +10,7 @@
 namespace aio {
 
 /// Sends without copying; gives the count.
-inline auto send_zc(context &ctx, file_ref fd, bytes data, int flags = 0,
+inline auto send_zc(context &ctx, file_ref fd, const bytes &data, int flags = 0,
                     uint32_t zc_flags = 0) noexcept {
     return detail::submits<detail::gives_sent, &aio_submit_send_zc>(ctx, fd, data.data(),
                                                                     data.size(), flags, zc_flags);

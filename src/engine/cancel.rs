@@ -43,10 +43,10 @@ const RETRY_DOUBLINGS_MAX: u32 = 9;
 impl Engine {
     /// Cancels by id, on the context's thread.
     pub(crate) fn cancel(&mut self, id: u64) -> Result<(), Errno> {
-        let index = self.slots.find(id).ok_or(Errno::ENOENT)?;
-        if self.cancel_plain_timer(index) {
+        if self.cancel_timer(id) {
             return Ok(());
         }
+        let index = self.slots.find(id).ok_or(Errno::ENOENT)?;
         if self.slots.at(index).has(state::DISCARD) {
             return Err(Errno::ENOENT); // Nobody waits for it any more.
         }
@@ -109,6 +109,7 @@ impl Engine {
     /// Asks one operation to end. An error, and nothing is done, if it was asked before, has its
     /// last completion waiting, or waits for no more than a notification.
     pub(crate) fn request_end(&mut self, index: u32, why: Why) -> Result<(), Errno> {
+        self.settle_timer(index);
         let slot = self.slots.at_mut(index);
         // A close that was detached goes on: nobody else would close the descriptor.
         let is_left_alone = slot.has(state::DISCARD) && slot.has(traits::CLOSES);

@@ -537,6 +537,7 @@ impl Engine {
         if ready.index == RELEASE {
             return self.end_release(ready);
         }
+        self.settle_timer(ready.index);
         self.local -= 1;
         self.end(ready.index, ready.result, ready.flags, 0)
     }

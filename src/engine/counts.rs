@@ -106,7 +106,7 @@ impl Counts {
     }
 
     /// Counts a result that may be a failure. `by_deadline`: the engine's deadline has passed.
-    fn resulted(&self, opcode: u8, result: i32, by_deadline: bool) {
+    pub(crate) fn resulted(&self, opcode: u8, result: i32, by_deadline: bool) {
         let at = usize::from(opcode);
         let column = match result {
             0.. => return,

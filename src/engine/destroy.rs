@@ -146,6 +146,7 @@ impl Engine {
         }
         self.give_up_releases();
         for index in 0..self.slots.end() {
+            self.settle_timer(index);
             let slot = self.slots.at_mut(index);
             if slot.phase() == phase::NOTIFY {
                 self.give_up_notification(index);

@@ -66,7 +66,7 @@ impl Engine {
     }
 
     fn dump_operation(&self, text: &mut String, index: u32, age_ms: u32, seen: &Seen) {
-        let slot = self.slots.at(index);
+        let slot = &self.settled(index);
         let cold = self.cold.get(slot);
         let steps = cold.and_then(|cold| cold.steps.as_ref());
         let name = steps.map_or(op::name(slot.opcode()), |steps| steps.name());
@@ -104,7 +104,7 @@ impl Engine {
 
     /// Where an operation is.
     fn place(&self, index: u32, seen: &Seen) -> Cow<'static, str> {
-        let slot = self.slots.at(index);
+        let slot = &self.settled(index);
         let cold = self.cold.get(slot);
         let external = cold.and_then(|cold| cold.external.as_ref());
         if let Some(external) = external.filter(|_| slot.phase() == phase::EXTERNAL) {

@@ -225,6 +225,8 @@ pub(crate) struct Engine {
     looked_ns: u64,
     /// What time is measured with.
     clock: Clock,
+    /// Timers are submitted carefully, as `decide_path` has decided.
+    holds_timers: bool,
     /// The only operations that may be submitted.
     allowed: Option<Opcodes>,
     /// Completions that the engine made itself.
@@ -325,6 +327,7 @@ impl Engine {
             alarm: alarm::Alarm::new(),
             looked_ns: 0,
             clock,
+            holds_timers: false,
             allowed: tuning.allowed,
             ready: VecDeque::new(),
             stash: VecDeque::new(),

@@ -121,12 +121,13 @@ fn deliver(handle: &Handle) {
                 continue;
             }
         }
+        while let Some(plain) = borrow(handle).next_timer(&handle.counts) {
+            perform(plain);
+        }
         if let Some(plain) = borrow(handle).next_sent(&handle.counts) {
             perform(plain);
         } else if borrow(handle).is_exhausted() {
             return;
-        } else if let Some(plain) = borrow(handle).next_timer() {
-            perform(plain);
         } else if let Some(call) = borrow(handle).next_call() {
             perform_any(handle, call);
             borrow(handle).close_arrival();

@@ -7,7 +7,7 @@ use crate::engine::counts::Row;
 use crate::engine::descriptors::DIRECT;
 use crate::op::{NO_DESCRIPTOR, traits};
 use crate::sys::errno::Errno;
-use crate::sys::memory::Region;
+use crate::sys::memory::{self, Region};
 use std::num::NonZeroU32;
 use std::ptr::NonNull;
 
@@ -147,12 +147,6 @@ impl Slot {
     #[inline(always)]
     pub(crate) fn has(&self, bits: u32) -> bool {
         self.state & bits != 0
-    }
-
-    /// Phase and facts, without the opcode.
-    #[inline(always)]
-    pub(crate) fn facts(&self) -> u32 {
-        self.state & ((1 << OPCODE_SHIFT) - 1)
     }
 
     pub(crate) fn opcode(&self) -> u8 {
@@ -304,6 +298,27 @@ impl Slots {
         (slot.id == id && slot.phase() != phase::FREE).then_some((id & INDEX_MASK) as u32)
     }
 
+    /// How many operations had the slot of `id` before it, if it is one of ours.
+    #[inline(always)]
+    pub(crate) fn uses(&self, id: u64) -> u64 {
+        (id >> INDEX_BITS).wrapping_sub(self.first_generation)
+    }
+
+    /// Brings a slot into the cache without waiting for it.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, index: u32) {
+        if let Some(page) = self.pages.get((index >> PAGE_BITS) as usize) {
+            memory::prefetch(page.slot(index).as_ptr());
+        }
+    }
+
+    /// The slot of an index.
+    #[inline(always)]
+    pub(crate) fn candidate_at(&self, index: u32) -> Candidate {
+        // SAFETY: a pointer into a page.
+        Candidate(unsafe { NonNull::new_unchecked(self.pointer(index)) })
+    }
+
     /// The slot that bears `id`, in flight or not.
     #[inline(always)]
     pub(crate) fn candidate(&mut self, id: u64) -> Option<Candidate> {
@@ -336,11 +351,23 @@ impl Slots {
     /// The same without making more slots.
     #[inline(always)]
     pub(crate) fn take_free(&mut self) -> Option<(u64, &mut Slot)> {
+        self.take_free_if(|_, _| true)
+    }
+
+    /// The same if `wants` says so of its id and uses.
+    #[inline(always)]
+    pub(crate) fn take_free_if(
+        &mut self, wants: impl FnOnce(u64, u64) -> bool,
+    ) -> Option<(u64, &mut Slot)> {
         // SAFETY: the free list holds valid slots of our pages that nobody else refers to.
         let slot = unsafe { self.free.as_mut() }?;
+        let id = slot.id;
+        if !wants(id, self.uses(id)) {
+            return None;
+        }
         self.free = slot.callback as *mut Slot;
         self.taken += 1;
-        Some((slot.id, slot))
+        Some((id, slot))
     }
 
     /// The slot that `take_free` takes next.

@@ -195,6 +195,7 @@ impl Engine {
         let careful = self.is_careful();
         let holds = self.chains.is_open() || self.allowed.is_some();
         self.backend.hold(holds || careful);
+        self.holds_timers = holds || careful;
         self.backend.conceal(careful);
         self.leave_plain_turns();
     }

@@ -4,10 +4,12 @@
 use crate::engine::Engine;
 use crate::engine::cancel::Why;
 use crate::engine::cold::Cold;
-use crate::engine::completion::{Current, Delivery, Plain, Ready};
+use crate::engine::completion::{Current, Delivery, INNER, Plain, Ready};
+use crate::engine::counts::Counts;
 use crate::engine::registered::RELEASE;
-use crate::engine::slots::{phase, state};
+use crate::engine::slots::{OPCODE_SHIFT, Slot, index_of, phase, state};
 use crate::engine::submission::{Done, SubmitOptions, submit_flags};
+use crate::engine::wheel::AGAIN;
 use crate::op::{NO_DESCRIPTOR, service, traits};
 use crate::sys::entry::cqe_flags;
 use crate::sys::errno::Errno;
@@ -36,9 +38,75 @@ const REFUSED: u32 = submit_flags::LINKS
     // One of an interval would never pass, or pass before its first tick.
     | submit_flags::TIMEOUT_IDLE;
 
+/// The state of a timer that is nothing else.
+const PLAIN: u32 = (service::TIMER as u32) << OPCODE_SHIFT | phase::WHEEL | state::TIMED;
+
 impl Engine {
-    /// Submits a timer with all options at their defaults.
+    /// Submits a timer that is nothing else, where nothing needs to be called or made, as
+    /// `submit_at_once` does. None: nothing was done.
     #[inline(always)]
+    pub(crate) fn submit_timer_at_once(
+        &mut self, after_ns: u64, done: Done, counts: &Counts,
+    ) -> Option<i64> {
+        debug_assert!(done.callback > INNER);
+        if !self.running || self.holds_timers || counts.is_at_most(service::TIMER) {
+            return None;
+        }
+        let wheel = &mut self.wheel;
+        let arm = |id, uses| wheel.arm_at_once(index_of(id), uses, after_ns);
+        let (id, slot) = self.slots.take_free_if(arm)?;
+        slot.callback = done.callback;
+        slot.user_data = done.user_data;
+        slot.fd = NO_DESCRIPTOR;
+        slot.submitted_ms = self.now_ms;
+        slot.state = PLAIN;
+        self.leave_plain_turns();
+        counts.submitted_plainly(service::TIMER);
+        self.local += 1;
+        Some(id as i64)
+    }
+
+    /// Cancels a timer that is nothing else; false, and nothing is done, if it is none, or there is
+    /// no room. Its slot is not looked at, and goes on saying that it is armed
+    /// (`settle_timer`): it is asked for, so that it is near when the callback's turn comes.
+    #[inline(always)]
+    pub(crate) fn cancel_timer_at_once(&mut self, id: u64) -> bool {
+        let index = index_of(id);
+        let Some(armed) = self.wheel.armed_by(index, self.slots.uses(id)) else { return false };
+        if self.ready.len() == self.ready.capacity() {
+            return false;
+        }
+        self.ready.push_back(Ready { index, result: Errno::ECANCELED.status(), flags: 0 });
+        self.slots.prefetch(index);
+        armed.disarm();
+        self.leave_plain_turns();
+        true
+    }
+
+    /// The same with room made for it.
+    pub(crate) fn cancel_timer(&mut self, id: u64) -> bool {
+        self.ready.reserve(1);
+        self.cancel_timer_at_once(id)
+    }
+
+    /// Lets a slot know that its timer was cancelled. To be called before one is looked at that may
+    /// be in the ready queue.
+    #[inline(always)]
+    pub(crate) fn settle_timer(&mut self, index: u32) {
+        self.slots.at_mut(index).state = self.settled(index).state;
+    }
+
+    /// The slot as it is when that is settled.
+    pub(crate) fn settled(&self, index: u32) -> Slot {
+        let mut slot = *self.slots.at(index);
+        if slot.phase() == phase::WHEEL && slot.has(state::TIMED) && !self.wheel.is_armed(index) {
+            slot.state = slot.state & !state::TIMED | state::CANCELLED;
+            slot.set_phase(phase::READY);
+        }
+        slot
+    }
+
+    /// Submits a timer with all options at their defaults.
     pub(crate) fn submit_timer(&mut self, fires: Fires, done: Done) -> Result<u64, Errno> {
         if matches!(fires, Fires::Every(_)) || !self.barriers.is_empty() {
             return self.submit_timer_carefully(fires, &SubmitOptions::default(), done);
@@ -54,24 +122,31 @@ impl Engine {
         }
         let opcode = if let Fires::Every(_) = fires { service::INTERVAL } else { service::TIMER };
         let index = self.take_slot(opcode, NO_DESCRIPTOR, done, options)?;
-        self.slots.at_mut(index).state |= phase::WHEEL;
+        let slot = self.slots.at_mut(index);
+        slot.state |= phase::WHEEL;
+        let (id, is_plain) = (slot.id(), slot.state | state::TIMED == PLAIN);
+        let uses = if is_plain { self.slots.uses(id) } else { AGAIN };
         self.local += 1;
         match fires {
-            Fires::After(ns) | Fires::Every(ns) => self.arm_after(index, ns),
-            Fires::At(ns) => self.wheel.arm(&mut self.slots, index, ns),
+            Fires::After(ns) | Fires::Every(ns) => self.arm_in(index, uses, ns),
+            Fires::At(ns) => self.wheel.arm(&mut self.slots, index, uses, ns),
         }
-        Ok(self.slots.id(index))
+        Ok(id)
     }
 
     /// Arms a deadline from now. Inside a turn the clock is read once, at the turn's end, for all
     /// that were armed in it: reading it here would cost more than the rest of the arming.
     #[inline(always)]
     pub(crate) fn arm_after(&mut self, index: u32, after_ns: u64) {
+        self.arm_in(index, AGAIN, after_ns);
+    }
+
+    fn arm_in(&mut self, index: u32, uses: u64, after_ns: u64) {
         if self.running {
-            return self.wheel.arm_fresh(&mut self.slots, index, after_ns);
+            return self.wheel.arm_fresh(&mut self.slots, index, uses, after_ns);
         }
         let deadline_ns = self.now_ns().saturating_add(after_ns);
-        self.wheel.arm(&mut self.slots, index, deadline_ns);
+        self.wheel.arm(&mut self.slots, index, uses, deadline_ns);
     }
 
     /// Begins the time of what was armed in the last turn.
@@ -124,7 +199,7 @@ impl Engine {
             self.multishots += 1;
         }
         self.wheel.disarm(&mut self.slots, index);
-        self.wheel.arm(&mut self.slots, index, due_ns.min(expiry_ns));
+        self.wheel.arm(&mut self.slots, index, AGAIN, due_ns.min(expiry_ns));
         Ok(id)
     }
 
@@ -153,67 +228,43 @@ impl Engine {
         let ticks = now_ns.saturating_sub(cold.due_ns) / cold.period_ns + 1;
         cold.due_ns = cold.due_ns.saturating_add(ticks.saturating_mul(cold.period_ns));
         let next_ns = cold.due_ns.min(cold.expiry_ns);
-        self.wheel.arm(&mut self.slots, index, next_ns);
+        self.wheel.arm(&mut self.slots, index, AGAIN, next_ns);
         let ticks = i32::try_from(ticks).unwrap_or(i32::MAX);
         self.tell(index, ticks, cqe_flags::MORE, 0)
     }
 
-    /// Cancels a timer that is nothing else; false if there is more to it.
-    #[inline(always)]
-    pub(crate) fn cancel_plain_timer(&mut self, index: u32) -> bool {
-        if self.slots.at(index).facts() != phase::WHEEL | state::TIMED {
-            return false;
-        }
-        self.wheel.disarm(&mut self.slots, index);
-        let slot = self.slots.at_mut(index);
-        slot.set_phase(phase::READY);
-        slot.state |= state::CANCELLED;
-        self.ready.push_back(Ready { index, result: Errno::ECANCELED.status(), flags: 0 });
-        true
-    }
-
     /// The callback of a timer that is nothing else, cancelled or expired, if that comes next.
     #[inline(always)]
-    pub(crate) fn next_plain_timer(&mut self) -> Option<Plain> {
-        let (index, result) = self.peek_timer()?;
-        let slot = self.slots.at(index);
-        let (callback, user_data) = (slot.callback, slot.user_data);
-        if self.is_careful() {
+    pub(crate) fn next_plain_timer(&mut self, counts: &Counts) -> Option<Plain> {
+        let is_cancelled = self.budget.ready != 0;
+        let index = if is_cancelled {
+            self.ready.front().map(|ready| ready.index).filter(|&index| index != RELEASE)?
+        } else if self.budget.expired != 0 {
+            self.wheel.peek_expired()?
+        } else {
+            return None;
+        };
+        let candidate = self.slots.candidate_at(index);
+        let slot = candidate.slot(&self.slots);
+        if slot.state != PLAIN || self.holds_timers {
             return None;
         }
-        if result == 0 {
-            self.budget.expired -= 1;
-            self.wheel.pop_expired(&mut self.slots);
-        } else {
+        let (id, callback, user_data) = (slot.id(), slot.callback, slot.user_data);
+        let mut result = 0;
+        if is_cancelled {
             self.budget.ready -= 1;
             self.ready.pop_front();
+            result = Errno::ECANCELED.status();
+            counts.resulted(service::TIMER, result, false);
+        } else {
+            self.budget.expired -= 1;
+            self.wheel.drop_expired(&self.slots, index);
         }
-        self.counted.ended(service::TIMER);
-        if result != 0 {
-            self.counted.resulted(service::TIMER, result, false);
-        }
-        self.current = Current { id: self.slots.id(index), result };
+        counts.ended(service::TIMER);
+        self.current = Current { id, result };
         self.local -= 1;
-        self.slots.release(index);
+        self.slots.release_candidate(candidate);
         Some(Plain { callback, user_data, result, flags: 0 })
-    }
-
-    /// The next in line if it is a plain timer, with its result.
-    #[inline(always)]
-    fn peek_timer(&mut self) -> Option<(u32, i32)> {
-        if self.budget.ready != 0 {
-            let ready = self.ready.front().filter(|ready| ready.index != RELEASE)?;
-            let slot = self.slots.at(ready.index);
-            let plain = slot.facts() == phase::READY | state::CANCELLED;
-            return (plain && slot.opcode() == service::TIMER)
-                .then_some((ready.index, ready.result));
-        }
-        if self.budget.expired == 0 {
-            return None;
-        }
-        let index = self.wheel.peek_expired()?;
-        let plain = self.slots.at(index).facts() == phase::WHEEL | state::TIMED;
-        plain.then_some((index, 0))
     }
 
     fn fire(&mut self, index: u32, result: i32) -> Option<Delivery> {

@@ -4,6 +4,7 @@
 
 use crate::engine::backend::Handed;
 use crate::engine::completion::{Current, Delivery, INNER, Plain, REAP, Record};
+use crate::engine::counts::Counts;
 use crate::engine::handle::Handle;
 use crate::engine::mailbox::{Mailbox, Posted};
 use crate::engine::stats::Stats;
@@ -352,11 +353,12 @@ impl Engine {
     }
 
     /// The next timer, once the backend's completions are delivered.
-    pub(super) fn next_timer(&mut self) -> Option<Plain> {
+    #[inline(always)]
+    pub(super) fn next_timer(&mut self, counts: &Counts) -> Option<Plain> {
         if self.budget.stash != 0 || !self.backend.is_exhausted() {
             return None;
         }
-        self.next_plain_timer()
+        self.next_plain_timer(counts)
     }
 
     /// Nothing is left for `next_call`: the common end of a turn.

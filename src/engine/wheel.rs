@@ -3,19 +3,26 @@
 //! down at most once per level. A tick is rounded up, so nothing fires early; equal ticks fire in
 //! the order in which they were armed.
 //!
-//! A bucket holds plain entries in chunks, not links between slots. A count per slot, in a table of
-//! its own, goes up when the slot is armed and when it is disarmed: an entry with another count is
-//! stale, and skipped when its turn comes. So arming and disarming touch no other slot's memory,
-//! and a look at an entry does not touch its slot's. When too many entries are stale they are swept
-//! out.
+//! A bucket holds plain entries in chunks, not links between slots. What a slot is armed with, its
+//! stamp, is in a table of its own: an entry with another stamp is stale, and skipped when its turn
+//! comes. So arming and disarming touch no other slot's memory, and a look at an entry does not
+//! touch its slot's. When too many entries are stale they are swept out.
+//!
+//! The stamp of a timer that is nothing else follows from its id, so that it can be disarmed by id
+//! without a look at its slot, which among a million is far away: the table is a sixteenth of them.
 
 use crate::engine::slots::{Slots, state};
+use crate::sys::memory;
 use std::collections::{HashMap, VecDeque};
 
 const BITS: u32 = 6;
 const BUCKETS: usize = 1 << BITS;
 const LEVELS: usize = 11;
 const CHUNK: usize = 62;
+/// The stamp of a slot that is not armed. Stamps from ids are even.
+const DISARMED: u32 = 1;
+/// How far ahead of what expires slots are brought into the cache.
+const AHEAD: usize = 12;
 /// A sweep is due when there are so many entries per armed one, and so many more.
 const STALE_RATIO: u64 = 4;
 const STALE_MIN: u64 = 4096;
@@ -24,15 +31,14 @@ const STALE_MIN: u64 = 4096;
 struct Entry {
     tick: u64,
     index: u32,
-    /// Which arming of the slot this is.
-    arming: u32,
+    stamp: u32,
 }
 
 /// An arming whose time begins when the clock is next read.
 struct Fresh {
     after_ns: u64,
     index: u32,
-    arming: u32,
+    stamp: u32,
 }
 
 /// A piece of a bucket: `entries[start..end]`.
@@ -49,6 +55,30 @@ struct Chunk {
 struct Bucket {
     first: u32,
     last: u32,
+}
+
+/// For `arm`: the slot may be armed several times in one use.
+pub(crate) const AGAIN: u64 = u64::MAX;
+
+/// The stamp by which a slot is armed once in a use.
+#[inline(always)]
+fn stamp_of(uses: u64) -> Option<u32> {
+    (uses >> 31 == 0).then_some((uses as u32) << 1)
+}
+
+/// What `armed_by` found.
+pub(crate) struct Armed<'a> {
+    stamp: &'a mut u32,
+    armed: &'a mut u64,
+}
+
+impl Armed<'_> {
+    /// The slot's state is left as it is: it says TIMED, and `is_armed` denies it.
+    #[inline(always)]
+    pub(crate) fn disarm(self) {
+        *self.stamp = DISARMED;
+        *self.armed -= 1;
+    }
 }
 
 pub(crate) struct Wheel {
@@ -72,8 +102,10 @@ pub(crate) struct Wheel {
     fresh: Vec<Fresh>,
     /// Slots whose tick has come, oldest first.
     expired: VecDeque<(u32, u32)>,
-    /// By slot: how often it was armed and disarmed.
-    armings: Vec<u32>,
+    /// By slot. Long enough for every slot that was ever armed.
+    stamps: Vec<u32>,
+    /// The last one that did not follow from an id.
+    last_stamp: u32,
 }
 
 impl Wheel {
@@ -91,7 +123,8 @@ impl Wheel {
             unused: 0,
             fresh: Vec::new(),
             expired: VecDeque::new(),
-            armings: Vec::new(),
+            stamps: Vec::new(),
+            last_stamp: DISARMED,
         }
     }
 
@@ -110,53 +143,86 @@ impl Wheel {
         !self.expired.is_empty()
     }
 
-    /// Arms slot `index` to expire at `deadline_ns`.
-    pub(crate) fn arm(&mut self, slots: &mut Slots, index: u32, deadline_ns: u64) {
-        let arming = self.begin_arming(slots, index);
-        self.place(index, arming, deadline_ns);
+    /// Arms slot `index` to expire at `deadline_ns`. `uses`: of a timer that is nothing else, its
+    /// slot's uses, by which it can be disarmed; else `AGAIN`.
+    pub(crate) fn arm(&mut self, slots: &mut Slots, index: u32, uses: u64, deadline_ns: u64) {
+        let stamp = self.begin_arming(slots, index, uses);
+        self.place(index, stamp, deadline_ns);
+        self.limit_stale();
     }
 
     /// Arms slot `index` to expire `after_ns` after the next `place_fresh`.
-    #[inline(always)]
-    pub(crate) fn arm_fresh(&mut self, slots: &mut Slots, index: u32, after_ns: u64) {
-        let arming = self.begin_arming(slots, index);
-        self.fresh.push(Fresh { after_ns, index, arming });
+    pub(crate) fn arm_fresh(&mut self, slots: &mut Slots, index: u32, uses: u64, after_ns: u64) {
+        let stamp = self.begin_arming(slots, index, uses);
+        self.fresh.push(Fresh { after_ns, index, stamp });
     }
 
     /// Whether `arm_fresh_again` may be called.
     #[inline(always)]
     pub(crate) fn has_place(&self, index: u32) -> bool {
-        (index as usize) < self.armings.len() && self.fresh.len() < self.fresh.capacity()
+        (index as usize) < self.stamps.len() && self.fresh.len() < self.fresh.capacity()
     }
 
-    /// As `arm_fresh` without taking memory, where the caller marks the slot.
+    /// As `arm_fresh` with `AGAIN`, without taking memory, where the caller marks the slot.
     #[inline(always)]
     pub(crate) fn arm_fresh_again(&mut self, index: u32, after_ns: u64) {
-        let arming = self.count_arming(index);
-        self.fresh.push(Fresh { after_ns, index, arming });
-    }
-
-    #[inline(always)]
-    fn begin_arming(&mut self, slots: &mut Slots, index: u32) -> u32 {
-        slots.at_mut(index).state |= state::TIMED;
-        if self.armings.len() <= index as usize {
-            self.armings.resize(index as usize + 1, 0);
-        }
-        self.count_arming(index)
-    }
-
-    #[inline(always)]
-    fn count_arming(&mut self, index: u32) -> u32 {
+        let stamp = self.next_stamp();
+        self.fresh.push(Fresh { after_ns, index, stamp });
+        self.stamps[index as usize] = stamp;
         self.armed += 1;
-        let arming = &mut self.armings[index as usize];
-        *arming = arming.wrapping_add(1);
-        *arming
+    }
+
+    fn begin_arming(&mut self, slots: &mut Slots, index: u32, uses: u64) -> u32 {
+        slots.at_mut(index).state |= state::TIMED;
+        if self.stamps.len() <= index as usize {
+            self.stamps.resize(index as usize + 1, DISARMED);
+        }
+        let stamp = stamp_of(uses).unwrap_or_else(|| self.next_stamp());
+        self.stamps[index as usize] = stamp;
+        self.armed += 1;
+        stamp
+    }
+
+    /// One that follows from no id. A stale entry is swept out long before its stamp comes again.
+    #[inline(always)]
+    fn next_stamp(&mut self) -> u32 {
+        self.last_stamp = self.last_stamp.wrapping_add(2);
+        if self.last_stamp == DISARMED {
+            self.last_stamp += 2;
+        }
+        self.last_stamp
+    }
+
+    /// The same for a timer that is nothing else, whose state says already that it is armed. False,
+    /// and nothing is done, if there is no room, or are no stamps for so many uses.
+    #[inline(always)]
+    pub(crate) fn arm_at_once(&mut self, index: u32, uses: u64, after_ns: u64) -> bool {
+        let Some(stamp) = stamp_of(uses) else { return false };
+        let Some(place) = self.stamps.get_mut(index as usize) else { return false };
+        if self.fresh.len() == self.fresh.capacity() {
+            return false;
+        }
+        self.fresh.push(Fresh { after_ns, index, stamp });
+        *place = stamp;
+        self.armed += 1;
+        true
+    }
+
+    /// The stamp of a slot that was armed by this use of it, and is.
+    #[inline(always)]
+    pub(crate) fn armed_by(&mut self, index: u32, uses: u64) -> Option<Armed<'_>> {
+        let stamp = self.stamps.get_mut(index as usize)?;
+        (u64::from(*stamp) == uses << 1).then_some(Armed { stamp, armed: &mut self.armed })
+    }
+
+    pub(crate) fn is_armed(&self, index: u32) -> bool {
+        self.stamps.get(index as usize).is_some_and(|&stamp| stamp != DISARMED)
     }
 
     /// Whether an entry is its slot's current deadline.
     #[inline(always)]
-    fn is_current(&self, index: u32, arming: u32) -> bool {
-        self.armings[index as usize] == arming
+    fn is_current(&self, index: u32, stamp: u32) -> bool {
+        self.stamps[index as usize] == stamp
     }
 
     #[inline(always)]
@@ -167,36 +233,42 @@ impl Wheel {
     /// Begins the time of everything that was armed fresh.
     pub(crate) fn place_fresh(&mut self, now_ns: u64) {
         let mut fresh = std::mem::take(&mut self.fresh);
-        for Fresh { after_ns, index, arming } in fresh.drain(..) {
-            if self.is_current(index, arming) {
-                self.place(index, arming, now_ns.saturating_add(after_ns));
+        for Fresh { after_ns, index, stamp } in fresh.drain(..) {
+            if self.is_current(index, stamp) {
+                self.place(index, stamp, now_ns.saturating_add(after_ns));
             }
         }
         self.fresh = fresh;
+        self.limit_stale();
     }
 
-    fn place(&mut self, index: u32, arming: u32, deadline_ns: u64) {
+    #[inline(always)]
+    fn place(&mut self, index: u32, stamp: u32, deadline_ns: u64) {
         let whole = deadline_ns >> self.shift;
         let rounds_up = whole << self.shift != deadline_ns;
         self.entries += 1;
-        self.insert(Entry { tick: whole + u64::from(rounds_up), index, arming });
+        self.insert(Entry { tick: whole + u64::from(rounds_up), index, stamp });
     }
 
     /// Takes an armed slot out.
-    #[inline(always)]
     pub(crate) fn disarm(&mut self, slots: &mut Slots, index: u32) {
         slots.at_mut(index).state &= !state::TIMED;
-        let arming = &mut self.armings[index as usize];
-        *arming = arming.wrapping_add(1);
+        self.stamps[index as usize] = DISARMED;
         self.armed -= 1;
+    }
+
+    /// Keeps the stale entries in bounds; called when entries were added.
+    #[inline(always)]
+    fn limit_stale(&mut self) {
         if self.entries > STALE_RATIO * self.armed + STALE_MIN {
             self.sweep();
         }
     }
 
+    #[inline(always)]
     fn insert(&mut self, entry: Entry) {
         if entry.tick <= self.elapsed {
-            self.expired.push_back((entry.index, entry.arming));
+            self.expired.push_back((entry.index, entry.stamp));
             return;
         }
         // The highest group of bits in which the tick differs from now is its level. This does not
@@ -204,26 +276,24 @@ impl Wheel {
         let level = (63 - (entry.tick ^ self.elapsed).leading_zeros()) / BITS;
         let bucket = (entry.tick >> (level * BITS)) as usize & (BUCKETS - 1);
         let level = level as usize;
-        self.occupied[level] |= 1 << bucket;
-        let buckets =
-            self.levels[level].get_or_insert_with(|| Box::new([Bucket::default(); BUCKETS]));
-        let last = buckets[bucket].last;
-        if last != 0 {
-            let chunk = &mut self.chunks[last as usize - 1];
-            if (chunk.end as usize) < CHUNK {
-                chunk.entries[chunk.end as usize] = entry;
-                chunk.end += 1;
-                return;
-            }
+        if let Some(buckets) = &self.levels[level]
+            && let Some(last) = buckets[bucket].last.checked_sub(1)
+            && let chunk = &mut *self.chunks[last as usize]
+            && let Some(place) = chunk.entries.get_mut(chunk.end as usize)
+        {
+            *place = entry;
+            chunk.end += 1;
+            return;
         }
         self.extend(level, bucket, entry);
     }
 
     /// Begins a new chunk in a bucket.
     #[cold]
+    #[inline(never)]
     fn extend(&mut self, level: usize, bucket: usize, entry: Entry) {
         if self.unused == 0 {
-            let entries = [Entry { tick: 0, index: 0, arming: 0 }; CHUNK];
+            let entries = [Entry { tick: 0, index: 0, stamp: 0 }; CHUNK];
             self.chunks.push(Box::new(Chunk { next: 0, start: 0, end: 0, entries }));
             self.unused = self.chunks.len() as u32;
         }
@@ -232,7 +302,13 @@ impl Wheel {
         self.unused = std::mem::take(&mut chunk.next);
         (chunk.start, chunk.end) = (0, 1);
         chunk.entries[0] = entry;
-        let Some(buckets) = &mut self.levels[level] else { return };
+        // The one that is taken next was last written to long ago.
+        if let Some(next) = self.unused.checked_sub(1) {
+            memory::prefetch_all(&*self.chunks[next as usize]);
+        }
+        self.occupied[level] |= 1 << bucket;
+        let buckets =
+            self.levels[level].get_or_insert_with(|| Box::new([Bucket::default(); BUCKETS]));
         let last = std::mem::replace(&mut buckets[bucket].last, added);
         match last {
             0 => buckets[bucket].first = added,
@@ -291,13 +367,13 @@ impl Wheel {
         });
         let entries =
             chunks.flat_map(|chunk| &chunk.entries[chunk.start as usize..chunk.end as usize]);
-        let placed = entries.map(|entry| (entry.index, entry.arming, left(entry.tick)));
-        let fresh = self.fresh.iter().map(|fresh| (fresh.index, fresh.arming, fresh.after_ns));
-        let expired = self.expired.iter().map(|&(index, arming)| (index, arming, 0));
+        let placed = entries.map(|entry| (entry.index, entry.stamp, left(entry.tick)));
+        let fresh = self.fresh.iter().map(|fresh| (fresh.index, fresh.stamp, fresh.after_ns));
+        let expired = self.expired.iter().map(|&(index, stamp)| (index, stamp, 0));
         placed
             .chain(fresh)
             .chain(expired)
-            .filter(|&(index, arming, _)| self.is_current(index, arming))
+            .filter(|&(index, stamp, _)| self.is_current(index, stamp))
             .map(|(index, _, ns)| (index, ns))
             .collect()
     }
@@ -309,8 +385,8 @@ impl Wheel {
             let first = buckets[bucket].first;
             let chunk = &mut self.chunks[first as usize - 1];
             while chunk.start < chunk.end {
-                let Entry { index, arming, .. } = chunk.entries[chunk.start as usize];
-                if self.armings[index as usize] == arming {
+                let Entry { index, stamp, .. } = chunk.entries[chunk.start as usize];
+                if self.stamps[index as usize] == stamp {
                     return true;
                 }
                 chunk.start += 1;
@@ -350,8 +426,8 @@ impl Wheel {
     /// The slot that expired first.
     #[inline(always)]
     pub(crate) fn peek_expired(&mut self) -> Option<u32> {
-        while let Some(&(index, arming)) = self.expired.front() {
-            if self.is_current(index, arming) {
+        while let Some(&(index, stamp)) = self.expired.front() {
+            if self.is_current(index, stamp) {
                 return Some(index);
             }
             self.expired.pop_front();
@@ -360,15 +436,22 @@ impl Wheel {
         None
     }
 
-    /// Takes the slot that expired first; it is not armed any more.
+    /// Drops what `peek_expired` gave; it is not armed any more, and its state not changed.
     #[inline(always)]
-    pub(crate) fn pop_expired(&mut self, slots: &mut Slots) -> Option<u32> {
-        let index = self.peek_expired()?;
+    pub(crate) fn drop_expired(&mut self, slots: &Slots, index: u32) {
         self.expired.pop_front();
+        if let Some(&(index, _)) = self.expired.get(AHEAD) {
+            slots.prefetch(index);
+        }
         self.entries -= 1;
         self.armed -= 1;
-        let arming = &mut self.armings[index as usize];
-        *arming = arming.wrapping_add(1);
+        self.stamps[index as usize] = DISARMED;
+    }
+
+    /// Takes the slot that expired first; it is not armed any more.
+    pub(crate) fn pop_expired(&mut self, slots: &mut Slots) -> Option<u32> {
+        let index = self.peek_expired()?;
+        self.drop_expired(slots, index);
         slots.at_mut(index).state &= !state::TIMED;
         Some(index)
     }
@@ -387,7 +470,7 @@ impl Wheel {
                     let Chunk { start, end, .. } = *self.chunks[chunk as usize - 1];
                     for at in start..end {
                         let entry = self.chunks[chunk as usize - 1].entries[at as usize];
-                        if self.is_current(entry.index, entry.arming) {
+                        if self.is_current(entry.index, entry.stamp) {
                             self.entries += 1;
                             self.insert(entry);
                         }
@@ -400,129 +483,4 @@ impl Wheel {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::slots::{SLOTS_MAX, index_of, phase};
-
-    struct Fixture {
-        slots: Slots,
-        wheel: Wheel,
-    }
-
-    impl Fixture {
-        fn new(now_ns: u64) -> Fixture {
-            Fixture { slots: Slots::new(SLOTS_MAX, 1).unwrap(), wheel: Wheel::new(1, now_ns) }
-        }
-
-        fn arm(&mut self, at: u64) -> u32 {
-            let (id, slot) = self.slots.take().unwrap();
-            slot.state = phase::WHEEL;
-            let index = index_of(id);
-            self.wheel.arm(&mut self.slots, index, at);
-            index
-        }
-
-        fn fire(&mut self, now: u64) -> Vec<u32> {
-            self.wheel.advance(now);
-            std::iter::from_fn(|| self.wheel.pop_expired(&mut self.slots)).collect()
-        }
-    }
-
-    #[test]
-    fn a_fresh_deadline_counts_from_the_next_look_at_the_clock() {
-        let mut f = Fixture::new(5);
-        let mut armed = Vec::new();
-        for after in [100, 50, 100] {
-            let (id, slot) = f.slots.take().unwrap();
-            slot.state = phase::WHEEL;
-            armed.push(index_of(id));
-            f.wheel.arm_fresh(&mut f.slots, index_of(id), after);
-        }
-        f.wheel.disarm(&mut f.slots, armed[2]);
-        f.wheel.place_fresh(1_000);
-        assert!(f.fire(1_049).is_empty());
-        assert_eq!(f.fire(1_050), [armed[1]]);
-        assert_eq!(f.fire(1_100), [armed[0]]);
-        assert!(f.wheel.is_empty());
-    }
-
-    #[test]
-    fn cancelled_deadlines_are_swept_out() {
-        let mut f = Fixture::new(1);
-        let kept = f.arm(1 << 40);
-        for round in 0..100_000u64 {
-            let index = f.arm((1 << 30) + round);
-            f.wheel.disarm(&mut f.slots, index);
-            f.slots.release(index);
-        }
-        assert!(f.wheel.entries <= 3 + STALE_MIN + 1, "{} entries", f.wheel.entries);
-        assert!(f.wheel.chunks.len() <= 200, "{} chunks", f.wheel.chunks.len());
-        assert_eq!(f.fire(1 << 40), [kept]);
-    }
-
-    #[test]
-    fn equal_deadlines_fire_in_the_order_of_arming() {
-        let mut f = Fixture::new(5);
-        let at = 1_000_000;
-        let armed: Vec<u32> = (0..100).map(|_| f.arm(at)).collect();
-        assert!(f.fire(at - 1).is_empty());
-        assert_eq!(f.fire(at), armed);
-        assert!(f.wheel.is_empty());
-    }
-
-    #[test]
-    fn a_deadline_of_the_end_of_time_can_be_armed_and_disarmed() {
-        let mut f = Fixture::new(123);
-        let index = f.arm(u64::MAX);
-        assert!(f.wheel.next_ns().is_some());
-        assert!(f.fire(u64::MAX - 1).is_empty());
-        f.wheel.disarm(&mut f.slots, index);
-        assert!(f.wheel.is_empty());
-        assert_eq!(f.wheel.next_ns(), None);
-    }
-
-    /// Against a sorted list: random arms, disarms and steps of the clock.
-    #[test]
-    fn the_wheel_agrees_with_a_sorted_list() {
-        let seed = std::env::var("AIO_TEST_SEED").ok().and_then(|text| text.parse().ok());
-        let mut random = seed.unwrap_or_else(crate::sys::clock::random_bits) | 1;
-        println!("AIO_TEST_SEED={random}");
-        let mut next = move || {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            random
-        };
-        let mut now = next() >> 20;
-        let mut f = Fixture::new(now);
-        let mut model: Vec<(u64, u32)> = Vec::new();
-        for _ in 0..100_000 {
-            match next() % 4 {
-                0 | 1 => {
-                    let at = now + (next() >> (20 + next() % 44));
-                    let index = f.arm(at);
-                    model.push((at, index));
-                }
-                2 if !model.is_empty() => {
-                    let (_, index) = model.swap_remove(next() as usize % model.len());
-                    f.wheel.disarm(&mut f.slots, index);
-                    f.slots.release(index);
-                }
-                _ => {
-                    let earliest = model.iter().map(|entry| entry.0).min();
-                    if let Some(earliest) = earliest {
-                        assert!(f.wheel.next_ns().unwrap() <= earliest.max(now));
-                    }
-                    now += next() >> (30 + next() % 34);
-                    let mut fired = f.fire(now);
-                    let mut expected: Vec<u32> =
-                        model.extract_if(.., |entry| entry.0 <= now).map(|entry| entry.1).collect();
-                    fired.sort_unstable();
-                    expected.sort_unstable();
-                    assert_eq!(fired, expected);
-                    fired.iter().for_each(|&index| f.slots.release(index));
-                }
-            }
-        }
-    }
-}
+mod tests;

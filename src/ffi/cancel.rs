@@ -1,6 +1,7 @@
 //! Asking operations to end.
 
 use crate::engine::Refusal;
+use crate::engine::handle::Handle;
 use crate::engine::mailbox::Message;
 use crate::ffi::{aio_ctx, aio_op_id, guard};
 use crate::sys::errno::Errno;
@@ -14,6 +15,23 @@ use std::ffi::c_int;
 /// asked before, or has completed and its callback is due.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_ctx_cancel(ctx: *mut aio_ctx, id: aio_op_id) -> i32 {
+    // SAFETY: NULL or a live context.
+    if let Some(handle) = unsafe { ctx.cast::<Handle>().as_ref() }
+        && let Some(engine) = handle.enter_open()
+        && engine.cancel_timer_at_once(id as u64)
+    {
+        return 0;
+    }
+    // SAFETY: passed on.
+    unsafe { cancel(ctx, id) }
+}
+
+/// The same for what is no timer, or from another thread.
+///
+/// # Safety
+/// As `aio_ctx_cancel`.
+#[inline(never)]
+unsafe extern "C" fn cancel(ctx: *mut aio_ctx, id: aio_op_id) -> i32 {
     guard!(ctx, handle => {
         match handle.enter_used() {
             Ok(engine) => engine.cancel(id as u64)?,

@@ -1,7 +1,8 @@
 //! Timers. They never fire early, and on an idle loop late by at most timer_resolution_ns and the
 //! kernel's timer slack.
 
-use crate::engine::Fires;
+use crate::engine::handle::Handle;
+use crate::engine::{Done, Fires, REAP};
 use crate::ffi::submit::{aio_submit_options, done};
 use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments, guard};
 use std::ffi::c_void;
@@ -15,6 +16,18 @@ pub unsafe extern "C" fn aio_submit_timer(
     ctx: *mut aio_ctx, after_ns: u64, options: *const aio_submit_options, callback: aio_callback,
     user_data: *mut c_void,
 ) -> aio_op_id {
+    // SAFETY: NULL or a live context.
+    let handle = unsafe { ctx.cast::<Handle>().as_ref() };
+    let address = callback.map_or(0, |callback| callback as usize);
+    if options.is_null()
+        && let Some(handle) = handle
+        && address > REAP
+        && let done = (Done { callback: address, user_data: user_data as usize })
+        && let Some(engine) = handle.enter_open()
+        && let Some(id) = engine.submit_timer_at_once(after_ns, done, &handle.counts)
+    {
+        return id;
+    }
     // SAFETY: the ABI's pointers.
     unsafe { submit_timer(ctx, Fires::After(after_ns), options, callback, user_data) }
 }
@@ -48,7 +61,9 @@ pub unsafe extern "C" fn aio_submit_interval(
 
 /// # Safety
 /// As `submit::submit`.
-unsafe fn submit_timer(
+#[inline(never)]
+#[allow(improper_ctypes_definitions)] // Not C's: that ABI does not unwind, and is jumped to.
+unsafe extern "C" fn submit_timer(
     ctx: *mut aio_ctx, fires: Fires, options: *const aio_submit_options, callback: aio_callback,
     user_data: *mut c_void,
 ) -> aio_op_id {

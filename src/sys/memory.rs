@@ -104,6 +104,38 @@ impl Region {
     }
 }
 
+/// What the processor moves at a time, on all that are common.
+const CACHE_LINE: usize = 64;
+
+/// Asks for the cache line at an address that will be used soon. Waits for nothing, and an address
+/// that is not mapped does no harm.
+#[inline(always)]
+pub(crate) fn prefetch<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint; nothing is read.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: a hint; nothing is read.
+    unsafe {
+        std::arch::asm!(
+            "prfm pstl1keep, [{}]",
+            in(reg) address,
+            options(nostack, preserves_flags, readonly),
+        );
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = address;
+}
+
+/// The same for all that something occupies.
+pub(crate) fn prefetch_all<T>(object: &T) {
+    let first = std::ptr::from_ref(object).cast::<u8>();
+    (0..size_of::<T>()).step_by(CACHE_LINE).for_each(|at| prefetch(first.wrapping_add(at)));
+}
+
 /// Bytes of a page.
 pub(crate) fn page_size() -> usize {
     // SAFETY: no pointers.

@@ -195,6 +195,186 @@ TEST(a_multishot_is_cancelled_in_its_own_callback) {
     end_ctx(ctx);
 }
 
+/* --- timers ---------------------------------------------------------------------------------- */
+
+TEST(a_cancelled_timer_is_known_as_such_before_its_callback) {
+    aio_ctx *ctx = make_ctx();
+    struct call calls[3] = {{0}}, held = {0};
+    aio_op_id ids[3];
+    for (int i = 0; i < 3; i++)
+        ids[i] = ID(aio_submit_timer(ctx, HOUR, NULL, on_call, &calls[i]));
+    ID(aio_submit_timer(ctx, HOUR, NULL, on_call, &held));
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ(aio_ctx_cancel(ctx, ids[i]), 0);
+    CHECK_EQ(aio_ctx_in_flight(ctx), 4);
+    char text[2048] = {0};
+    CHECK_GT(aio_ctx_dump(ctx, text, sizeof text), 0);
+    int named = 0;
+    for (const char *at = text; (at = strstr(at, "cancelled")) != NULL; at++)
+        named++;
+    CHECK_EQ(named, 3);
+    CHECK_EQ(aio_ctx_cancel(ctx, ids[0]), -EALREADY);
+    CHECK_EQ(aio_ctx_detach(ctx, ids[1]), 0);
+    CHECK_EQ(aio_ctx_cancel_wait(ctx, ids[2]), 0);
+    CHECK_EQ(aio_ctx_cancel_all(ctx), 1);
+    CHECK_EQ(aio_ctx_run(ctx), 0);
+    CHECK_EQ(calls[0].calls, 1);
+    CHECK_EQ(calls[0].result, -ECANCELED);
+    CHECK_EQ(calls[0].id, ids[0]);
+    CHECK_EQ(calls[1].calls, 0);
+    CHECK_EQ(calls[2].calls, 0);
+    CHECK_EQ(held.result, -ECANCELED);
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ(aio_ctx_cancel(ctx, ids[i]), -ENOENT);
+    end_ctx(ctx);
+}
+
+TEST(destroy_tells_a_cancelled_timer_from_one_that_it_ends_itself) {
+    aio_ctx *ctx = make_ctx();
+    struct call cancelled = {0}, armed = {0};
+    const aio_op_id id = ID(aio_submit_timer(ctx, HOUR, NULL, on_call, &cancelled));
+    ID(aio_submit_timer(ctx, HOUR, NULL, on_call, &armed));
+    CHECK_EQ(aio_ctx_cancel(ctx, id), 0);
+    end_ctx(ctx);
+    CHECK_EQ(cancelled.result, -ECANCELED);
+    CHECK_EQ(cancelled.flags, 0);
+    CHECK_EQ(armed.result, -ECANCELED);
+    CHECK_EQ(armed.flags, AIO_CQE_ABORTED);
+}
+
+static void *arm_and_cancel_one(void *arg) {
+    struct call *call = arg;
+    const aio_op_id id = ID(aio_submit_timer(call->ctx, HOUR, NULL, on_call, call));
+    CHECK_EQ(aio_ctx_cancel(call->ctx, id), 0);
+    return NULL;
+}
+
+TEST(an_orphans_cancelled_timer_calls_back_once) {
+    aio_ctx *ctx = make_ctx();
+    struct call call = {.ctx = ctx};
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, arm_and_cancel_one, &call), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(aio_ctx_destroy(ctx), AIO_EORPHANED);
+    CHECK_EQ(call.calls, 1);
+    CHECK_EQ(call.result, -ECANCELED);
+}
+
+enum { VARIOUS = 48 };
+
+/* Timers of all kinds, and what is to become of each. */
+struct various {
+    aio_ctx *ctx;
+    uint64_t random;
+    struct timer {
+        enum { ENDED, ARMED, CANCELLED, FORGOTTEN } state;
+        aio_op_id id;
+    } timers[VARIOUS];
+    int calls;
+};
+
+static struct various various;
+
+static void on_various(void *user_data, int32_t result, uint32_t flags) {
+    struct timer *timer = user_data;
+    various.calls++;
+    CHECK_EQ(result, -ECANCELED);
+    CHECK(timer->state == CANCELLED || timer->state == ARMED);
+    CHECK_EQ(flags, timer->state == ARMED ? AIO_CQE_ABORTED : 0);
+    CHECK_EQ(aio_ctx_current_op(aio_ctx_current()), timer->id);
+    timer->state = ENDED;
+}
+
+static void arm_various(struct timer *timer) {
+    const uint64_t after = HOUR + random_below(&various.random, HOUR);
+    const aio_submit_options *options[] = {
+        NULL, NULL, WITH(.group = 7), WITH(.flags = AIO_SUBMIT_QUIET), WITH(.timeout_ns = HOUR)};
+    const aio_submit_options *with = options[random_below(&various.random, COUNT_OF(options))];
+    switch (random_below(&various.random, 8)) {
+    case 0:
+        timer->id = ID(aio_submit_interval(various.ctx, after, with, on_various, timer));
+        break;
+    case 1:
+        timer->id = ID(aio_submit_timer_at(various.ctx, now_ns() + after, with, on_various, timer));
+        break;
+    default:
+        timer->id = ID(aio_submit_timer(various.ctx, after, with, on_various, timer));
+    }
+    timer->state = ARMED;
+}
+
+static void end_various(struct timer *timer) {
+    const bool is_known = timer->state == ARMED || timer->state == CANCELLED;
+    switch (random_below(&various.random, 8)) {
+    case 0:
+        CHECK_EQ(aio_ctx_detach(various.ctx, timer->id), is_known ? 0 : -ENOENT);
+        timer->state = is_known ? FORGOTTEN : timer->state;
+        break;
+    case 1:
+        CHECK_EQ(aio_ctx_cancel_wait(various.ctx, timer->id), is_known ? 0 : -ENOENT);
+        timer->state = is_known ? ENDED : timer->state;
+        break;
+    default:
+        CHECK_EQ(aio_ctx_cancel(various.ctx, timer->id), timer->state == ARMED       ? 0
+                                                         : timer->state == CANCELLED ? -EALREADY
+                                                                                     : -ENOENT);
+        timer->state = timer->state == ARMED ? CANCELLED : timer->state;
+    }
+}
+
+static void step_various(void *arg) {
+    (void)arg;
+    for (uint64_t i = random_below(&various.random, 20); i > 0; i--) {
+        struct timer *timer = &various.timers[random_below(&various.random, VARIOUS)];
+        if (timer->id != 0 && (timer->state != ENDED || random_below(&various.random, 4) == 0))
+            end_various(timer);
+        else if (timer->state == ENDED)
+            arm_various(timer);
+    }
+    if (random_below(&various.random, 50) == 0) {
+        int armed = 0;
+        for (int i = 0; i < VARIOUS; i++)
+            if (various.timers[i].state == ARMED) {
+                various.timers[i].state = CANCELLED;
+                armed++;
+            }
+        const int32_t asked = aio_ctx_cancel_all(various.ctx); /* perhaps a barrier too */
+        CHECK_GE(asked, armed);
+        CHECK_LE(asked, armed + 1);
+    }
+}
+
+static void on_barrier(void *user_data, int32_t result, uint32_t flags) {
+    (void)flags;
+    CHECK(result == 0 || result == -ECANCELED);
+    ++*(int *)user_data;
+}
+
+TEST(cancelled_timers_end_once_however_they_were_armed_and_whatever_comes_between) {
+    various = (struct various){.ctx = make_ctx(), .random = test_seed()};
+    int barriers = 0, passed = 0;
+    for (int step = 0; step < scaled(4000); step++) {
+        if (random_below(&various.random, 2))
+            CHECK_EQ(aio_ctx_post(various.ctx, step_various, NULL), 0);
+        else
+            step_various(NULL);
+        if (random_below(&various.random, 100) == 0 && barriers == passed) {
+            ID(aio_submit_nop(various.ctx, WITH(.flags = AIO_SUBMIT_BARRIER), on_barrier, &passed));
+            barriers++;
+        }
+        CHECK_GE(aio_ctx_run_once(various.ctx, 0), 0);
+        for (int i = 0; i < VARIOUS; i++)
+            if (various.timers[i].state == FORGOTTEN && random_below(&various.random, 2) &&
+                aio_ctx_cancel(various.ctx, various.timers[i].id) == -ENOENT)
+                various.timers[i].state = ENDED;
+    }
+    CHECK_GT(various.calls, 0);
+    end_ctx(various.ctx);
+    for (int i = 0; i < VARIOUS; i++)
+        CHECK(various.timers[i].state == ENDED || various.timers[i].state == FORGOTTEN);
+    CHECK_EQ(passed, barriers);
+}
+
 /* --- by descriptor, and all ------------------------------------------------------------------ */
 
 TEST(cancel_fd_ends_what_uses_the_number_and_says_how_many) {

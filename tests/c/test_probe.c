@@ -431,7 +431,8 @@ TEST(the_program_says_why_under_a_filter) {
     CHECK(strstr(output, "\"backend\": \"epoll\"") != NULL);
     CHECK(strstr(output, "\"reason\": \"seccomp: io_uring is refused; EPERM\"") != NULL);
     CHECK(strstr(output, "\"name\": \"nop\", \"opcode\": 0, \"status\": \"emulated\", "
-                         "\"reason\": \"seccomp: io_uring is refused; EPERM; ") != NULL);
+                         "\"since\": \"5.1\", \"functions\": \"aio_submit_nop\", \"reason\": "
+                         "\"seccomp: io_uring is refused; EPERM; ") != NULL);
     CHECK_EQ(count_of(output, "\"status\": \"yes\""), 0);
 }
 

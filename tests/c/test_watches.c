@@ -274,7 +274,7 @@ TEST(all_watches_of_a_context_share_a_descriptor) {
     static char folders[FOLDERS][512];
     const int before = open_descriptors();
     for (int i = 0; i < FOLDERS; i++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "folder%d", i);
         make_folder(folders[i], name);
         watch(ctx, folders[i], IN_CREATE, &calls[i]);

@@ -1,6 +1,8 @@
 // A program that is compiled with -fno-exceptions -fno-rtti: tasks, operations, results, a stop.
 #include <aio/context.hpp>
 #include <aio/operations.hpp>
+#include <aio/socket.hpp>
+#include <aio/stream.hpp>
 
 #include <cstdio>
 
@@ -25,6 +27,13 @@ aio::task<aio::result<int>> all(aio::context &ctx) {
     const auto late = co_await aio::sleep_for(ctx, 1h).timeout(1ms);
     if (late.error() != aio::errc::deadline)
         co_return aio::unexpected(late.error());
+    auto [ours, theirs] = aio::unix_socket::pair(ctx).value();
+    if (const auto sent = co_await aio::write_all(ours, "line\n", 10s); !sent)
+        co_return aio::unexpected(sent.error());
+    aio::io_buffer buffer;
+    const auto line = co_await aio::read_until(theirs, buffer, "\n", 100, 10s);
+    if (!line || aio::as_text(*line) != "line\n")
+        co_return -1;
     co_return count;
 }
 

@@ -127,4 +127,24 @@ TEST(broadcast, receivers_move) {
     EXPECT_EQ(two.try_receive(), 2);
 }
 
+TEST(broadcast, a_message_whose_copy_throws_is_not_lost) {
+    struct text {
+        explicit text(int number) : number(number) {}
+        text(text &&) noexcept = default;
+        text &operator=(text &&) noexcept = default;
+        text(const text &other) : number(other.number) {
+            if (other.number-- > 1)
+                throw std::runtime_error("a copy");
+        }
+        mutable int number;
+    };
+    aio::broadcast<text> room(4);
+    auto news = room.subscribe();
+    room.send(text(2));
+    EXPECT_THROW(static_cast<void>(news.try_receive()), std::runtime_error);
+    EXPECT_EQ(news.pending(), 1u);
+    EXPECT_EQ(news.try_receive()->number, 1);
+    EXPECT_EQ(news.pending(), 0u);
+}
+
 } // namespace

@@ -157,4 +157,27 @@ TEST(combine, a_chain_is_done_in_order_and_broken_by_an_error) {
     ctx.run(all());
 }
 
+TEST(combine, a_refused_member_ends_its_chain_and_no_stranger_becomes_one) {
+    context ctx;
+    const auto wrong = [](aio_submit_options &options) { options.flags |= 1u << 30; };
+    const auto broken = [&]() -> task<> {
+        std::array<char, 8> room{};
+        auto [bad, refused] =
+            co_await aio::chain(aio::recv(ctx, 9999, room), aio::nop(ctx).with(wrong));
+        EXPECT_EQ(bad.error(), std::errc::bad_file_descriptor);
+        EXPECT_EQ(refused.error(), std::errc::invalid_argument);
+    };
+    const auto stranger = [&]() -> task<> { (co_await aio::nop(ctx)).value(); };
+    ctx.run(aio::when_all(broken(), stranger()));
+
+    const auto in_the_middle = [&]() -> task<> {
+        auto [first, refused, last] =
+            co_await aio::chain(aio::nop(ctx), aio::nop(ctx).with(wrong), aio::nop(ctx));
+        EXPECT_TRUE(first);
+        EXPECT_EQ(refused.error(), std::errc::invalid_argument);
+        EXPECT_EQ(last.error(), aio::errc::aborted);
+    };
+    ctx.run(in_the_middle());
+}
+
 } // namespace

@@ -2,6 +2,7 @@
 
 #include <aio/misc.hpp>
 
+#include <cmath>
 #include <thread>
 
 namespace {
@@ -196,6 +197,27 @@ TEST(context, a_borrowed_context_is_left_alone) {
         EXPECT_TRUE(borrowed.run(aio::nop(borrowed)));
     }
     EXPECT_TRUE(owner.run(aio::nop(owner)));
+}
+
+TEST(context, durations_of_any_unit_and_size_become_nanoseconds) {
+    using namespace std::chrono;
+    using aio::detail::to_ns;
+    constexpr uint64_t for_ever = aio::detail::for_ever_ns;
+    EXPECT_EQ(to_ns(3s), 3'000'000'000u);
+    EXPECT_EQ(to_ns(duration<unsigned char>(3)), 3'000'000'000u);
+    EXPECT_EQ(to_ns(duration<int64_t, std::pico>(1)), 1u); // never less than asked
+    EXPECT_EQ(to_ns(duration<int64_t, std::pico>(2001)), 3u);
+    EXPECT_EQ(to_ns(duration<double>(1.5)), 1'500'000'000u);
+    EXPECT_EQ(to_ns(duration<int64_t, std::ratio<1, 44'100>>(44'100LL * 86'400 * 365)),
+              365ULL * 86'400 * 1'000'000'000);
+    EXPECT_EQ(to_ns(nanoseconds::min()), 0u);
+    EXPECT_EQ(to_ns(hours::min()), 0u);
+    EXPECT_EQ(to_ns(duration<double>(std::nan(""))), 0u);
+    EXPECT_EQ(to_ns(nanoseconds::max()), for_ever);
+    EXPECT_EQ(to_ns(minutes::max()), for_ever);
+    EXPECT_EQ(to_ns(days::max()), for_ever);
+    EXPECT_EQ(to_ns(years::max()), for_ever);
+    EXPECT_EQ(to_ns(duration<double>(INFINITY)), for_ever);
 }
 
 } // namespace

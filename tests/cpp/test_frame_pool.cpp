@@ -1,10 +1,12 @@
-// Counts allocations: every operator new and, where the C library lets it be replaced, malloc.
+#include "allocations.hpp"
 #include "support.hpp"
 
 #include <aio/combine.hpp>
 #include <aio/misc.hpp>
 #include <aio/net.hpp>
 #include <aio/scope.hpp>
+#include <aio/socket.hpp>
+#include <aio/split.hpp>
 #include <aio/timeout.hpp>
 
 #include <atomic>
@@ -14,41 +16,9 @@
 
 namespace {
 
-std::atomic<long> allocations{0};
-
-} // namespace
-
-#if AIO_DETAIL_POOLS && !defined(__SANITIZE_THREAD__)
-#define COUNTS_ALLOCATIONS 1
-
-// The C library's own entry points: what they replace is behind them.
-extern "C" {
-void *__libc_malloc(std::size_t size);
-void *__libc_calloc(std::size_t count, std::size_t size);
-void *__libc_realloc(void *memory, std::size_t size);
-
-void *malloc(std::size_t size) noexcept {
-    allocations++;
-    return __libc_malloc(size);
-}
-void *calloc(std::size_t count, std::size_t size) noexcept {
-    allocations++;
-    return __libc_calloc(count, size);
-}
-void *realloc(void *memory, std::size_t size) noexcept {
-    allocations++;
-    return __libc_realloc(memory, size);
-}
-}
-
-#else
-#define COUNTS_ALLOCATIONS 0
-#endif
-
-namespace {
-
 using aio::context;
 using aio::task;
+using support::allocations;
 
 /// How many allocations a task makes when it is run again.
 template <class Make> long allocations_of(context &ctx, Make make) {
@@ -58,10 +28,6 @@ template <class Make> long allocations_of(context &ctx, Make make) {
     ctx.run(make());
     return allocations - before;
 }
-
-#define NEEDS_A_COUNTER                                                                            \
-    if (!COUNTS_ALLOCATIONS)                                                                       \
-    GTEST_SKIP() << "allocations are the sanitizer's"
 
 TEST(frame_pool, allocations_are_counted) {
     NEEDS_A_COUNTER;
@@ -87,6 +53,25 @@ TEST(frame_pool, awaited_operations_and_tasks_allocate_nothing) {
     EXPECT_EQ(allocations_of(ctx, all), 0);
     ::close(a);
     ::close(b);
+}
+
+TEST(frame_pool, transfers_of_streams_allocate_nothing) {
+    NEEDS_A_COUNTER;
+    context ctx;
+    auto [one, other] = aio::unix_socket::pair(ctx).value();
+    auto [reader, writer] = aio::split(std::move(one));
+    aio::io_buffer buffer;
+    const auto all = [&, &reader = reader, &writer = writer, &other = other]() -> task<> {
+        const std::array<aio::bytes, 2> parts{"head ", "body\n"};
+        for (int i = 0; i < 100; i++) {
+            static_cast<void>(co_await aio::write_all(writer, parts, 1h));
+            static_cast<void>(co_await aio::read_until(other, buffer, "\n"));
+            static_cast<void>(co_await aio::flush(other, buffer));
+            static_cast<void>(co_await aio::read_exact(reader, buffer, 10, 1h));
+            buffer.clear();
+        }
+    };
+    EXPECT_EQ(allocations_of(ctx, all), 0);
 }
 
 TEST(frame_pool, what_combines_tasks_takes_its_frames_from_the_pool) {

@@ -149,4 +149,44 @@ TEST(multishot, messages_arrive_in_order) {
     ctx.run(talk());
 }
 
+/// Of an item that there is no memory for.
+struct gives_too_much {
+    static constexpr bool last_is_result = false;
+    using type = std::size_t;
+    template <class Call> static type from(const aio::detail::told &now, const Call &) {
+        if (now.result > 0)
+            throw std::bad_alloc();
+        return 0;
+    }
+};
+
+TEST(multishot, an_item_that_there_is_no_memory_for_is_the_end_and_says_so) {
+    context ctx;
+    auto ticks = aio::detail::repeats<gives_too_much, &aio_submit_interval>(ctx, uint64_t{100'000});
+    const auto reader = [&]() -> task<> {
+        EXPECT_EQ((co_await ticks.next()).error(), std::errc::not_enough_memory);
+        EXPECT_EQ(ticks.error(), std::errc::not_enough_memory);
+    };
+    ctx.run(reader());
+    EXPECT_EQ(ctx.in_flight(), 0u);
+}
+
+TEST(multishot, of_two_kinds_of_timeouts_the_last_one_said_counts) {
+    context ctx;
+    const auto reader = [&]() -> task<> {
+        const auto began = std::chrono::steady_clock::now();
+        auto total = aio::interval(ctx, 1ms).idle_timeout(1h).timeout(20ms);
+        while (co_await total.next()) {
+        }
+        EXPECT_EQ(total.error(), aio::errc::deadline);
+        EXPECT_LT(std::chrono::steady_clock::now() - began, 1h);
+        const auto fds = support::socket_pair();
+        auto idle = aio::poll_multishot(ctx, fds[0], POLLIN).timeout(1h).idle_timeout(5ms);
+        EXPECT_EQ((co_await idle.next()).error(), aio::errc::deadline);
+        ::close(fds[0]);
+        ::close(fds[1]);
+    };
+    ctx.run(reader());
+}
+
 } // namespace

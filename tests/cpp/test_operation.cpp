@@ -7,6 +7,7 @@
 #include <aio/zero_copy.hpp>
 
 #include <atomic>
+#include <memory>
 #include <thread>
 #if defined(__cpp_lib_jthread)
 #include <stop_token>
@@ -141,6 +142,54 @@ TEST(operation, a_destroyed_frame_is_never_written_to) {
     ::close(b);
 }
 
+/// A buffer that its operation owns; looks what is in flight when it dies.
+struct owned_buffer {
+    owned_buffer(context &ctx, std::size_t &in_flight)
+        : ctx(ctx), in_flight(in_flight), room(std::make_unique<std::array<char, 64>>()) {}
+    owned_buffer(owned_buffer &&) noexcept = default;
+    ~owned_buffer() {
+        if (room)
+            in_flight = ctx.in_flight();
+    }
+    context &ctx;
+    std::size_t &in_flight;
+    std::unique_ptr<std::array<char, 64>> room;
+};
+
+aio_op_id submit_owned(aio_ctx *ctx, int fd, const owned_buffer *to,
+                       const aio_submit_options *options, aio_callback callback,
+                       void *user_data) noexcept {
+    return aio_submit_recv(ctx, fd, to->room->data(), to->room->size(), 0, options, callback,
+                           user_data);
+}
+
+TEST(operation, what_its_call_owns_moves_with_it_and_dies_when_nothing_is_in_flight) {
+    context ctx;
+    auto [a, b] = support::socket_pair();
+    std::size_t in_flight = 99;
+    const auto receive = [&, b = b]() {
+        using owned = aio::detail::by_address<owned_buffer>;
+        return aio::detail::submits<aio::detail::gives_count, &submit_owned>(
+            ctx, aio::file_ref(b), owned{owned_buffer(ctx, in_flight)});
+    };
+    const auto reader = [&]() -> task<> {
+        static_cast<void>(co_await receive());
+        ADD_FAILURE() << "it was resumed";
+    };
+    {
+        aio::detail::strand_group group(ctx.where());
+        group.start(reader(), ignored);
+        EXPECT_EQ(in_flight, 99u);
+        EXPECT_EQ(ctx.in_flight(), 1u);
+    }
+    EXPECT_EQ(in_flight, 0u);
+    support::write_text(a, "for the next");
+    auto moved = receive();
+    EXPECT_EQ(ctx.run(std::move(moved)).value(), 12u);
+    ::close(a);
+    ::close(b);
+}
+
 TEST(operation, a_destroyed_accept_closes_what_comes) {
     context ctx;
     auto [listening, address] = support::listener();
@@ -176,6 +225,30 @@ TEST(operation, a_request_to_stop_ends_what_the_strand_waits_for) {
     EXPECT_EQ(group.size(), 0u);
 }
 
+TEST(operation, a_stopped_strand_submits_nothing_whatever_was_asked_for) {
+    context ctx;
+    auto [a, b] = support::socket_pair();
+    int ended = 0;
+    const auto goes_on = [&, a = a]() -> task<> {
+        std::array<char, 4> text{};
+        const auto first = co_await aio::sleep_for(ctx, 1h);
+        const auto plain = co_await aio::recv(ctx, a, text);
+        const auto with_options = co_await aio::recv(ctx, a, text).timeout(1h);
+        const auto on_slot = co_await aio::recv(ctx, aio::file_ref::slot(7), text);
+        for (const auto &error :
+             {first.error(), plain.error(), with_options.error(), on_slot.error()})
+            ended += error == std::errc::operation_canceled;
+        EXPECT_EQ(ctx.in_flight(), 0u);
+    };
+    aio::detail::strand_group group(ctx.where());
+    group.start(goes_on(), ignored);
+    group.request_stop();
+    ctx.run().value();
+    EXPECT_EQ(ended, 4);
+    ::close(a);
+    ::close(b);
+}
+
 TEST(operation, a_zero_copy_send_ends_when_nothing_reads_the_buffer) {
     context ctx;
     auto [listening, address] = support::listener();
@@ -209,6 +282,24 @@ TEST(operation, whole_transfers_tell_how_much_they_moved) {
     ctx.run(talk());
     ::close(a);
     ::close(b);
+}
+
+TEST(operation, of_a_timeout_and_a_deadline_the_first_counts) {
+    context ctx;
+    using clock = std::chrono::steady_clock;
+    const auto began = clock::now();
+    const auto asks = [&]() -> task<> {
+        EXPECT_EQ(
+            (co_await aio::sleep_for(ctx, 1h).deadline(clock::now() + 1h).timeout(1ms)).error(),
+            aio::errc::deadline);
+        EXPECT_EQ(
+            (co_await aio::sleep_for(ctx, 1h).timeout(1h).deadline(clock::now() + 1ms)).error(),
+            aio::errc::deadline);
+        EXPECT_EQ((co_await aio::sleep_for(ctx, 1h).deadline(clock::time_point::min())).error(),
+                  aio::errc::deadline);
+    };
+    ctx.run(asks());
+    EXPECT_LT(clock::now() - began, 1h);
 }
 
 } // namespace

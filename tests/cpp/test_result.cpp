@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace {
 
@@ -103,6 +104,28 @@ TEST(result, copies_are_independent_and_assignment_goes_both_ways) {
     std::swap(copy, text);
     EXPECT_EQ(*text, "again");
     EXPECT_EQ(*copy, "other");
+}
+
+TEST(result, the_value_of_a_temporary_lives_as_long_as_it_is_used) {
+    const auto make = [] { return result<std::vector<int>>(std::vector<int>{1, 2, 3}); };
+    static_assert(std::is_same_v<decltype(make().value()), std::vector<int>>);
+    static_assert(std::is_same_v<decltype(*make()), std::vector<int>>);
+    int sum = 0;
+    for (const int each : make().value())
+        sum += each;
+    const std::vector<int> &kept = *make();
+    EXPECT_EQ(sum, 6);
+    EXPECT_EQ(kept.size(), 3u);
+}
+
+// GCC 12 called this a constraint that depends on itself, when any int was compared with a result.
+TEST(result, iterators_of_results_compare) {
+    const std::vector<result<int>> results = {1, unexpected(std::errc::broken_pipe), 3};
+    int sum = 0;
+    for (const result<int> &each : results)
+        sum += each.value_or(10);
+    EXPECT_EQ(sum, 14);
+    EXPECT_TRUE(results[0] == 1 && 3 == results[2] && results[1] != 3);
 }
 
 TEST(result, small_results_are_trivial) {

@@ -29,8 +29,12 @@ class elsewhere {
         ctx_.wait(nullptr);
     }
     ~elsewhere() {
-        ctx_.load()->stop();
+        // The thread may be done with the context before the call is.
+        aio_ctx *const native = ctx().native();
+        aio_ctx_ref(native);
+        aio_ctx_stop(native);
         thread_.join();
+        aio_ctx_unref(native);
     }
     context &ctx() { return *ctx_; }
     std::thread::id id() const { return thread_.get_id(); }

@@ -1,8 +1,11 @@
 #include "support.hpp"
 
+#include <aio/event.hpp>
 #include <aio/misc.hpp>
 #include <aio/scope.hpp>
+#include <aio/timeout.hpp>
 
+#include <optional>
 #include <vector>
 
 namespace {
@@ -264,6 +267,145 @@ TEST(scope, detached_work_dies_with_its_context) {
         aio::detached(ctx, waits_for_ever(support::counted(alive)));
         aio::detached(ctx, waits_for_ever(support::counted(alive)));
         EXPECT_EQ(alive, 2);
+    }
+    EXPECT_EQ(alive, 0);
+}
+
+TEST(scope, who_joins_goes_on_when_those_that_waited_for_their_turn_have_ended_too) {
+    context ctx;
+    int ended = 0;
+    const auto parent = [&]() -> task<> {
+        scope children(ctx, {.concurrency = 1});
+        children.spawn([&]() -> task<> {
+            static_cast<void>(co_await aio::sleep_for(ctx, 1ms));
+            ended++;
+        });
+        // These end at once when it is their turn, each before the next has begun.
+        for (int i = 0; i < 5; i++)
+            children.spawn([&]() -> task<> {
+                ended++;
+                co_return;
+            });
+        (co_await children.join()).value();
+        EXPECT_EQ(ended, 6);
+        EXPECT_EQ(children.waiting(), 0u);
+    };
+    ctx.run(parent());
+    EXPECT_EQ(ended, 6);
+}
+
+TEST(scope, several_may_join_it) {
+    context ctx;
+    int joined = 0;
+    const auto parent = [&]() -> task<> {
+        scope children(ctx);
+        scope joiners(ctx);
+        children.spawn(aio::sleep_for(ctx, 1ms));
+        for (int i = 0; i < 3; i++)
+            joiners.spawn([&]() -> task<> {
+                (co_await children.join()).value();
+                joined++;
+            });
+        (co_await joiners.join()).value();
+    };
+    ctx.run(parent());
+    EXPECT_EQ(joined, 3);
+}
+
+TEST(scope, room_that_is_not_taken_is_offered_to_the_next) {
+    context ctx;
+    std::vector<char> admitted;
+    const auto parent = [&]() -> task<> {
+        scope children(ctx, {.concurrency = 1});
+        scope makers(ctx);
+        children.spawn(aio::sleep_for(ctx, 1ms));
+        const auto maker = [&](char name, bool spawns) -> task<> {
+            EXPECT_TRUE(co_await children.admit());
+            EXPECT_EQ(children.size(), 0u);
+            admitted.push_back(name);
+            if (spawns)
+                children.spawn(aio::sleep_for(ctx, 1ms));
+        };
+        makers.spawn(maker('a', false));
+        makers.spawn(maker('b', true));
+        makers.spawn(maker('c', false));
+        makers.spawn(maker('d', true));
+        (co_await makers.join()).value();
+        (co_await children.join()).value();
+    };
+    ctx.run(parent());
+    EXPECT_EQ(admitted, (std::vector<char>{'a', 'b', 'c', 'd'}));
+}
+
+TEST(scope, room_offered_to_one_that_is_destroyed_is_offered_to_the_next) {
+    context ctx;
+    bool admitted = false;
+    const auto parent = [&]() -> task<> {
+        scope children(ctx, {.concurrency = 1});
+        aio::event over;
+        children.spawn([&]() -> task<> { (co_await over.wait()).value(); });
+        std::optional<scope> first(std::in_place, ctx);
+        first->spawn([&]() -> task<> { static_cast<void>(co_await children.admit()); });
+        scope second(ctx);
+        second.spawn([&]() -> task<> { admitted = co_await children.admit(); });
+        over.set();
+        // The child ends in the next turn, and with it the first is told, but has not gone on.
+        while (children.size() != 0)
+            co_await aio::yield(ctx);
+        first.reset();
+        (co_await second.join()).value();
+        (co_await children.join()).value();
+    };
+    ctx.run(parent());
+    EXPECT_TRUE(admitted);
+}
+
+TEST(scope, who_waits_for_room_is_told_that_the_scope_has_died) {
+    context ctx;
+    int answers = 0;
+    const auto parent = [&]() -> task<> {
+        std::optional<scope> children(std::in_place, ctx, aio::scope_options{.concurrency = 1});
+        children->spawn(aio::sleep_for(ctx, 1h));
+        scope makers(ctx);
+        for (int i = 0; i < 2; i++)
+            makers.spawn([&]() -> task<> {
+                EXPECT_FALSE(co_await children->admit());
+                answers++;
+            });
+        children.reset();
+        (co_await makers.join()).value();
+    };
+    ctx.run(parent());
+    EXPECT_EQ(answers, 2);
+}
+
+TEST(scope, detached_work_that_owns_a_descriptor_closes_it_when_its_context_dies) {
+    aio::event never;
+    const auto fds = support::socket_pair();
+    {
+        context ctx;
+        const auto owner = [](aio::event &never, aio::descriptor) -> task<> {
+            static_cast<void>(co_await never.wait());
+        };
+        aio::detached(ctx, owner(never, aio::descriptor(ctx, fds[0])));
+        ctx.run_once(0ms).value();
+        EXPECT_TRUE(support::is_open(fds[0]));
+    }
+    EXPECT_FALSE(support::is_open(fds[0]));
+    ::close(fds[1]);
+}
+
+TEST(scope, detached_work_that_is_woken_while_its_context_dies_is_destroyed) {
+    aio::event never;
+    int alive = 0;
+    {
+        context ctx;
+        const auto waits = [](aio::event &never, support::counted) -> task<> {
+            static_cast<void>(co_await aio::with_timeout(never.wait(), 1h));
+        };
+        aio::detached(ctx, waits(never, support::counted(alive)));
+        ctx.run_once(0ms).value();
+        EXPECT_EQ(alive, 1);
     }
     EXPECT_EQ(alive, 0);
 }

@@ -1,7 +1,10 @@
 #include "support.hpp"
 
+#include <aio/combine.hpp>
 #include <aio/detail/strand_group.hpp>
+#include <aio/event.hpp>
 #include <aio/misc.hpp>
+#include <aio/scope.hpp>
 #include <aio/suspension.hpp>
 
 #include <string>
@@ -174,6 +177,44 @@ TEST(suspension, joining_waits_for_all_and_passes_a_stop_on) {
     group.request_stop();
     ctx.run().value();
     EXPECT_EQ(ended, 10);
+}
+
+TEST(suspension, who_is_woken_goes_on_later_also_when_the_context_takes_no_more_operations) {
+    context ctx({.max_ops = 2});
+    aio::event event;
+    int ended = 0;
+    bool is_inside = false;
+    const auto waits = [&]() -> task<> {
+        (co_await event.wait()).value();
+        EXPECT_FALSE(is_inside);
+        ended++;
+    };
+    const auto sets = [&]() -> task<> {
+        is_inside = true;
+        event.set();
+        is_inside = false;
+        EXPECT_EQ(ended, 0);
+        co_return;
+    };
+    const auto sleeps = [&]() -> task<> { static_cast<void>(co_await aio::sleep_for(ctx, 5ms)); };
+    ctx.run(aio::when_all(waits(), waits(), sleeps(), sleeps(), sets()));
+    EXPECT_EQ(ended, 2);
+}
+
+TEST(suspension, a_borrowed_context_forgets_the_post_of_a_home_that_is_gone) {
+    context owner({.max_ops = 1});
+    const auto sleeper = [&]() -> task<> {
+        {
+            context borrowed = context::borrow(owner.native());
+            aio::event event;
+            aio::scope waiters(borrowed);
+            waiters.spawn(event.wait());
+            waiters.spawn(aio::sleep_for(borrowed, 1h));
+            event.set();
+        }
+        static_cast<void>(co_await aio::sleep_for(owner, 1ms));
+    };
+    owner.run(sleeper());
 }
 
 } // namespace

@@ -4,6 +4,8 @@
 #include <aio/misc.hpp>
 #include <aio/task.hpp>
 
+#include <csignal>
+#include <cstdio>
 #include <memory>
 #include <memory_resource>
 #include <string>
@@ -19,6 +21,24 @@ task<int> number(int value) { co_return value; }
 task<int> failing() {
     throw std::runtime_error("from the task");
     co_return 0;
+}
+
+task<> without_a_variable(context &ctx) {
+    if (co_await aio::nop(ctx))
+        std::fputs("right", stderr);
+}
+
+// GCC 12 compiles that one wrongly: then it is said, and no other memory is touched.
+TEST(task, a_frame_that_the_compiler_makes_wrongly_is_noticed) {
+    const auto run = [] {
+        context ctx;
+        ctx.run(without_a_variable(ctx));
+        std::_Exit(0);
+    };
+    const auto is_right_or_aborted = [](int status) {
+        return WIFEXITED(status) ? WEXITSTATUS(status) == 0 : WTERMSIG(status) == SIGABRT;
+    };
+    EXPECT_EXIT(run(), is_right_or_aborted, "^right$|declare one");
 }
 
 TEST(task, nothing_runs_before_it_is_awaited) {
@@ -211,6 +231,20 @@ TEST(task, assignment_destroys_what_was_there) {
     auto first = body(support::counted(alive));
     first = body(support::counted(alive));
     EXPECT_EQ(alive, 1);
+}
+
+TEST(task, an_exception_of_a_destructor_behind_co_return_replaces_the_value) {
+    struct throws_at_the_end {
+        ~throws_at_the_end() noexcept(false) { throw std::runtime_error("late"); }
+    };
+    context ctx;
+    int alive = 0;
+    const auto late = [&]() -> task<support::counted> {
+        const throws_at_the_end last;
+        co_return support::counted(alive);
+    };
+    EXPECT_THROW(static_cast<void>(ctx.run(late())), std::runtime_error);
+    EXPECT_EQ(alive, 0);
 }
 
 } // namespace

@@ -159,7 +159,8 @@ TEST(thread_pool, a_pool_that_ends_ends_what_waits_in_it) {
             if (is_first) {
                 has_begun = true;
                 has_begun.notify_all();
-                std::this_thread::sleep_for(20ms);
+                // Until the pool has begun to end.
+                std::this_thread::sleep_for(100ms * support::slow());
             }
         });
         log += ended ? 'a' : ended.error() == aio::errc::aborted ? 'b' : '?';

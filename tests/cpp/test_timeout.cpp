@@ -100,6 +100,26 @@ TEST(timeout, a_stop_token_of_another_thread_stops_all_that_is_inside) {
 }
 #endif
 
+TEST(timeout, a_time_limit_is_a_duration_a_time_or_none) {
+    using clock = aio::time_limit::clock;
+    const aio::time_limit none;
+    EXPECT_FALSE(none);
+    EXPECT_FALSE(none.has_passed());
+    EXPECT_EQ(none.timeout_ns(), 0u);
+    const aio::time_limit passed = 0s;
+    EXPECT_TRUE(passed.has_passed());
+    EXPECT_EQ(passed.timeout_ns(), 1u);
+    const clock::time_point before = clock::now();
+    const aio::time_limit hour = 1h;
+    EXPECT_TRUE(hour);
+    EXPECT_FALSE(hour.has_passed());
+    EXPECT_GE(hour.time(), before + 1h);
+    EXPECT_LE(hour.time(), clock::now() + 1h);
+    EXPECT_LE(hour.timeout_ns(), 3'600'000'000'000u);
+    EXPECT_EQ(aio::time_limit(hour.time()), hour);
+    EXPECT_FALSE(aio::time_limit(std::chrono::hours::max()).has_passed());
+}
+
 TEST(timeout, retry_tries_again_until_it_succeeds_or_gives_up) {
     context ctx;
     int calls = 0;
@@ -122,6 +142,26 @@ TEST(timeout, retry_tries_again_until_it_succeeds_or_gives_up) {
     const aio::retry_options patient{.attempts = 100, .delay = 1h};
     EXPECT_EQ(ctx.run(aio::with_timeout(aio::retry(ctx, third, patient), 2ms)).error(),
               aio::errc::deadline);
+}
+
+TEST(timeout, limits_are_calculated_without_an_overflow) {
+    using namespace std::chrono;
+    using in_hours = time_point<steady_clock, hours>;
+    EXPECT_FALSE(aio::time_limit(in_hours::max()));
+    EXPECT_FALSE(aio::time_limit(steady_clock::time_point::max()));
+    EXPECT_FALSE(aio::time_limit(days::max()));
+    EXPECT_FALSE(aio::time_limit(duration<double>(1e300)));
+    EXPECT_FALSE(aio::time_limit(nanoseconds::max()).has_passed());
+    EXPECT_TRUE(aio::time_limit(in_hours::min()).has_passed());
+    EXPECT_TRUE(aio::time_limit(nanoseconds::min()).has_passed());
+    EXPECT_EQ(aio::time_limit(steady_clock::time_point::min()).timeout_ns(), 1u);
+}
+
+TEST(timeout, a_deadline_of_long_ago_has_passed) {
+    context ctx;
+    const auto sleeper = [&]() -> task<> { (co_await aio::sleep_for(ctx, 1h)).value(); };
+    const auto long_ago = std::chrono::steady_clock::time_point::min();
+    EXPECT_EQ(ctx.run(aio::with_deadline(sleeper(), long_ago)).error(), aio::errc::deadline);
 }
 
 } // namespace

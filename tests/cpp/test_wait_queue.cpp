@@ -1,5 +1,6 @@
 // What all primitives share: waiting takes no memory, and any order of ends is allowed. Counts what
 // is allocated, in the library and here, where the C library lets malloc be replaced.
+#include "allocations.hpp"
 #include "strands.hpp"
 
 #include <aio/broadcast.hpp>
@@ -18,27 +19,9 @@
 
 namespace {
 
-std::atomic<long> allocations{0};
-
-} // namespace
-
-#if AIO_DETAIL_POOLS && !defined(__SANITIZE_THREAD__)
-#define COUNTS_ALLOCATIONS 1
-extern "C" {
-void *__libc_malloc(std::size_t size);
-void *malloc(std::size_t size) noexcept {
-    allocations++;
-    return __libc_malloc(size);
-}
-}
-#else
-#define COUNTS_ALLOCATIONS 0
-#endif
-
-namespace {
-
 using aio::context;
 using aio::task;
+using support::allocations;
 using support::strands;
 
 /// One of each primitive.
@@ -54,8 +37,7 @@ struct primitives {
 };
 
 TEST(wait_queue, waiting_takes_no_memory) {
-    if (!COUNTS_ALLOCATIONS)
-        GTEST_SKIP() << "frames are not pooled here, or malloc is a sanitizer's";
+    NEEDS_A_COUNTER;
     context ctx;
     primitives all;
     const auto one = [&]() -> task<> {

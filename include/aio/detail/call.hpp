@@ -6,6 +6,7 @@
 
 #include <tuple>
 #include <type_traits>
+#include <utility>
 
 namespace aio::detail {
 
@@ -18,7 +19,7 @@ template <class T> struct by_address {
 /// number, and asks for AIO_SUBMIT_FIXED_FILE if it is a slot's.
 template <auto Function, class... Args> class call {
   public:
-    explicit call(Args... args) noexcept : args_(args...) {}
+    explicit call(Args... args) noexcept : args_(std::move(args)...) {}
 
     aio_op_id operator()(aio_ctx *ctx, const aio_submit_options *options, aio_callback callback,
                          void *user_data) const noexcept {

@@ -35,3 +35,17 @@
 #if !defined(AIO_DETAIL_ELIDABLE)
 #define AIO_DETAIL_ELIDABLE
 #endif
+
+// GCC 12 lays out some frames wrongly (see task.hpp), which is looked for when they begin.
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 13
+#define AIO_DETAIL_FRAMES_MAY_BE_WRONG 1
+#else
+#define AIO_DETAIL_FRAMES_MAY_BE_WRONG 0
+#endif
+
+// Whether a coroutine knows by itself where its frame is; GCC loads the handle from the frame.
+#if defined(__clang__)
+#define AIO_DETAIL_FRAME_IS_KNOWN 1
+#else
+#define AIO_DETAIL_FRAME_IS_KNOWN 0
+#endif

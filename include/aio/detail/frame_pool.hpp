@@ -60,8 +60,8 @@ class frame_pool {
     }
 
   private:
-    static constexpr std::size_t grain = 64;               // sizes are rounded up to it
-    static constexpr std::size_t kinds = 64;               // larger frames are not kept
+    static constexpr std::size_t grain = 32;               // sizes are rounded up to it
+    static constexpr std::size_t kinds = 128;              // larger frames are not kept
     static constexpr std::size_t kept_bytes_max = 1 << 20; // of each size and thread
 
     struct block {
@@ -157,8 +157,9 @@ class pooled_frame {
                sizeof(unit);
     }
 
-    /// The allocator lies behind the frame too.
-    template <class Given> static void *from(std::size_t size, const Given &given) {
+    /// The allocator lies behind the frame too. Not inlined, for the reason above.
+    template <class Given>
+    [[gnu::noinline]] static void *from(std::size_t size, const Given &given) {
         using Allocator = typename std::allocator_traits<Given>::template rebind_alloc<unit>;
         static_assert(std::is_pointer_v<typename std::allocator_traits<Allocator>::pointer>,
                       "aio: a frame's allocator must give plain pointers");

@@ -11,6 +11,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <functional>
 #include <utility>
 
 namespace aio {
@@ -90,12 +91,17 @@ class strand_group {
     explicit strand_group(home *home) noexcept : home_(home) {}
     strand_group(const strand_group &) = delete;
     strand_group &operator=(const strand_group &) = delete;
-    virtual ~strand_group() { destroy_all(); }
+    virtual ~strand_group();
 
     /// Runs an awaitable until it waits for the first time, and from then on beside others. What it
     /// gives goes to `sink`, which has set_value and set_exception and outlives the strand.
     template <class Awaitable, class Sink> void start(Awaitable &&awaitable, Sink &sink) {
         run(*this, std::forward<Awaitable>(awaitable), sink);
+    }
+
+    /// The same of what a function makes, which is kept for as long as that runs.
+    template <class F, class Sink> void start_made(F make, Sink &sink) {
+        run_made(*this, std::move(make), sink);
     }
 
     /// Asks all strands to stop, also those that are started later.
@@ -112,12 +118,13 @@ class strand_group {
     home *where() const noexcept { return home_; }
 
     class join_awaiter;
-    /// Waits until no strand is left. Asking who waits to stop asks all strands to stop.
+    /// Waits until no strand is left; any number may. Asking who waits to stop asks all strands to
+    /// stop.
     join_awaiter join() noexcept;
 
   protected:
-    /// A strand has ended, and is gone. Returns what goes on now: by default who joins, if it was
-    /// the last one.
+    /// A strand has ended, and is gone. Returns what goes on now: by default the first that joins,
+    /// if it was the last strand; others that join go on later.
     virtual std::coroutine_handle<> finished() noexcept;
 
     /// Destroys what runs. For destructors of derived classes, whose members sinks may be.
@@ -136,6 +143,14 @@ class strand_group {
             sink.set_value();
         } else {
             sink.set_value(co_await std::move(awaitable));
+        }
+    }
+    template <class F, class Sink> static bottom run_made(strand_group &, F make, Sink &sink) {
+        if constexpr (std::is_void_v<await_result_t<std::invoke_result_t<F &>>>) {
+            co_await std::invoke(make);
+            sink.set_value();
+        } else {
+            sink.set_value(co_await std::invoke(make));
         }
     }
 
@@ -160,17 +175,17 @@ class strand_group {
     bottom::promise_type *first_ = nullptr;
     bottom::promise_type *last_ = nullptr;
     bottom::promise_type *cursor_ = nullptr;
-    join_awaiter *joiner_ = nullptr;
+    join_awaiter *joiners_ = nullptr; // first come, first
     std::size_t size_ = 0;
     bool stop_requested_ = false;
 };
 
-class strand_group::join_awaiter : public suspension {
+class strand_group::join_awaiter : public queued_suspension {
   public:
     explicit join_awaiter(strand_group &group) noexcept : group_(group) {}
     ~join_awaiter() {
-        if (group_.joiner_ == this)
-            group_.joiner_ = nullptr;
+        if (place_ != nullptr)
+            leave();
     }
 
     bool await_ready() const noexcept { return group_.size_ == 0; }
@@ -181,21 +196,46 @@ class strand_group::join_awaiter : public suspension {
         begin_always(handle, [](suspension &self) noexcept {
             static_cast<join_awaiter &>(self).group_.request_stop();
         });
-        group_.joiner_ = this;
+        place_ = &group_.joiners_;
+        while (*place_ != nullptr)
+            place_ = &(*place_)->next_;
+        *place_ = this;
     }
     void await_resume() const noexcept {}
 
   private:
     friend class strand_group;
+    void leave() noexcept {
+        *place_ = next_;
+        if (next_ != nullptr)
+            next_->place_ = place_;
+        place_ = nullptr;
+    }
+
     strand_group &group_;
+    join_awaiter *next_ = nullptr;
+    join_awaiter **place_ = nullptr; // where it is referred to, while it waits
 };
+
+inline strand_group::~strand_group() {
+    destroy_all();
+    while (joiners_ != nullptr)
+        joiners_->leave();
+}
 
 inline strand_group::join_awaiter strand_group::join() noexcept { return join_awaiter(*this); }
 
 inline std::coroutine_handle<> strand_group::finished() noexcept {
-    if (size_ == 0 && joiner_ != nullptr)
-        return std::exchange(joiner_, nullptr)->transfer();
-    return std::noop_coroutine();
+    if (size_ != 0 || joiners_ == nullptr)
+        return std::noop_coroutine();
+    join_awaiter *const first = joiners_;
+    first->leave();
+    while (joiners_ != nullptr) [[unlikely]] {
+        join_awaiter *const other = joiners_;
+        other->leave();
+        other->resume_later();
+    }
+    return first->transfer();
 }
 
 template <class Awaitable, class Sink>

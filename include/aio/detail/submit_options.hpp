@@ -20,7 +20,7 @@ struct no_options {};
 
 struct set_options {
     aio_submit_options native{};
-    std::optional<std::chrono::steady_clock::time_point> deadline;
+    std::optional<std::chrono::steady_clock::time_point> deadline; // of to_time
 
     set_options() noexcept { native.size = sizeof native; }
     set_options(no_options) noexcept : set_options() {}
@@ -30,8 +30,8 @@ struct set_options {
         aio_submit_options options = native;
         if (deadline) {
             // A deadline that has passed is still one: the shortest there is.
-            const uint64_t left = to_ns(*deadline - std::chrono::steady_clock::now());
-            options.timeout_ns = left == 0 ? 1 : left;
+            const uint64_t left = std::max<uint64_t>(ns_until(*deadline), 1);
+            options.timeout_ns = shorter_timeout(native.timeout_ns, left);
         }
         return options;
     }
