@@ -2277,7 +2277,8 @@ aio_op_id aio_submit_connect(aio_ctx *ctx, int fd, const struct sockaddr *addr, 
  * 0x7ffff000 is cut. `flags`: MSG_*.
  * Context thread.
  * Errors: -EINVAL, `buf` is NULL; those of send(2).
- * Kernel: 5.6.
+ * Kernel: 5.6; a reply of a context that has nothing else to do may be made by a plain call inside
+ * the submit: only the callback comes later.
  * Surprise: on a unix datagram socket one that had to wait for the peer's queue ends with 0, and
  * an empty message is delivered (rings of 6.18): use MSG_DONTWAIT, or aio_submit_write.
  */

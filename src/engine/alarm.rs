@@ -1,9 +1,9 @@
-//! Deadlines in plain turns. A deadline hardly ever passes: most operations end long before theirs.
-//! So a context whose deadlines keep being disarmed limits its waits no more, which costs two looks
-//! at the clock and a timer of the kernel's in every turn, but hands one entry to the ring that
-//! completes when the first deadline is due, the alarm, and leaves it there. While no armed
-//! deadline is before it, turns are plain ones. When it rings, the turns after it are careful ones,
-//! in which deadlines pass as ever.
+//! Deadlines in plain turns. A deadline hardly ever passes: most operations end long before
+//! theirs. So a context whose deadlines keep being disarmed limits its waits no more, which costs
+//! two looks at the clock and a timer of the kernel's in every turn, but hands one entry to the
+//! ring that completes when the first deadline is due, the alarm, and leaves it there. While no
+//! armed deadline is before it, turns are plain ones. When it rings, the turns after it are
+//! careful ones, in which deadlines pass as ever.
 //!
 //! A context that has nothing but timers never has an alarm: its waits end by them.
 

@@ -190,7 +190,7 @@ impl Handle {
         // SAFETY: the gate admits only the context's thread; every caller's borrow ends before a
         // user function runs, and user functions are the only way back in.
         let engine = unsafe { self.engine() };
-        engine.plain = false;
+        engine.leave_plain_turns();
         Ok(engine)
     }
 

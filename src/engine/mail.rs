@@ -51,7 +51,11 @@ impl Engine {
     #[inline(always)]
     pub(super) fn ends_plain_mail(&mut self, stats: &Stats) -> bool {
         stats.publish_mail(&self.tally);
-        self.is_plainly_exhausted() && self.inbox.is_empty()
+        let ends = self.is_plainly_exhausted() && self.inbox.is_empty();
+        if ends {
+            self.set_plain_budget();
+        }
+        ends
     }
 
     /// The next user function that the mail asks for.

@@ -55,6 +55,7 @@ mod pages;
 mod pauses;
 mod pool;
 pub(crate) mod probe;
+mod prompt;
 mod quick;
 pub(crate) mod record_queue;
 pub(crate) mod registered;
@@ -203,10 +204,11 @@ const REAP_BACKLOG_DEFAULT: u32 = 65_536;
 pub(crate) struct Engine {
     slots: Slots,
     backend: Backend,
-    /// The next turn may be a plain one (`run.rs`): when the last one ended there was nothing but
-    /// operations in the usual ring, and since then only the plain ways of submitting and
-    /// completing were taken. Whatever else enters the engine takes it back (`Handle::enter`).
-    plain: bool,
+    /// Bits of `turn::odd`; 0: the next turn is a plain one.
+    odd: u8,
+    /// The last turn in which a send was the only thing submitted, and the only thing to be done.
+    lone_turn: u64,
+    sent: prompt::Sent,
     /// More completions than this are not for one plain turn, or filled their queue.
     plain_max: u32,
     /// Coarse time of the current turn, for ages.
@@ -311,7 +313,9 @@ impl Engine {
         let mut engine = Engine {
             slots: Slots::new(or(options.max_ops, u32::MAX), clock::random_bits())?,
             backend,
-            plain: false,
+            odd: turn::odd::CAREFUL,
+            lone_turn: 0,
+            sent: prompt::Sent::default(),
             plain_max: turn::COMPLETIONS_MAX.min(cq_entries - 1),
             now_ms: clock::coarse_ms(),
             descriptors: Descriptors::default(),

@@ -9,6 +9,7 @@ use crate::engine::counts::Counts;
 use crate::engine::descriptors::DIRECT;
 use crate::engine::slots::{index_of, state};
 use crate::engine::submission::{Done, fill_plain, is_plain, list_plainly};
+use crate::engine::turn::odd;
 use crate::op::Operation;
 use crate::sys::entry::sqe_flags;
 
@@ -50,6 +51,7 @@ impl Engine {
         if is_timed {
             slot.state |= state::TIMED;
             self.wheel.arm_fresh_again(index_of(id), quick.timeout_ns);
+            self.odd |= odd::TIMED;
         }
         let first = list_plainly(slot, id, head);
         if first != 0 {
@@ -68,6 +70,6 @@ impl Engine {
     fn may_time(&self, after_ns: u64) -> bool {
         self.running
             && self.slots.next_free().is_some_and(|index| self.wheel.has_place(index))
-            && (!self.plain || self.is_covered_after(after_ns))
+            && (self.odd & odd::CAREFUL != 0 || self.is_covered_after(after_ns))
     }
 }

@@ -4,8 +4,7 @@
 //!
 //! Most turns are plain ones: of a context whose operations are all in the usual ring, with no
 //! chains, barriers, pools, or mail, and with no deadline that the kernel would not wake us for
-//! (`alarm.rs`). Such a turn tests no facility one by one; `plain` says that none has come into
-//! use.
+//! (`alarm.rs`). Such a turn tests no facility one by one; `odd` says that none has come into use.
 
 use crate::engine::completion::Plain;
 use crate::engine::handle::Handle;
@@ -54,14 +53,22 @@ fn plain_turn(handle: &Handle) -> Result<(), Refusal> {
         }
     }
     if !borrow(handle).is_plainly_exhausted() {
-        deliver_rest(handle);
+        deliver_left(handle);
     }
     borrow(handle).end_plain_turn(handle);
     Ok(())
 }
 
-/// Delivers what a plain turn has left. Where that are completions of operations with deadlines, or
-/// mail with functions in it, it stays one.
+/// Delivers what a plain turn has left: mostly the end of a send that was made at once.
+#[inline(never)]
+fn deliver_left(handle: &Handle) {
+    if !deliver_sent(handle) {
+        deliver_rest(handle);
+    }
+}
+
+/// Where what is left are completions of operations with deadlines, or mail with functions in it,
+/// the turn stays a plain one.
 #[inline(never)]
 fn deliver_rest(handle: &Handle) {
     deliver_timed(handle);
@@ -69,6 +76,7 @@ fn deliver_rest(handle: &Handle) {
         deliver_timed(handle);
         while let Some(posted) = borrow(handle).next_plain_post(&handle.mailbox) {
             perform_post(posted);
+            deliver_sent(handle);
         }
         if borrow(handle).ends_plain_mail(&handle.stats) {
             return;
@@ -86,6 +94,16 @@ fn deliver_timed(handle: &Handle) {
     {
         perform(plain);
     }
+    deliver_sent(handle);
+}
+
+/// Delivers the end of a send that was made at once, if there is one; whether nothing is left.
+#[inline(always)]
+fn deliver_sent(handle: &Handle) -> bool {
+    if let Some(plain) = borrow(handle).next_sent(&handle.counts) {
+        perform(plain);
+    }
+    borrow(handle).is_plainly_exhausted()
 }
 
 /// Delivers what is there, as far as the turn's budget goes.
@@ -110,7 +128,9 @@ fn deliver(handle: &Handle) {
         while let Some(plain) = borrow(handle).next_timer(&handle.counts) {
             perform(plain);
         }
-        if borrow(handle).is_exhausted() {
+        if let Some(plain) = borrow(handle).next_sent(&handle.counts) {
+            perform(plain);
+        } else if borrow(handle).is_exhausted() {
             return;
         } else if let Some(call) = borrow(handle).next_call() {
             perform_any(handle, call);
@@ -200,7 +220,10 @@ pub(crate) fn run_once(handle: &Handle, timeout_ns: i64) -> Result<u32, Refusal>
         };
         let was_empty = borrow(handle).in_flight() == 0;
         let before = borrow(handle).callbacks();
-        if wait == Wait::Forever && borrow(handle).prepare_plain_turn(&handle.mailbox) {
+        if wait == Wait::Forever
+            && (borrow(handle).prepare_plain_turn(&handle.mailbox)
+                || borrow(handle).prepare_timed_turn(&handle.mailbox))
+        {
             plain_turn(handle)?;
         } else {
             turn(handle, wait)?;
@@ -238,6 +261,7 @@ pub(crate) fn run(handle: &Handle) -> Result<(), Refusal> {
     loop {
         let mailbox = &handle.mailbox;
         while borrow(handle).prepare_plain_turn(mailbox)
+            || borrow(handle).prepare_timed_turn(mailbox)
             || borrow(handle).prepare_held_turn(mailbox)
         {
             plain_turn(handle)?;

@@ -202,7 +202,7 @@ impl Engine {
         self.backend.hold(holds || careful);
         self.holds_timers = holds || careful;
         self.backend.conceal(careful);
-        self.plain = false;
+        self.leave_plain_turns();
     }
 
     /// Every completion takes the careful path.

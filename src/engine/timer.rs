@@ -60,7 +60,7 @@ impl Engine {
         slot.fd = NO_DESCRIPTOR;
         slot.submitted_ms = self.now_ms;
         slot.state = PLAIN;
-        self.plain = false;
+        self.leave_plain_turns();
         counts.submitted_plainly(service::TIMER);
         self.local += 1;
         Some(id as i64)
@@ -79,7 +79,7 @@ impl Engine {
         self.ready.push_back(Ready { index, result: Errno::ECANCELED.status(), flags: 0 });
         self.slots.prefetch(index);
         armed.disarm();
-        self.plain = false;
+        self.leave_plain_turns();
         true
     }
 

@@ -22,6 +22,18 @@ const CLOCK_TURNS: u64 = 8;
 /// How long to wait for memory when there is nothing to deliver meanwhile.
 const SHORTAGE_NS: u64 = 1_000_000;
 
+/// What speaks against a plain turn (`run.rs`), or is to be done before it. Nothing does when a
+/// turn has ended with nothing but operations in the usual ring, and since then only the plain
+/// ways of submitting and completing were taken; whatever else enters the engine says `CAREFUL`
+/// (`Handle::enter`).
+pub(super) mod odd {
+    pub(crate) const CAREFUL: u8 = 1;
+    /// Deadlines were armed, whose time has yet to begin.
+    pub(crate) const TIMED: u8 = 2;
+    /// A send was made at once, whose callback comes in this turn (`prompt.rs`).
+    pub(crate) const SENT: u8 = 4;
+}
+
 /// What the current turn may still deliver.
 #[derive(Default)]
 pub(crate) struct Budget {
@@ -127,54 +139,76 @@ impl Engine {
         busy == 0
     }
 
+    /// Something is done that no plain way does.
+    #[inline(always)]
+    pub(super) fn leave_plain_turns(&mut self) {
+        if self.odd & odd::SENT != 0 {
+            self.keep_sent();
+        }
+        self.odd |= odd::CAREFUL;
+    }
+
     /// Whether a plain turn will do, which sleeps until an operation completes and looks at nothing
     /// that the context does not use. If so, it is to follow: the sleep may have been announced.
     #[inline(always)]
     pub(super) fn prepare_plain_turn(&self, mailbox: &Mailbox) -> bool {
-        self.plain && self.slots.live() != 0 && (mailbox.is_calm() || mailbox.prepare_sleep(false))
+        self.odd == 0
+            && self.slots.live() != 0
+            && (mailbox.is_calm() || mailbox.prepare_sleep(false))
+    }
+
+    /// The same where deadlines were armed in the last turn, whose time begins now.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn prepare_timed_turn(&mut self, mailbox: &Mailbox) -> bool {
+        if self.odd != odd::TIMED {
+            return false;
+        }
+        self.place_timers();
+        self.odd = 0;
+        self.prepare_plain_turn(mailbox)
     }
 
     /// The same for a context that has nothing in flight, and is held to wait for mail.
     #[inline(always)]
     pub(super) fn prepare_held_turn(&self, mailbox: &Mailbox) -> bool {
-        self.plain && self.slots.live() == 0 && mailbox.prepare_held_sleep()
+        self.odd == 0 && self.slots.live() == 0 && mailbox.prepare_held_sleep()
     }
 
     /// Hands over and sleeps.
     #[inline(always)]
     pub(super) fn begin_plain_turn(&mut self, handle: &Handle) -> Result<(), Refusal> {
         debug_assert!(self.has_no_work() && self.pools.is_empty() && self.backend.is_plain());
-        if self.wheel.has_fresh() {
-            self.place_timers();
-        }
         debug_assert!(self.is_covered());
         let taken = self.backend.enter_plainly();
         handle.mailbox.awake();
         match taken {
             Some(taken) => self.look_at_coarse_clock(taken != 0, &handle.stats),
             None => {
-                self.plain = false;
+                self.odd = odd::CAREFUL;
                 self.enter_backend(Wait::Poll)?;
             }
         }
         let mut completions = self.backend.ready();
         if completions > self.plain_max {
             // Some are left for later, or the kernel may have more of them.
-            self.plain = false;
+            self.odd = odd::CAREFUL;
             completions = completions.min(COMPLETIONS_MAX);
         }
         self.backend.offer(completions);
-        self.budget.stash = 0;
-        self.budget.ready = 0;
-        self.budget.expired = 0;
-        self.budget.posts = POSTS_MAX;
         Ok(())
+    }
+
+    /// What plain turns may deliver beside completions: mail.
+    #[inline(always)]
+    pub(super) fn set_plain_budget(&mut self) {
+        self.budget = Budget { posts: POSTS_MAX, ..Budget::default() };
     }
 
     /// The end of a turn that began as a plain one, and perhaps stayed one.
     #[inline(always)]
     pub(super) fn end_plain_turn(&mut self, handle: &Handle) {
-        if !self.plain {
+        if self.odd & odd::CAREFUL != 0 {
             return self.end_turn(handle);
         }
         self.current = Current::NONE;
@@ -185,7 +219,7 @@ impl Engine {
     /// Nothing is left of a plain turn.
     #[inline(always)]
     pub(super) fn is_plainly_exhausted(&self) -> bool {
-        self.plain && self.backend.is_exhausted()
+        self.odd & (odd::CAREFUL | odd::SENT) == 0 && self.backend.is_exhausted()
     }
 
     /// Hands over, waits at most as `wait` says, and sets the turn's budget.
@@ -341,7 +375,7 @@ impl Engine {
     #[cold]
     #[inline(never)]
     pub(super) fn next_call(&mut self) -> Option<Call> {
-        self.plain = false;
+        self.odd |= odd::CAREFUL;
         loop {
             let cqe = if self.budget.stash != 0 {
                 self.budget.stash -= 1;
@@ -432,18 +466,20 @@ impl Engine {
     /// The turn is over: what became possible by it is staged.
     pub(super) fn end_turn(&mut self, handle: &Handle) {
         self.current = Current::NONE;
+        self.set_plain_budget();
         let mut is_quiet = self.is_quiet();
         if !is_quiet {
             self.settle();
             is_quiet = self.is_quiet();
         }
-        self.plain = self.has_no_work()
+        let is_plain = self.has_no_work()
             && !self.is_careful()
             && self.pools.is_empty()
             && !self.is_clogged()
             && !self.is_ending()
             && self.backend.is_plain()
             && (is_quiet || self.cover_deadlines());
+        self.odd = if is_plain { 0 } else { odd::CAREFUL };
         self.count_turn(handle);
         self.publish_rest(handle);
     }

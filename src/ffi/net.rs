@@ -1,6 +1,6 @@
 //! Sockets. Sends never raise SIGPIPE, new sockets are close-on-exec; options opt out.
 
-use crate::ffi::submit::{aio_submit_options, submit};
+use crate::ffi::submit::{aio_submit_options, submit, submit_send_alone, submit_unless};
 use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments};
 use crate::op::net;
 use crate::sys::errno::Errno;
@@ -145,7 +145,8 @@ pub unsafe extern "C" fn aio_submit_connect(
 /// 0x7ffff000 is cut. `flags`: MSG_*.
 /// Context thread.
 /// Errors: -EINVAL, `buf` is NULL; those of send(2).
-/// Kernel: 5.6.
+/// Kernel: 5.6; a reply of a context that has nothing else to do may be made by a plain call inside
+/// the submit: only the callback comes later.
 /// Surprise: on a unix datagram socket one that had to wait for the peer's queue ends with 0, and
 /// an empty message is delivered (rings of 6.18): use MSG_DONTWAIT, or aio_submit_write.
 #[unsafe(no_mangle)]
@@ -155,8 +156,14 @@ pub unsafe extern "C" fn aio_submit_send(
 ) -> aio_op_id {
     // SAFETY: the ABI's pointers.
     unsafe {
-        submit(
+        submit_unless(
             ctx,
+            // Other flags may ask for more than one call.
+            |engine| {
+                (flags == 0 && engine.has_nothing_else()).then(|| {
+                    submit_send_alone(ctx, fd, buf, len, flags, options, callback, user_data)
+                })
+            },
             move || {
                 arguments::buffer(buf, len)?;
                 Ok(net::Send { fd, buf, len, flags })

@@ -1,12 +1,13 @@
 //! What every submit function shares: the options, the flags, and the way down.
 
 use crate::engine::handle::Handle;
-use crate::engine::{Done, REAP};
+use crate::engine::{Done, Engine, REAP};
 use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments, guard};
+use crate::op::net::Send;
 use crate::op::{self, Operation};
 use crate::sys::errno::Errno;
 use crate::sys::refused::Fault;
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 
 /// The next operation submitted starts when this one has succeeded. Surprise: fsync,
 /// sync_file_range, fallocate, ftruncate, madvise, statx, unlinkat, mkdirat, renameat, linkat,
@@ -99,6 +100,21 @@ pub(super) unsafe fn submit<O: Operation>(
     ctx: *mut aio_ctx, make: impl Fn() -> Result<O, Errno>, options: *const aio_submit_options,
     callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
+    // SAFETY: passed on.
+    unsafe { submit_unless(ctx, |_| None, make, options, callback, user_data) }
+}
+
+/// The same, unless `before` has submitted it in another way, where everything is as in the plain
+/// case.
+///
+/// # Safety
+/// As `submit`.
+#[inline(always)]
+pub(super) unsafe fn submit_unless<O: Operation>(
+    ctx: *mut aio_ctx, before: impl Fn(&Engine) -> Option<aio_op_id>,
+    make: impl Fn() -> Result<O, Errno>, options: *const aio_submit_options,
+    callback: aio_callback, user_data: *mut c_void,
+) -> aio_op_id {
     // SAFETY: NULL or a live context.
     let handle = unsafe { ctx.cast::<Handle>().as_ref() };
     let address = callback.map_or(0, |callback| callback as usize);
@@ -108,9 +124,13 @@ pub(super) unsafe fn submit<O: Operation>(
         && let done = (Done { callback: address, user_data: user_data as usize })
         && let Some(engine) = handle.enter_open()
         && let Ok(op) = make()
-        && let Some(id) = engine.submit_at_once(&op, done, &handle.counts)
     {
-        return id;
+        if let Some(id) = before(engine) {
+            return id;
+        }
+        if let Some(id) = engine.submit_at_once(&op, done, &handle.counts) {
+            return id;
+        }
     }
     // Made again here: a function to make it with would have to be in memory from the beginning.
     let op = make();
@@ -122,6 +142,33 @@ pub(super) unsafe fn submit<O: Operation>(
             submit_out_of_line(ctx, op, options, callback, user_data)
         }
     }
+}
+
+/// A send where there is nothing else to do: at once, if it may be.
+///
+/// # Safety
+/// As `submit`, which has found nothing amiss. Its arguments are those of aio_submit_send, in their
+/// order, so that it can be jumped to.
+#[inline(never)]
+pub(super) unsafe extern "C" fn submit_send_alone(
+    ctx: *mut aio_ctx, fd: c_int, buf: *const c_void, len: usize, flags: c_int,
+    options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
+) -> aio_op_id {
+    let send = Send { fd, buf, len, flags };
+    let address = callback.map_or(0, |callback| callback as usize);
+    let done = Done { callback: address, user_data: user_data as usize };
+    // SAFETY: a live context.
+    let handle = unsafe { &*ctx.cast::<Handle>() };
+    // SAFETY: on its thread, and nothing is borrowed.
+    let engine = unsafe { handle.engine() };
+    if let Some(id) = engine.send_at_once(&send, done, handle) {
+        return id;
+    }
+    if let Some(id) = engine.submit_at_once(&send, done, &handle.counts) {
+        return id;
+    }
+    // SAFETY: passed on.
+    unsafe { submit_out_of_line(ctx, Ok(send), options, callback, user_data) }
 }
 
 /// The same with options that are not NULL: the usual ones quickly.

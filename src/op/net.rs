@@ -186,6 +186,14 @@ impl Operation for Send {
     }
 }
 
+impl Send {
+    /// Sends now what can be sent without waiting; its result, as the ring would say it.
+    pub(crate) fn attempt(&self) -> i32 {
+        let how = self.flags | flags::MSG_NOSIGNAL | flags::MSG_DONTWAIT;
+        plain::send(self.fd, self.buf as u64, clamp_length(self.len), how)
+    }
+}
+
 #[derive(Clone, Copy)]
 pub(crate) struct Recv {
     pub fd: i32,

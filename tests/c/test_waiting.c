@@ -272,4 +272,165 @@ TEST(a_receive_for_all_that_is_cut_breaks_its_chain) {
     end_ctx(ctx);
 }
 
+/* --- replies, one at a time ------------------------------------------------------------------ */
+
+/* Receives and replies in turn, with nothing else to do: the other end is read and written between
+ * two callbacks. */
+struct replies {
+    aio_ctx *ctx;
+    int pair[2], received, sent, rounds;
+    aio_op_id reply;
+    bool is_inside;
+    void (*between)(struct replies *); /* right after the last reply was submitted */
+    struct call other;
+    char bytes[5];
+    int32_t result;
+};
+
+static void on_message(void *user_data, int32_t result, uint32_t flags);
+
+static void ask(struct replies *r) {
+    write_all_or_fail(r->pair[1], &"abcdefghijklmnopqrstuvwxyz"[r->received % 20], sizeof r->bytes);
+    ID(aio_submit_recv(r->ctx, r->pair[0], r->bytes, sizeof r->bytes, 0, NULL, on_message, r));
+}
+
+static void on_reply(void *user_data, int32_t result, uint32_t flags) {
+    struct replies *r = user_data;
+    char reply[sizeof r->bytes + 1];
+    CHECK(!r->is_inside);
+    CHECK_EQ(flags, 0);
+    CHECK_EQ(aio_ctx_current_op(r->ctx), r->reply);
+    CHECK_EQ(++r->sent, r->received);
+    r->result = result;
+    if (result < 0)
+        return;
+    CHECK_EQ(result, (int)sizeof r->bytes);
+    CHECK_EQ(aio_ctx_current_bytes(r->ctx), sizeof r->bytes);
+    CHECK_EQ(recv(r->pair[1], reply, sizeof reply, MSG_DONTWAIT), (int)sizeof r->bytes);
+    CHECK_MEM(reply, r->bytes, sizeof r->bytes);
+    if (r->sent < r->rounds)
+        ask(r);
+}
+
+static void on_message(void *user_data, int32_t result, uint32_t flags) {
+    struct replies *r = user_data;
+    CHECK_EQ(result, (int)sizeof r->bytes);
+    CHECK_EQ(flags, 0);
+    r->is_inside = true;
+    const bool is_last = ++r->received == r->rounds;
+    r->reply =
+        ID(aio_submit_send(r->ctx, r->pair[0], r->bytes, sizeof r->bytes, 0, NULL, on_reply, r));
+    CHECK_EQ(aio_ctx_in_flight(r->ctx), 1);
+    if (is_last && r->between)
+        r->between(r);
+    r->is_inside = false;
+}
+
+static struct replies run_replies(void (*between)(struct replies *)) {
+    struct replies r = {.ctx = make_ctx(), .rounds = 50, .between = between};
+    make_socket_pair(r.pair);
+    ask(&r);
+    CHECK_EQ(aio_ctx_run(r.ctx), 0);
+    CHECK_EQ(r.received, r.rounds);
+    CHECK_EQ(aio_ctx_in_flight(r.ctx), 0);
+    return r;
+}
+
+TEST(replies_one_at_a_time_arrive_and_are_told_after_their_submit) {
+    const struct replies r = run_replies(NULL);
+    CHECK_EQ(r.sent, r.rounds);
+    CHECK_EQ(stats_of(r.ctx).submitted, 2 * (uint64_t)r.rounds);
+    CHECK_EQ(stats_of(r.ctx).completed, 2 * (uint64_t)r.rounds);
+    end_ctx(r.ctx);
+}
+
+static void submit_timer(struct replies *r) {
+    ID(aio_submit_timer(r->ctx, 0, NULL, on_call, &r->other));
+}
+
+TEST(a_reply_with_other_work_behind_it_is_told_once) {
+    const struct replies r = run_replies(submit_timer);
+    CHECK_EQ(r.sent, r.rounds);
+    CHECK_EQ(r.other.calls, 1);
+    end_ctx(r.ctx);
+}
+
+static void cancel_reply(struct replies *r) {
+    const int32_t status = aio_ctx_cancel(r->ctx, r->reply);
+    CHECK(status == 0 || status == -EALREADY);
+}
+
+TEST(a_reply_that_is_cancelled_is_told_once) {
+    const struct replies r = run_replies(cancel_reply);
+    CHECK_EQ(r.sent, r.rounds);
+    CHECK(r.result == -ECANCELED || r.result == (int)sizeof r.bytes);
+    end_ctx(r.ctx);
+}
+
+static void cancel_reply_and_wait(struct replies *r) {
+    CHECK_EQ(aio_ctx_cancel_wait(r->ctx, r->reply), 0);
+    CHECK_EQ(aio_ctx_cancel(r->ctx, r->reply), -ENOENT);
+}
+
+TEST(a_reply_that_is_cancelled_and_waited_for_is_not_told) {
+    const struct replies r = run_replies(cancel_reply_and_wait);
+    CHECK_EQ(r.sent, r.rounds - 1);
+    end_ctx(r.ctx);
+}
+
+static void close_socket(struct replies *r) {
+    ID(aio_submit_close(r->ctx, r->pair[0], NULL, on_call, &r->other));
+}
+
+TEST(a_close_behind_a_reply_closes) {
+    const struct replies r = run_replies(close_socket);
+    CHECK_EQ(r.sent, r.rounds);
+    CHECK_EQ(r.other.result, 0);
+    CHECK(peer_sees_fin(r.pair[1], 5000));
+    end_ctx(r.ctx);
+}
+
+/* The other end has gone before the last reply. */
+static void on_last_message(void *user_data, int32_t result, uint32_t flags) {
+    struct replies *r = user_data;
+    close(r->pair[1]);
+    on_message(r, result, flags);
+}
+
+static void on_reply_before(void *user_data, int32_t result, uint32_t flags) {
+    struct replies *r = user_data;
+    on_reply(r, result, flags);
+    write_all_or_fail(r->pair[1], "abcde", sizeof r->bytes);
+    ID(aio_submit_recv(r->ctx, r->pair[0], r->bytes, sizeof r->bytes, 0, NULL, on_last_message, r));
+}
+
+static void on_message_before(void *user_data, int32_t result, uint32_t flags) {
+    struct replies *r = user_data;
+    CHECK_EQ(result, (int)sizeof r->bytes);
+    CHECK_EQ(flags, 0);
+    r->received++;
+    r->reply = ID(aio_submit_send(r->ctx, r->pair[0], r->bytes, sizeof r->bytes, 0, NULL,
+                                  on_reply_before, r));
+}
+
+TEST(a_reply_to_nobody_fails_without_a_signal) {
+    struct replies r = run_replies(NULL);
+    write_all_or_fail(r.pair[1], "abcde", sizeof r.bytes);
+    ID(aio_submit_recv(r.ctx, r.pair[0], r.bytes, sizeof r.bytes, 0, NULL, on_message_before, &r));
+    CHECK_EQ(aio_ctx_run(r.ctx), 0);
+    CHECK_EQ(r.sent, r.rounds + 2);
+    CHECK_EQ(r.result, -EPIPE);
+    end_ctx(r.ctx);
+}
+
+static void destroy_context(struct replies *r) { CHECK_EQ(aio_ctx_destroy(r->ctx), AIO_EPENDING); }
+
+TEST(a_reply_before_a_destroy_is_told) {
+    struct replies r = {.ctx = make_ctx(), .rounds = 50, .between = destroy_context};
+    make_socket_pair(r.pair);
+    ask(&r);
+    CHECK_EQ(aio_ctx_run(r.ctx), AIO_EDESTROYED);
+    CHECK_EQ(r.sent, r.rounds);
+}
+
 HARNESS_MAIN

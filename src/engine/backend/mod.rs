@@ -285,6 +285,12 @@ impl Backend {
         self.queues.staged() != 0 || !self.backlog.is_empty()
     }
 
+    /// The same where there is no backlog.
+    #[inline(always)]
+    pub(crate) fn has_staged_entries(&self) -> bool {
+        self.queues.staged() != 0
+    }
+
     /// The ids of the entries that do.
     pub(crate) fn staged_ids(&self) -> impl Iterator<Item = u64> {
         self.queues.staged_ids().chain(self.backlog.iter().map(|entry| entry.sqe.user_data))

@@ -1,5 +1,6 @@
 //! The io_uring driver: which rings are asked for, and how long memory for one is waited for.
 
+use crate::engine::backend::{Backend, Driver};
 use crate::sys::atomic::Ordering;
 use crate::sys::atomic::fixed::AtomicU64;
 use crate::sys::buffer_ring::BufferRing;
@@ -184,6 +185,15 @@ impl Uring {
 
     pub(super) fn retire(&mut self) {
         self.ring.release_registration();
+    }
+}
+
+impl Backend {
+    /// The engine has made a system call in the ring's place.
+    pub(crate) fn count_system_call(&mut self) {
+        if let Driver::Uring(uring) = &mut self.driver {
+            uring.system_calls += 1;
+        }
     }
 }
 
