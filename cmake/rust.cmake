@@ -1,5 +1,6 @@
 # The one place that calls cargo. It hides which cargo, profile, target and flags make libaio_rs.a;
-# who includes it gets the archive's path and the target `aio_rs_cargo` that brings it up to date.
+# who includes it gets the paths of the archive and of the linker script that goes with it, and the
+# target `aio_rs_cargo` that brings both up to date.
 
 set(AIO_RS_CARGO_PROFILE "release" CACHE STRING "Cargo profile of the library: release or dev")
 set_property(CACHE AIO_RS_CARGO_PROFILE PROPERTY STRINGS release dev)
@@ -24,12 +25,18 @@ function(aio_rs_host_triple var)
 endfunction()
 
 # Makes the target `aio_rs_cargo`, which is always run (cargo knows itself what is out of date, and
-# leaves the archive untouched when nothing is), and sets VAR to the path of libaio_rs.a.
-function(aio_rs_cargo_archive var)
+# leaves the archive untouched when nothing is), and sets VAR to the path of libaio_rs.a and SCRIPT
+# to that of the linker script that belongs to it (capi/build.rs writes it; other packages do not).
+function(aio_rs_cargo_archive var script)
     set(target_dir "${AIO_RS_CARGO_TARGET_DIR}")
+    set(linker_script "${target_dir}/aio_rs.ld")
+    if(NOT EXISTS "${linker_script}")
+        file(WRITE "${linker_script}" "/* Nothing. */\n")
+    endif()
     set(triple "${AIO_RS_RUST_TARGET}")
     # The archive is linked once more: its debug information must be in it, not in files of cargo's.
-    set(environment CARGO_PROFILE_RELEASE_SPLIT_DEBUGINFO=off CARGO_PROFILE_DEV_SPLIT_DEBUGINFO=off)
+    set(environment CARGO_PROFILE_RELEASE_SPLIT_DEBUGINFO=off CARGO_PROFILE_DEV_SPLIT_DEBUGINFO=off
+        "AIO_RS_LINKER_SCRIPT=${linker_script}")
 
     if(AIO_RS_SANITIZE STREQUAL "address")
         # Not stable in rustc, hence the bootstrap variable. A target must be given, or build
@@ -71,4 +78,5 @@ function(aio_rs_cargo_archive var)
         USES_TERMINAL
         VERBATIM)
     set(${var} "${archive}" PARENT_SCOPE)
+    set(${script} "${linker_script}" PARENT_SCOPE)
 endfunction()

@@ -2928,8 +2928,9 @@ int32_t aio_ctx_current_signal(aio_ctx *ctx, void *info);
  * `fds` that is out of range or taken, a signal that is none, AIO_SUBMIT_BARRIER, no `process`
  * although pipes or AIO_SPAWN_PIDFD are asked for; -ECHILD, the program ignores SIGCHLD or has
  * SA_NOCLDWAIT set for it, so that nobody can learn how a child ends; -EMFILE, -ENFILE; -EAGAIN,
- * -ENOMEM. In the callback -ECHILD: the program has waited for the child itself; if it was faster
- * than the call, there is no `pidfd` either.
+ * -ENOMEM; -EOPNOTSUPP, the library was built without its feature `processes`. In the callback
+ * -ECHILD: the program has waited for the child itself; if it was faster than the call, there is
+ * no `pidfd` either.
  * Kernel: 5.4; before it -ENOSYS.
  * Surprise: the thread sleeps until the program is loaded, which takes 0.5 ms from the page cache.
  * A signal to a group reaches those alone that have not left it; when all have, the child.
@@ -2965,7 +2966,7 @@ int32_t aio_ctx_current_exit(aio_ctx *ctx, aio_process_exit *out);
  * Errors: -EINVAL, `path` is NULL, no event or an unknown bit in `mask`; -ENAMETOOLONG; -ENOENT,
  * -EACCES, -ENOTDIR and others of a path; -ENOSPC, the user's limit of watches
  * (fs.inotify.max_user_watches); -EMFILE, of instances (a context needs one) or of descriptors.
- * Not for AIO_SUBMIT_QUIET.
+ * -EOPNOTSUPP, the library was built without its feature `watches`. Not for AIO_SUBMIT_QUIET.
  * Surprise: the path is looked up inside the call, or when the barrier opens. A file that is
  * replaced by rename(2), as editors do, is another file: watch its directory.
  */
@@ -3096,7 +3097,7 @@ aio_op_id aio_submit_recv_zc(aio_ctx *ctx, int fd, aio_buffer_pool *pool,
  * aio_thread_pool_destroy. Its threads act for the file system as the calling thread does now, and
  * block all signals. Any thread.
  * Errors: -EINVAL and -E2BIG for bad options; -EAGAIN, a computing pool cannot have its threads;
- * -ENOMEM.
+ * -ENOMEM; -EOPNOTSUPP, the library was built without its feature `thread_pools`.
  */
 int32_t aio_thread_pool_create(const aio_thread_pool_options *options, aio_thread_pool **pool_out);
 
@@ -3155,7 +3156,8 @@ aio_op_id aio_submit_poll_until(aio_ctx *ctx, aio_work_fn ready, void *arg,
  * and if a destroy comes first: begin with NULL in it.
  * Context thread.
  * Errors: at once -EINVAL, `res` is NULL, or `node` and `service` are; -ENAMETOOLONG; -EAGAIN, no
- * thread can be had. In the callback AIO_ENONAME, -ENODATA (the name has no address of the
+ * thread can be had; -EOPNOTSUPP, the library was built without its feature `names`. In the
+ * callback AIO_ENONAME, -ENODATA (the name has no address of the
  * family), AIO_ENAMEAGAIN, AIO_ENAMEFAIL, AIO_ENOSERVICE, -EAFNOSUPPORT, -ESOCKTNOSUPPORT,
  * -EINVAL (ai_flags), -ENOMEM.
  * Surprise: nothing interrupts the C library while a name server is slow. When an operation is

@@ -141,12 +141,8 @@ echo_instructions() {
 # The stripped library without optional features.
 library_size() {
     local bare=$build-bare bytes
-    quietly cargo build --locked --release --package aio_rs-capi --no-default-features \
-        --target-dir "$bare"
-    cp "$bare/release/libaio_rs.so" "$results/stripped.so"
-    strip "$results/stripped.so"
-    bytes=$(stat --format %s "$results/stripped.so")
-    rm "$results/stripped.so"
+    quietly build_bare "$bare"
+    bytes=$(stripped_bytes "$bare/libaio_rs.so.0")
     printf '{"rows": [{"case": "no features", "engine": "libaio_rs.so", "exact": %s}]}\n' "$bytes" \
         >"$json"
     echo "  libaio_rs.so without optional features, stripped: $bytes bytes"

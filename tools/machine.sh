@@ -68,6 +68,21 @@ configure() {
     cmake -S "$source" -B "$build" "${generator[@]}" "$@"
 }
 
+# build_bare BUILD: the shared library alone, as it is released, without the optional services.
+build_bare() {
+    configure . "$1" -DCMAKE_BUILD_TYPE=Release -DAIO_RS_TESTS=OFF \
+        -DAIO_RS_CARGO_FLAGS=--no-default-features &&
+        cmake --build "$1" --target aio_rs
+}
+
+# stripped_bytes LIBRARY: its length without symbols.
+stripped_bytes() {
+    local copy
+    copy=$(mktemp)
+    strip -o "$copy" "$1" && stat --format %s "$copy"
+    rm "$copy"
+}
+
 # DNS answers with bytes changed at random, for so many seconds. changed_answers SECONDS
 changed_answers() {
     AIO_TEST_SECONDS=$1 cargo test --locked --package aio_rs --lib -- --nocapture \

@@ -226,6 +226,7 @@ impl Pool {
     }
 
     /// Gives up a piece of a buffer.
+    #[inline(always)]
     pub(super) fn let_go(&mut self, index: u32) {
         let Some(buffer) = self.buffers.get_mut(index as usize) else { return };
         buffer.holds -= 1;
@@ -265,6 +266,7 @@ impl Pool {
     }
 
     /// Leases a held piece; its hold goes with it.
+    #[inline(always)]
     pub(super) fn lease(&mut self, piece: Piece) -> Result<i64, Errno> {
         loop {
             if self.spare.is_empty() {

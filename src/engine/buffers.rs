@@ -375,6 +375,7 @@ impl Engine {
     }
 
     /// Leases the next piece of what has arrived; None: there is no more.
+    #[inline(always)]
     pub(crate) fn take_piece(&mut self) -> Result<Option<(i64, Piece)>, Errno> {
         let Some(piece) = self.pending.first else { return Ok(None) };
         let pool = self.pools.get(self.pending.group).ok_or(Errno::ENOENT)?;

@@ -211,7 +211,16 @@ impl Handle {
     }
 
     /// The same without adopting a new context, in which nothing can be in flight.
+    #[allow(clippy::mut_from_ref)]
+    #[inline(always)]
     pub(crate) fn enter_used(&self) -> Result<&mut Engine, Refusal> {
+        if self.gate.admits_caller() { self.enter() } else { self.enter_used_otherwise() }
+    }
+
+    #[allow(clippy::mut_from_ref)]
+    #[cold]
+    #[inline(never)]
+    fn enter_used_otherwise(&self) -> Result<&mut Engine, Refusal> {
         if self.life() == life::NEW && !self.is_forked() {
             return Err(Errno::ENOENT.into());
         }
@@ -418,7 +427,14 @@ impl Handle {
             unsafe { Handle::unref(self) };
             return Err(Refusal::Destroyed);
         }
-        if self.life() == life::POISONED { Err(Refusal::Panicked) } else { outcome }
+        if self.life() == life::POISONED { self.panicked() } else { outcome }
+    }
+
+    /// A function of its own, so that no value is chosen where none has to be.
+    #[cold]
+    #[inline(never)]
+    fn panicked<T>(&self) -> Result<T, Refusal> {
+        Err(Refusal::Panicked)
     }
 
     /// The context whose callback is running on this thread, or null.

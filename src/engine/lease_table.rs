@@ -75,6 +75,7 @@ impl LeaseTable {
         }
     }
 
+    #[inline(always)]
     fn lease(&self, index: u32) -> Option<&Lease> {
         let table = (index / FIRST + 1).ilog2();
         let first = FIRST * ((1 << table) - 1);
@@ -136,12 +137,14 @@ impl LeaseTable {
         Ok(lease.piece())
     }
 
+    #[inline(always)]
     fn named(&self, id: i64) -> Option<&Lease> {
         if id <= 0 { None } else { self.lease((id as u64 & INDEX_MASK) as u32) }
     }
 
     /// Ends a lease; the caller, on any thread, then gives its number back by `push`, or is the
     /// owner and keeps it.
+    #[inline(always)]
     pub(crate) fn end(&self, id: i64) -> Result<u32, Errno> {
         let lease = self.named(id).ok_or(Errno::ENOENT)?;
         let id = id as u64;

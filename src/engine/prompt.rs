@@ -15,6 +15,7 @@ use crate::engine::slots::index_of;
 use crate::engine::submission::{Done, fill_plain};
 use crate::engine::turn::odd;
 use crate::op::Operation;
+use crate::op::any::AnyOperation;
 use crate::op::net::Send;
 use crate::sys::errno::Errno;
 
@@ -60,7 +61,7 @@ impl Engine {
             return None;
         }
         let (id, slot) = self.slots.take_free()?;
-        fill_plain(slot, send, done, self.now_ms);
+        fill_plain(slot, &send.facts(), done, self.now_ms);
         handle.counts.submitted_plainly(Send::OPCODE as u8);
         self.sent = Sent { id, result };
         self.odd |= odd::SENT;

@@ -8,9 +8,10 @@ use crate::engine::completion::INNER;
 use crate::engine::counts::Counts;
 use crate::engine::descriptors::DIRECT;
 use crate::engine::slots::{index_of, state};
-use crate::engine::submission::{Done, fill_plain, is_plain, list_plainly};
+use crate::engine::submission::{Done, fill_plain, list_plainly, stage_plain};
 use crate::engine::turn::odd;
 use crate::op::Operation;
+use crate::op::any::AnyOperation;
 use crate::sys::entry::sqe_flags;
 
 /// Options that are no others.
@@ -28,8 +29,9 @@ impl Engine {
     pub(crate) fn submit_quickly<O: Operation>(
         &mut self, op: &O, quick: Quick, done: Done, counts: &Counts,
     ) -> Option<i64> {
-        debug_assert!(done.callback > INNER && is_plain(op));
-        let fd = op.descriptor();
+        let facts = op.facts();
+        debug_assert!(done.callback > INNER && facts.is_plain());
+        let fd = facts.fd;
         if !self.backend.has_room() || counts.is_at_most(O::OPCODE as u8) {
             return None;
         }
@@ -44,7 +46,7 @@ impl Engine {
         };
         let (id, slot) = self.slots.take_free()?;
         counts.submitted_plainly(O::OPCODE as u8);
-        fill_plain(slot, op, done, self.now_ms);
+        fill_plain(slot, &facts, done, self.now_ms);
         if quick.is_slot {
             slot.fd = fd | DIRECT;
         }
@@ -57,7 +59,7 @@ impl Engine {
         if first != 0 {
             self.slots.at_mut(first - 1).fd_prev = index_of(id) + 1;
         }
-        let sqe = self.stage_plain(op, id);
+        let sqe = stage_plain(&mut self.backend, op, id);
         if quick.is_slot {
             sqe.flags |= sqe_flags::FIXED_FILE;
         }

@@ -44,15 +44,13 @@ pub(crate) fn turn(handle: &Handle, wait: Wait) -> Result<(), Refusal> {
 fn plain_turn(handle: &Handle) -> Result<(), Refusal> {
     borrow(handle).begin_plain_turn(handle)?;
     // Asked at the end of each round: a jump less than at the beginning.
-    if borrow(handle).can_peek() {
-        while let Some(plain) = borrow(handle).next_plain(&handle.counts) {
-            perform(plain);
-            if !borrow(handle).can_peek() {
-                break;
-            }
-        }
+    let mut goes_on = borrow(handle).can_peek();
+    while goes_on {
+        let Some(plain) = borrow(handle).next_plain(&handle.counts) else { break };
+        perform(plain);
+        goes_on = borrow(handle).can_peek();
     }
-    if !borrow(handle).is_plainly_exhausted() {
+    if goes_on || !borrow(handle).is_plainly_exhausted() {
         deliver_left(handle);
     }
     borrow(handle).end_plain_turn(handle);

@@ -3,6 +3,7 @@
 //! closed, a kernel without the opcode) goes through `submit_prepared`, which is not generic.
 
 use crate::engine::asked::apply_options;
+use crate::engine::backend::Backend;
 use crate::engine::bundles::Bundle;
 use crate::engine::cold::Cold;
 use crate::engine::completion::INNER;
@@ -11,9 +12,10 @@ use crate::engine::descriptors::{DIRECT, target};
 use crate::engine::msg_ring::Outgoing;
 use crate::engine::slots::{OPCODE_SHIFT, Slot, index_of, phase, state};
 use crate::engine::{Engine, chain};
+use crate::op::any::{AnyOperation, Facts};
 use crate::op::steps::Steps;
 use crate::op::{self, Fallback, NO_DESCRIPTOR, Operation, traits};
-use crate::sys::entry::{Opcode, Sqe, WideSqe, sqe_flags};
+use crate::sys::entry::{Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::facility;
 use crate::sys::message::Outputs;
@@ -112,9 +114,6 @@ enum Route {
     Mail,
 }
 
-/// The newest opcode that every ring of Linux 6.1 has.
-const NEWEST_OF_FLOOR: u8 = Opcode::IORING_OP_SENDMSG_ZC as u8;
-
 impl Engine {
     /// The plain submit of what has a callback, where nothing needs to be called or made: every
     /// condition is tested before anything is changed, so that this is a leaf without saved
@@ -123,13 +122,14 @@ impl Engine {
     pub(crate) fn submit_at_once<O: Operation>(
         &mut self, op: &O, done: Done, counts: &Counts,
     ) -> Option<i64> {
-        let fd = op.descriptor();
+        let facts = op.facts();
+        let fd = facts.fd;
         // A full queue, an open chain and a waiting barrier all mean that there is no room.
         debug_assert!(done.callback > INNER);
-        if !is_plain(op) || !self.backend.has_room() {
+        if !facts.is_plain() || !self.backend.has_room() {
             return None;
         }
-        let closes = op.traits() & traits::CLOSES != 0;
+        let closes = facts.traits & traits::CLOSES != 0;
         if closes && (fd >= DIRECT || !self.descriptors.is_empty(fd)) {
             return None;
         }
@@ -140,30 +140,32 @@ impl Engine {
         }
         let (id, slot) = self.slots.take_free()?;
         counts.submitted_plainly(O::OPCODE as u8);
-        fill_plain(slot, op, done, self.now_ms);
+        // First, so that no store into the slot is between two looks at the queue's tail.
+        stage_plain(&mut self.backend, op, id);
+        fill_plain(slot, &facts, done, self.now_ms);
         if let Some(head) = head {
             let first = list_plainly(slot, id, head);
             if first != 0 {
                 self.slots.at_mut(first - 1).fd_prev = index_of(id) + 1;
             }
         }
-        self.stage_plain(op, id);
         Some(id as i64)
     }
 
     /// Submits with all options at their defaults.
-    pub(crate) fn submit<O: Operation>(&mut self, op: &O, done: Done) -> Result<u64, Errno> {
-        let fd = op.descriptor();
-        let closes = op.traits() & traits::CLOSES != 0;
+    pub(crate) fn submit(&mut self, op: &dyn AnyOperation, done: Done) -> Result<u64, Errno> {
+        let facts = op.facts();
+        let fd = facts.fd;
+        let closes = facts.traits & traits::CLOSES != 0;
         let is_odd = fd >= DIRECT || (closes && !self.descriptors.is_empty(fd));
-        if !is_plain(op) || !self.backend.has_room() || is_odd {
+        if !facts.is_plain() || !self.backend.has_room() || is_odd {
             return self.submit_carefully(op, &SubmitOptions::default(), done);
         }
         let (id, slot) = self.slots.take()?;
         if done.callback != INNER {
-            self.counted.submitted(O::OPCODE as u8);
+            self.counted.submitted(facts.opcode);
         }
-        fill_plain(slot, op, done, self.now_ms);
+        fill_plain(slot, &facts, done, self.now_ms);
         slot.state |= done.records();
         let index = index_of(id);
         if fd >= 0 && !closes {
@@ -173,18 +175,8 @@ impl Engine {
             }
             self.slots.at_mut(index).state |= state::LISTED;
         }
-        self.stage_plain(op, id);
+        stage_plain(&mut self.backend, op, id);
         Ok(id)
-    }
-
-    /// Writes an entry where `has_room` has said that there is room.
-    #[inline(always)]
-    pub(super) fn stage_plain<O: Operation>(&mut self, op: &O, id: u64) -> &mut Sqe {
-        let sqe = self.backend.claim();
-        sqe.opcode = O::OPCODE as u8;
-        op.prepare(sqe, &mut []);
-        sqe.user_data = id;
-        sqe
     }
 
     /// From now on no user function is called.
@@ -214,29 +206,30 @@ impl Engine {
     /// Submits with options, copies and all.
     #[cold]
     #[inline(never)]
-    pub(crate) fn submit_carefully<O: Operation>(
-        &mut self, op: &O, options: &SubmitOptions, done: Done,
+    pub(crate) fn submit_carefully(
+        &mut self, op: &dyn AnyOperation, options: &SubmitOptions, done: Done,
     ) -> Result<u64, Errno> {
-        let mut copy = match op.copied() {
+        let facts = op.facts();
+        let mut copy = match facts.copied {
             0 => None,
             bytes => Some(self.arena.take(bytes)?),
         };
-        let mut sqe = Sqe { opcode: O::OPCODE as u8, ..Sqe::default() };
-        op.prepare(&mut sqe, copy.as_deref_mut().unwrap_or_default());
+        let mut sqe = Sqe::default();
+        op.write(&mut sqe, copy.as_deref_mut().unwrap_or_default());
         let prepared = Prepared {
             entry: sqe.into(),
-            traits: op.traits(),
-            needs: op.needs() as u8,
-            fd: op.descriptor(),
-            second_fd: op.second_descriptor(),
+            traits: facts.traits,
+            needs: facts.needs,
+            fd: facts.fd,
+            second_fd: facts.second_fd,
             direct: 0,
             copy,
-            outputs: op.outputs(),
-            steps: op.steps(),
+            outputs: facts.outputs,
+            steps: facts.steps,
             bundle: None,
             outgoing: None,
-            pool: op.pool(),
-            prompt: op.is_prompt(),
+            pool: facts.pool,
+            prompt: facts.prompt,
         };
         self.submit_prepared(prepared, options, done)
     }
@@ -545,24 +538,23 @@ pub(super) fn list_plainly(slot: &mut Slot, id: u64, head: &mut u32) -> u32 {
     first
 }
 
-/// Whether an operation needs no more than its entry.
+/// Writes an entry where `has_room` has said that there is room.
 #[inline(always)]
-pub(super) fn is_plain<O: Operation>(op: &O) -> bool {
-    op.copied() == 0
-        && op.needs() as u8 <= NEWEST_OF_FLOOR
-        && op.traits() & traits::REARMS == 0
-        && op.second_descriptor() == NO_DESCRIPTOR
-        && op.pool() == 0
-        && !op.is_prompt()
-        && op.steps().is_none()
+pub(super) fn stage_plain<'a, O: AnyOperation + ?Sized>(
+    backend: &'a mut Backend, op: &O, id: u64,
+) -> &'a mut Sqe {
+    let sqe = backend.claim();
+    op.write(sqe, &mut []);
+    sqe.user_data = id;
+    sqe
 }
 
 #[inline(always)]
-pub(super) fn fill_plain<O: Operation>(slot: &mut Slot, op: &O, done: Done, now_ms: u32) {
+pub(super) fn fill_plain(slot: &mut Slot, facts: &Facts, done: Done, now_ms: u32) {
     slot.callback = done.callback;
     slot.user_data = done.user_data;
-    slot.fd = op.descriptor();
+    slot.fd = facts.fd;
     slot.submitted_ms = now_ms;
-    let opcode = (O::OPCODE as u32) << OPCODE_SHIFT;
-    slot.state = opcode | phase::BACKEND | op.traits() & traits::KEPT;
+    let opcode = u32::from(facts.opcode) << OPCODE_SHIFT;
+    slot.state = opcode | phase::BACKEND | facts.traits & traits::KEPT;
 }

@@ -232,8 +232,10 @@ pub unsafe extern "C" fn aio_ctx_run(ctx: *mut aio_ctx) -> i32 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_ctx_run_once(ctx: *mut aio_ctx, timeout_ns: i64) -> i32 {
     guard!(ctx, handle, quietly => {
-        let delivered = handle.run_with(|handle| crate::engine::run_once(handle, timeout_ns))?;
-        Ok(i32::try_from(delivered).unwrap_or(i32::MAX))
+        handle.run_with(|handle| {
+            let delivered = crate::engine::run_once(handle, timeout_ns)?;
+            Ok(delivered.min(i32::MAX as u32) as i32)
+        })
     })
 }
 

@@ -112,7 +112,7 @@ pub type aio_trace_fn =
 macro_rules! guard {
     ($ctx:expr, $handle:ident => $body:block) => {
         $crate::ffi::guard!(@ $ctx, $handle, $body, |refusal| {
-            $crate::ffi::refused_in($handle, || (), refusal)
+            $crate::ffi::refused_in($handle, $crate::ffi::path_of(|| ()), refusal)
         })
     };
     // The log is not told: for what is called once per message, and has hardly an argument.
@@ -142,6 +142,17 @@ macro_rules! guard {
 }
 pub(crate) use guard;
 
+/// Begins what belongs to an optional service: -EOPNOTSUPP in a library that was built without it.
+/// The rest of the function, and all that it alone leads to, is then not in the library.
+macro_rules! optional {
+    ($feature:literal) => {
+        if !cfg!(feature = $feature) {
+            return Err($crate::sys::errno::Errno::EOPNOTSUPP.into());
+        }
+    };
+}
+pub(crate) use optional;
+
 /// The one panic boundary: a panic in `body` poisons the context.
 #[inline(always)]
 fn shielded<T>(handle: &Handle, body: impl FnOnce() -> T) -> Result<T, i32> {
@@ -149,12 +160,16 @@ fn shielded<T>(handle: &Handle, body: impl FnOnce() -> T) -> Result<T, i32> {
     std::panic::catch_unwind(body).map_err(|_| poisoned(handle))
 }
 
-/// As `refused`; the call is named by a closure that was written in its function. A function of its
-/// own for each, so that the call itself is no longer for having a name.
+/// The path of the function that a closure was written in, and what is behind it.
+#[inline(always)]
+fn path_of<F>(_: F) -> &'static str {
+    std::any::type_name::<F>()
+}
+
+/// As `refused`; the call is named by a path that `path_of` gives.
 #[cold]
 #[inline(never)]
-fn refused_in<F>(handle: &Handle, _: F, refusal: Refusal) -> i32 {
-    let path = std::any::type_name::<F>();
+fn refused_in(handle: &Handle, path: &'static str, refusal: Refusal) -> i32 {
     let name = path.rsplit("::").find(|part| !part.starts_with("{{")).unwrap_or(path);
     refused(handle, name, refusal)
 }

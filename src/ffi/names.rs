@@ -2,7 +2,7 @@
 
 use crate::engine::external::Payload;
 use crate::ffi::submit::{aio_submit_options, done};
-use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments, guard, status};
+use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments, guard, optional, status};
 use crate::op::net;
 use crate::service::names::{self, CacheLimits};
 use crate::sys::errno::Errno;
@@ -87,7 +87,8 @@ unsafe fn optional_text(text: *const c_char) -> Result<Option<CString>, Errno> {
 /// and if a destroy comes first: begin with NULL in it.
 /// Context thread.
 /// Errors: at once -EINVAL, `res` is NULL, or `node` and `service` are; -ENAMETOOLONG; -EAGAIN, no
-/// thread can be had. In the callback AIO_ENONAME, -ENODATA (the name has no address of the
+/// thread can be had; -EOPNOTSUPP, the library was built without its feature `names`. In the
+/// callback AIO_ENONAME, -ENODATA (the name has no address of the
 /// family), AIO_ENAMEAGAIN, AIO_ENAMEFAIL, AIO_ENOSERVICE, -EAFNOSUPPORT, -ESOCKTNOSUPPORT,
 /// -EINVAL (ai_flags), -ENOMEM.
 /// Surprise: nothing interrupts the C library while a name server is slow. When an operation is
@@ -103,6 +104,7 @@ pub unsafe extern "C" fn aio_submit_getaddrinfo(
     user_data: *mut c_void,
 ) -> aio_op_id {
     guard!(ctx, handle => {
+        optional!("names");
         let done = done(callback, user_data)?;
         let out = Output(arguments::output(res)?);
         // SAFETY: the caller's strings and structures.
@@ -155,6 +157,7 @@ pub unsafe extern "C" fn aio_submit_getnameinfo(
     options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
     guard!(ctx, handle => {
+        optional!("names");
         let done = done(callback, user_data)?;
         let net::Address { addr, len } = arguments::address(addr, addrlen)?;
         let (host_len, service_len) = (hostlen as usize, servlen as usize);
@@ -184,6 +187,7 @@ pub unsafe extern "C" fn aio_submit_getnameinfo(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_names_set_cache(options: *const aio_names_cache_options) -> i32 {
     let limits = || -> Result<CacheLimits, Errno> {
+        optional!("names");
         if options.is_null() {
             return Ok(CacheLimits::default());
         }

@@ -1,7 +1,7 @@
 //! Child processes.
 
 use crate::ffi::submit::{aio_submit_options, done};
-use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments, guard};
+use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments, guard, optional};
 use crate::service::processes::{self, Ended, Ending};
 use crate::sys::errno::Errno;
 use crate::sys::process::{Command, NUMBERS, SIGNAL_MAX, Started, Stream};
@@ -136,8 +136,9 @@ pub struct aio_process_exit {
 /// `fds` that is out of range or taken, a signal that is none, AIO_SUBMIT_BARRIER, no `process`
 /// although pipes or AIO_SPAWN_PIDFD are asked for; -ECHILD, the program ignores SIGCHLD or has
 /// SA_NOCLDWAIT set for it, so that nobody can learn how a child ends; -EMFILE, -ENFILE; -EAGAIN,
-/// -ENOMEM. In the callback -ECHILD: the program has waited for the child itself; if it was faster
-/// than the call, there is no `pidfd` either.
+/// -ENOMEM; -EOPNOTSUPP, the library was built without its feature `processes`. In the callback
+/// -ECHILD: the program has waited for the child itself; if it was faster than the call, there is
+/// no `pidfd` either.
 /// Kernel: 5.4; before it -ENOSYS.
 /// Surprise: the thread sleeps until the program is loaded, which takes 0.5 ms from the page cache.
 /// A signal to a group reaches those alone that have not left it; when all have, the child.
@@ -147,6 +148,7 @@ pub unsafe extern "C" fn aio_submit_spawn(
     options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
     guard!(ctx, handle => {
+        optional!("processes");
         let done = done(callback, user_data)?;
         // SAFETY: sized structures, or NULL where that is allowed.
         let (spawn, options) = unsafe {
@@ -180,6 +182,7 @@ pub unsafe extern "C" fn aio_ctx_current_exit(
     ctx: *mut aio_ctx, out: *mut aio_process_exit,
 ) -> i32 {
     guard!(ctx, handle => {
+        optional!("processes");
         arguments::output(out)?;
         let exit = handle.enter_used()?.payload::<Ended>().ok_or(Errno::ENOENT)?.0;
         let value = aio_process_exit {

@@ -3,6 +3,7 @@
 use crate::engine::handle::Handle;
 use crate::engine::{Done, Engine, REAP};
 use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments, guard};
+use crate::op::any::AnyOperation;
 use crate::op::net::Send;
 use crate::op::{self, Operation};
 use crate::sys::errno::Errno;
@@ -91,7 +92,8 @@ pub struct aio_submit_options {
     pub reserved: [u64; 2],
 }
 
-/// Submits what `make` checks and makes: the plain case here, anything else out of line.
+/// Submits what `make` checks and makes: the plain case of frequent operations here, anything else
+/// out of line.
 ///
 /// # Safety
 /// The pointers are as the ABI wants them: a live context, sized options or NULL.
@@ -118,7 +120,8 @@ pub(super) unsafe fn submit_unless<O: Operation>(
     // SAFETY: NULL or a live context.
     let handle = unsafe { ctx.cast::<Handle>().as_ref() };
     let address = callback.map_or(0, |callback| callback as usize);
-    if options.is_null()
+    if O::HAS_PLAIN_SUBMIT
+        && options.is_null()
         && let Some(handle) = handle
         && address > REAP
         && let done = (Done { callback: address, user_data: user_data as usize })
@@ -137,9 +140,9 @@ pub(super) unsafe fn submit_unless<O: Operation>(
     // SAFETY: passed on.
     unsafe {
         if O::IS_FREQUENT && !options.is_null() {
-            submit_with_options(ctx, op, options, callback, user_data)
+            submit_with_options(ctx, options, callback, user_data, op)
         } else {
-            submit_out_of_line(ctx, op, options, callback, user_data)
+            submit_out_of_line(ctx, options, callback, user_data, op)
         }
     }
 }
@@ -168,7 +171,7 @@ pub(super) unsafe extern "C" fn submit_send_alone(
         return id;
     }
     // SAFETY: passed on.
-    unsafe { submit_out_of_line(ctx, Ok(send), options, callback, user_data) }
+    unsafe { submit_out_of_line(ctx, options, callback, user_data, Ok(send)) }
 }
 
 /// The same with options that are not NULL: the usual ones quickly.
@@ -178,8 +181,8 @@ pub(super) unsafe extern "C" fn submit_send_alone(
 #[inline(never)]
 #[allow(improper_ctypes_definitions)] // As below.
 unsafe extern "C" fn submit_with_options<O: Operation>(
-    ctx: *mut aio_ctx, op: Result<O, Errno>, options: *const aio_submit_options,
-    callback: aio_callback, user_data: *mut c_void,
+    ctx: *mut aio_ctx, options: *const aio_submit_options, callback: aio_callback,
+    user_data: *mut c_void, op: Result<O, Errno>,
 ) -> aio_op_id {
     // SAFETY: NULL or a live context; sized options.
     let (handle, quick) =
@@ -196,28 +199,44 @@ unsafe extern "C" fn submit_with_options<O: Operation>(
         return id;
     }
     // SAFETY: passed on.
-    unsafe { submit_out_of_line(ctx, op, options, callback, user_data) }
+    unsafe { submit_out_of_line(ctx, options, callback, user_data, op) }
 }
 
+/// A place for the operation; all else is the same for each. The arguments are in the order of the
+/// exported functions, where most already are where they have to be.
+///
 /// # Safety
 /// As `submit`.
 #[cold]
 #[inline(never)]
 #[allow(improper_ctypes_definitions)] // Not C's: that ABI does not unwind, and is jumped to.
 unsafe extern "C" fn submit_out_of_line<O: Operation>(
-    ctx: *mut aio_ctx, op: Result<O, Errno>, options: *const aio_submit_options,
-    callback: aio_callback, user_data: *mut c_void,
+    ctx: *mut aio_ctx, options: *const aio_submit_options, callback: aio_callback,
+    user_data: *mut c_void, op: Result<O, Errno>,
 ) -> aio_op_id {
-    guard!(ctx, handle, op::name(O::OPCODE as u8) => {
+    let op = op.as_ref().map(|op| op as &dyn AnyOperation).map_err(|errno| *errno);
+    // SAFETY: passed on.
+    unsafe { submit_any(ctx, options, callback, user_data, op, O::OPCODE as u8) }
+}
+
+/// # Safety
+/// As `submit`.
+#[cold]
+#[inline(never)]
+unsafe fn submit_any(
+    ctx: *mut aio_ctx, options: *const aio_submit_options, callback: aio_callback,
+    user_data: *mut c_void, op: Result<&dyn AnyOperation, Errno>, opcode: u8,
+) -> aio_op_id {
+    guard!(ctx, handle, op::name(opcode) => {
         let done = done(callback, user_data)?;
         let op = op?;
         let engine = handle.enter()?;
         if options.is_null() {
-            return Ok(engine.submit(&op, done)? as aio_op_id);
+            return Ok(engine.submit(op, done)? as aio_op_id);
         }
         // SAFETY: passed on.
         let options = unsafe { arguments::submit_options(options) }?;
-        Ok(engine.submit_carefully(&op, &options, done)? as aio_op_id)
+        Ok(engine.submit_carefully(op, &options, done)? as aio_op_id)
     })
 }
 

@@ -5,6 +5,7 @@ use crate::engine::crew::Limits;
 use crate::ffi::submit::{aio_submit_options, done};
 use crate::ffi::{
     aio_callback, aio_ctx, aio_op_id, aio_thread_pool, aio_work_fn, alone, arguments, guard,
+    optional,
 };
 use crate::service::poll_until::{self, Pace};
 use crate::service::threads::{self, ThreadPool};
@@ -177,6 +178,7 @@ unsafe fn pool_options(options: *const aio_thread_pool_options) -> Result<(Limit
 /// # Safety
 /// `pool` is NULL or a pool that was not destroyed.
 unsafe fn shared(pool: *const aio_thread_pool) -> Result<ManuallyDrop<Arc<ThreadPool>>, Errno> {
+    optional!("thread_pools");
     if pool.is_null() {
         return Err(Errno::EINVAL);
     }
@@ -190,12 +192,13 @@ unsafe fn shared(pool: *const aio_thread_pool) -> Result<ManuallyDrop<Arc<Thread
 /// aio_thread_pool_destroy. Its threads act for the file system as the calling thread does now, and
 /// block all signals. Any thread.
 /// Errors: -EINVAL and -E2BIG for bad options; -EAGAIN, a computing pool cannot have its threads;
-/// -ENOMEM.
+/// -ENOMEM; -EOPNOTSUPP, the library was built without its feature `thread_pools`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aio_thread_pool_create(
     options: *const aio_thread_pool_options, pool_out: *mut *mut aio_thread_pool,
 ) -> i32 {
     alone(|| {
+        optional!("thread_pools");
         let out = arguments::output(pool_out)?;
         // SAFETY: the caller's sized options, or NULL.
         let (limits, computes) = unsafe { pool_options(options) }?;

@@ -1,7 +1,7 @@
 //! Watching files and directories.
 
 use crate::ffi::submit::{aio_submit_options, done};
-use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments, guard};
+use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments, guard, optional};
 use crate::service::watches::{self, Change};
 use crate::sys::errno::Errno;
 use std::ffi::{c_char, c_void};
@@ -37,7 +37,7 @@ pub struct aio_watch_event {
 /// Errors: -EINVAL, `path` is NULL, no event or an unknown bit in `mask`; -ENAMETOOLONG; -ENOENT,
 /// -EACCES, -ENOTDIR and others of a path; -ENOSPC, the user's limit of watches
 /// (fs.inotify.max_user_watches); -EMFILE, of instances (a context needs one) or of descriptors.
-/// Not for AIO_SUBMIT_QUIET.
+/// -EOPNOTSUPP, the library was built without its feature `watches`. Not for AIO_SUBMIT_QUIET.
 /// Surprise: the path is looked up inside the call, or when the barrier opens. A file that is
 /// replaced by rename(2), as editors do, is another file: watch its directory.
 #[unsafe(no_mangle)]
@@ -46,6 +46,7 @@ pub unsafe extern "C" fn aio_submit_watch(
     callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
     guard!(ctx, handle => {
+        optional!("watches");
         let done = done(callback, user_data)?;
         // SAFETY: the caller's string; sized options or NULL.
         let (path, options) = unsafe {
@@ -65,6 +66,7 @@ pub unsafe extern "C" fn aio_ctx_current_event(
     ctx: *mut aio_ctx, out: *mut aio_watch_event,
 ) -> i32 {
     guard!(ctx, handle => {
+        optional!("watches");
         arguments::output(out)?;
         let change = handle.enter_used()?.payload::<Change>().ok_or(Errno::ENOENT)?;
         let value = aio_watch_event {

@@ -3,6 +3,7 @@
 //! no ring. A fallback starts from the entry alone, so that an entry is the one form in which an
 //! operation waits, is re-armed or moves between backends. Knows nothing of slots or contexts.
 
+pub(crate) mod any;
 pub(crate) mod files;
 pub(crate) mod buffers;
 pub(crate) mod bundles;
@@ -126,6 +127,9 @@ pub(crate) trait Operation {
 
     /// Whether it is submitted so often that a deadline and a slot of the table have a quick way.
     const IS_FREQUENT: bool = false;
+
+    /// Whether its plain submit is code of its own, because it is submitted often.
+    const HAS_PLAIN_SUBMIT: bool = Self::IS_FREQUENT;
 
     /// The opcode by which a kernel is known that takes these arguments; longer ones, or a command
     /// of a shared opcode, may have come later than the opcode itself.

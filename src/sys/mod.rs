@@ -22,6 +22,8 @@ pub(crate) mod memory;
 pub(crate) mod message;
 #[cfg_attr(not(feature = "resolver"), allow(dead_code))]
 pub(crate) mod names;
+#[cfg(aio_panics)]
+mod panics;
 pub(crate) mod plain;
 pub(crate) mod poller;
 pub(crate) mod probe;

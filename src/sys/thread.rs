@@ -99,10 +99,19 @@ unsafe impl Send for Gate {}
 // SAFETY: as above.
 unsafe impl Sync for Gate {}
 
+/// The page of a gate that is gone, for the next: it saves three system calls and a page fault. In
+/// a forked child it is one of zeroes like any other.
+static SPARE: AtomicPtr<Page> = AtomicPtr::new(std::ptr::null_mut());
+
 impl Gate {
     pub(crate) fn create() -> Result<Gate, Errno> {
-        let page = wiped_page()?.cast::<Page>();
+        // Acquire pairs with the release in `drop`: nobody uses it any more.
+        let page = match NonNull::new(SPARE.swap(std::ptr::null_mut(), Ordering::Acquire)) {
+            Some(page) => page,
+            None => wiped_page()?.cast(),
+        };
         let gate = Gate(page);
+        gate.page().owner.store(0, Ordering::Relaxed);
         gate.page().alive.store(1, Ordering::Relaxed);
         Ok(gate)
     }
@@ -138,8 +147,12 @@ impl Gate {
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        // SAFETY: the mapping made in `create`, not used after this.
-        unsafe { libc::munmap(self.0.as_ptr().cast(), PAGE_SIZE) };
+        let (page, null) = (self.0.as_ptr(), std::ptr::null_mut());
+        // Release: see `create`.
+        if SPARE.compare_exchange(null, page, Ordering::Release, Ordering::Relaxed).is_err() {
+            // SAFETY: the mapping made in `create`, not used after this.
+            unsafe { libc::munmap(page.cast(), PAGE_SIZE) };
+        }
     }
 }
 

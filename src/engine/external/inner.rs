@@ -9,7 +9,8 @@ use crate::engine::registered::RELEASE;
 use crate::engine::slots::phase;
 use crate::engine::submission::{Done, SubmitOptions, submit_flags};
 use crate::engine::{Engine, Fires};
-use crate::op::{Operation, traits};
+use crate::op::any::AnyOperation;
+use crate::op::traits;
 use crate::sys::entry::Cqe;
 use crate::sys::errno::Errno;
 use crate::sys::function::Function;
@@ -38,10 +39,10 @@ impl Scope<'_> {
 
     /// Submits an inner operation; memory that it uses is the hook's. Not in chains, not with the
     /// buffers of a pool.
-    pub(crate) fn submit<O: Operation>(
-        &mut self, op: &O, options: &SubmitOptions,
+    pub(crate) fn submit(
+        &mut self, op: &dyn AnyOperation, options: &SubmitOptions,
     ) -> Result<u64, Errno> {
-        if op.pool() != 0 || options.flags & submit_flags::LINKS != 0 {
+        if op.facts().pool != 0 || options.flags & submit_flags::LINKS != 0 {
             return Err(Errno::EINVAL);
         }
         self.add(|engine, _, done| engine.submit_carefully(op, options, done))
