@@ -221,6 +221,20 @@ void bench_child_end(const struct bench_child *child) {
         close(child->counter);
 }
 
+uint64_t bench_child_cost(void (*body)(int channel, void *arg), void *arg,
+                          bool count_system_calls) {
+    struct bench_child child;
+    bench_child_start(&child, body, arg, count_system_calls);
+    bench_child_await(&child);
+    uint64_t before = bench_child_spent(&child);
+    bench_child_go_on(&child);
+    bench_child_await(&child);
+    uint64_t after = bench_child_spent(&child);
+    bench_child_go_on(&child);
+    bench_child_end(&child);
+    return after - before;
+}
+
 static int by_value(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);

@@ -73,6 +73,8 @@ uint64_t bench_child_spent(const struct bench_child *child);
 uint64_t bench_child_memory(const struct bench_child *child);
 /* Waits for its end, and dies if that was not a good one. */
 void bench_child_end(const struct bench_child *child);
+/* All of it for a body that stops twice: what it has spent in between. */
+uint64_t bench_child_cost(void (*body)(int channel, void *arg), void *arg, bool count_system_calls);
 
 /* --- peers that are programs of their own: benches/peers --- */
 /* Where their programs are, an argument of the benchmark. NULL: they are left out. */

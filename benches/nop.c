@@ -226,16 +226,7 @@ static void program_main(int channel, void *arg) {
 
 static double program_sample(void *arg, const void *name) {
     struct program program = {name, arg};
-    struct bench_child child;
-    bench_child_start(&child, program_main, &program, false);
-    bench_child_await(&child);
-    uint64_t before = bench_child_spent(&child);
-    bench_child_go_on(&child);
-    bench_child_await(&child);
-    uint64_t after = bench_child_spent(&child);
-    bench_child_go_on(&child);
-    bench_child_end(&child);
-    return (double)(after - before) / (double)program.load->count;
+    return (double)bench_child_cost(program_main, &program, false) / (double)program.load->count;
 }
 
 static const uint32_t uring = AIO_BACKEND_URING, epoll = AIO_BACKEND_EPOLL;

@@ -104,17 +104,9 @@ static void reader_main(int channel, void *arg) {
 
 /* CPU time in ns, or system calls, per read. */
 static double reads_sample(const struct reads_engine *engine, struct workload *load) {
-    struct bench_child child;
     load->engine = engine;
-    bench_child_start(&child, reader_main, load, load->count_system_calls);
-    bench_child_await(&child);
-    uint64_t before = bench_child_spent(&child);
-    bench_child_go_on(&child);
-    bench_child_await(&child);
-    uint64_t after = bench_child_spent(&child);
-    bench_child_go_on(&child);
-    bench_child_end(&child);
-    return (double)(after - before) / (double)load->count;
+    return (double)bench_child_cost(reader_main, load, load->count_system_calls) /
+           (double)load->count;
 }
 
 static double sample(void *arg, const void *engine) { return reads_sample(engine, arg); }

@@ -193,17 +193,9 @@ static void peer_main(int channel, void *arg) {
 
 static double peer_sample(const struct peer *subject, const struct timers_task *task) {
     struct peer peer = *subject;
-    struct bench_child child;
     peer.task = task;
-    bench_child_start(&child, peer_main, &peer, false);
-    bench_child_await(&child);
-    uint64_t before = bench_child_spent(&child);
-    bench_child_go_on(&child);
-    bench_child_await(&child);
-    uint64_t after = bench_child_spent(&child);
-    bench_child_go_on(&child);
-    bench_child_end(&child);
-    return (double)(after - before) / (double)(task->pairs ? task->pairs : task->outstanding);
+    return (double)bench_child_cost(peer_main, &peer, false) /
+           (double)(task->pairs ? task->pairs : task->outstanding);
 }
 
 static double peer_pairs(void *arg, const void *peer) {

@@ -27,6 +27,13 @@ inline result<void> as_result(int32_t status) noexcept {
     return {};
 }
 
+/// Ends an operation whose callback must not come any more. The engine knows which of them refer to
+/// memory of ours, and have to be waited for.
+inline void abandon(aio_ctx *ctx, aio_op_id id) noexcept {
+    if (aio_ctx_detach(ctx, id) == -EBUSY)
+        aio_ctx_cancel_wait(ctx, id);
+}
+
 /// A century, which is for ever.
 inline constexpr uint64_t for_ever_ns = uint64_t{876'600} * 3600 * 1'000'000'000;
 

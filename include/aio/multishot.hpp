@@ -113,8 +113,8 @@ template <class Gives, class Call> struct multishot<Gives, Call>::state : detail
     state(const state &) = delete;
     state &operator=(const state &) = delete;
     ~state() {
-        if (id > 0 && aio_ctx_detach(ctx, id) == -EBUSY)
-            aio_ctx_cancel_wait(ctx, id);
+        if (id > 0)
+            detail::abandon(ctx, id);
         if (waiter != nullptr)
             waiter->abandon();
     }

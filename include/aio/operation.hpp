@@ -46,11 +46,7 @@ class operation_state {
 
     bool is_in_flight() const noexcept { return awaiting_ != nullptr; }
 
-    [[gnu::cold, gnu::noinline]] void abandon() noexcept {
-        // The engine knows which operations refer to memory of ours.
-        if (aio_ctx_detach(ctx_, id_) == -EBUSY)
-            aio_ctx_cancel_wait(ctx_, id_);
-    }
+    [[gnu::cold, gnu::noinline]] void abandon() noexcept { detail::abandon(ctx_, id_); }
 
     /// The callback of all operations.
     static void complete(void *user_data, int32_t result, uint32_t flags) noexcept {

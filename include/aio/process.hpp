@@ -190,8 +190,8 @@ class process::wait_awaiter final : public queued_suspension {
 
 inline process::state::~state() {
     // The child is ended and reaped without us; nothing of ours is written any more.
-    if (id > 0 && aio_ctx_detach(ctx, id) == -EBUSY)
-        aio_ctx_cancel_wait(ctx, id);
+    if (id > 0)
+        detail::abandon(ctx, id);
     if (waiter != nullptr)
         std::exchange(waiter, nullptr)->lost();
 }

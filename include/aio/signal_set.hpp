@@ -65,8 +65,8 @@ class signal_set {
         state(aio_ctx *ctx, std::size_t count) : ctx(ctx) { entries.reserve(count); }
         ~state() {
             for (const entry &each : entries) {
-                if (each.id > 0 && aio_ctx_detach(ctx, each.id) == -EBUSY)
-                    aio_ctx_cancel_wait(ctx, each.id);
+                if (each.id > 0)
+                    detail::abandon(ctx, each.id);
             }
         }
 

@@ -90,6 +90,24 @@ class [[nodiscard]] transfer {
 
 namespace detail {
 
+/// Has `step` move what is left of `all` until nothing is.
+template <class Bytes, class Step>
+task<transfer> whole_transfer(Bytes all, time_limit limit, Step step) {
+    std::size_t count = 0;
+    while (count < all.size()) {
+        if (limit.has_passed())
+            co_return transfer(count, errc::deadline);
+        const Bytes rest(all.data() + count, all.size() - count);
+        const auto moved = co_await within(step(rest), limit);
+        if (!moved)
+            co_return transfer(count, moved.error());
+        if (*moved == 0)
+            co_return transfer(count, errc::eof);
+        count += *moved;
+    }
+    co_return transfer(count);
+}
+
 /// Several pieces, and how far they were written.
 class parts_left {
   public:
@@ -162,19 +180,8 @@ concept parts_range = std::ranges::contiguous_range<const Range> &&
 /// Reads until the room is full. errc::eof if the stream ends before.
 template <read_stream Stream>
 task<transfer> read_exact(Stream &stream, mutable_bytes room, time_limit limit = {}) {
-    std::size_t count = 0;
-    while (count < room.size()) {
-        if (limit.has_passed())
-            co_return transfer(count, errc::deadline);
-        const mutable_bytes rest(room.data() + count, room.size() - count);
-        const auto got = co_await detail::within(stream.read_some(rest), limit);
-        if (!got)
-            co_return transfer(count, got.error());
-        if (*got == 0)
-            co_return transfer(count, errc::eof);
-        count += *got;
-    }
-    co_return transfer(count);
+    return detail::whole_transfer(
+        room, limit, [&stream](const mutable_bytes &rest) { return stream.read_some(rest); });
 }
 
 /// Reads at least so many bytes more into the buffer; gives how many it were. errc::eof,
@@ -240,19 +247,8 @@ task<result<bytes>> read_until(Stream &stream, io_buffer &buffer, std::string_vi
 /// Writes all of it. errc::eof if the stream takes no more.
 template <write_stream Stream>
 task<transfer> write_all(Stream &stream, bytes data, time_limit limit = {}) {
-    std::size_t count = 0;
-    while (count < data.size()) {
-        if (limit.has_passed())
-            co_return transfer(count, errc::deadline);
-        const bytes rest(data.data() + count, data.size() - count);
-        const auto put = co_await detail::within(stream.write_some(rest), limit);
-        if (!put)
-            co_return transfer(count, put.error());
-        if (*put == 0)
-            co_return transfer(count, errc::eof);
-        count += *put;
-    }
-    co_return transfer(count);
+    return detail::whole_transfer(data, limit,
+                                  [&stream](const bytes &rest) { return stream.write_some(rest); });
 }
 
 /// Writes several pieces, one behind the other, as if they were one:

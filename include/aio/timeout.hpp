@@ -159,6 +159,24 @@ auto within(Awaitable step, time_limit limit) -> task<timed_t<Awaitable>> {
 
 } // namespace detail
 
+namespace detail {
+
+/// Has a function called on the context's thread when a token is stopped, by any thread: that
+/// cancels a timer which never fires otherwise.
+template <class Token> class token_alarm {
+  public:
+    token_alarm(const Token &token, aio_ctx *ctx, alarm::function call, void *arg) noexcept
+        : alarm_(ctx, to_ns(std::chrono::hours::max()), call, arg) {
+        watch_.begin(token, ctx, alarm_.id());
+    }
+
+  private:
+    alarm alarm_;
+    token_watch<Token> watch_;
+};
+
+} // namespace detail
+
 /// Awaits it, and asks everything in it to stop when a token of another thread or library is
 /// stopped: std::stop_token, or one with callback_type as P2300 has it.
 template <awaitable Awaitable, class Token>
@@ -168,11 +186,7 @@ auto with_stop(Awaitable awaitable, Token token) -> task<await_result_t<Awaitabl
     group.start(std::move(awaitable), outcome);
     if (group.size() != 0) {
         aio_ctx *ctx = group.where() != nullptr ? group.where()->ctx : aio_ctx_current();
-        // A timer that never fires: an operation that any thread may cancel, at any time.
-        detail::alarm alarm(ctx, detail::to_ns(std::chrono::hours::max()), &detail::stop_group,
-                            &group);
-        detail::token_watch<Token> watch;
-        watch.begin(token, ctx, alarm.id());
+        const detail::token_alarm<Token> alarm(token, ctx, &detail::stop_group, &group);
         co_await group.join();
     }
     co_return outcome.take();

@@ -10,7 +10,7 @@
 use crate::engine::Engine;
 use crate::engine::cancel::ALARM;
 use crate::op::misc;
-use crate::sys::clock::{Clock, Timespec};
+use crate::sys::clock::{Clock, Timespec, timespec};
 use crate::sys::errno::Errno;
 
 /// No alarm is set before so many waits were limited in vain.
@@ -35,7 +35,7 @@ pub(super) struct Alarm {
 
 impl Alarm {
     pub(super) fn new() -> Alarm {
-        let time = Box::new(Timespec::of(0));
+        let time = Box::new(timespec(0));
         Alarm { due_ns: u64::MAX, in_ring: 0, turns: 0, is_refused: false, time }
     }
 }
@@ -73,7 +73,7 @@ impl Engine {
         if !is_far || !may_be_set {
             return false;
         }
-        *self.alarm.time = Timespec::of(due_ns);
+        *self.alarm.time = timespec(due_ns);
         let entry = misc::alarm(&self.alarm.time, ALARM);
         self.backend.stage(&entry.into());
         self.alarm.in_ring += 1;

@@ -9,9 +9,7 @@ use crate::sys::refused::Fault;
 
 /// Writes what the options say about the entry itself; refuses what the operation cannot do.
 pub(crate) fn apply_options(prepared: &mut Prepared, options: &SubmitOptions) -> Result<(), Errno> {
-    if let Some(why) = misused(prepared, options) {
-        return Err(Errno::invalid(why));
-    }
+    check(prepared, options)?;
     let sqe = &mut prepared.entry.sqe;
     let has = |flag: u32| options.flags & flag != 0;
     if has(submit_flags::ASYNC) {
@@ -29,7 +27,7 @@ pub(crate) fn apply_options(prepared: &mut Prepared, options: &SubmitOptions) ->
     Ok(())
 }
 
-fn misused(prepared: &Prepared, options: &SubmitOptions) -> Option<Fault> {
+fn check(prepared: &Prepared, options: &SubmitOptions) -> Result<(), Errno> {
     let traits = prepared.traits;
     let has = |flag: u32| options.flags & flag != 0;
     // Success would bring a descriptor that nobody is told of, unless the caller has said where it
@@ -40,7 +38,7 @@ fn misused(prepared: &Prepared, options: &SubmitOptions) -> Option<Fault> {
     let notifies = traits & traits::NOTIFIES != 0;
     let brings_unseen = (brings && options.file_slot == 0) || prepared.pool != 0 || notifies;
     let is_idle = traits & traits::MULTISHOT != 0 && options.timeout_ns != 0;
-    let checks = [
+    Fault::first([
         // Elsewhere the field has other meanings: multishot, poll first.
         (options.ioprio != 0 && !op::has_priority(prepared.entry.sqe.opcode), Fault::Priority),
         (options.buf_index != 0 && !notifies, Fault::BufIndex),
@@ -51,6 +49,5 @@ fn misused(prepared: &Prepared, options: &SubmitOptions) -> Option<Fault> {
         (has(submit_flags::ASYNC) && prepared.pool != 0, Fault::AsyncPooled),
         (has(submit_flags::LINK) && has(submit_flags::HARDLINK), Fault::BothLinks),
         (has(submit_flags::SIGPIPE) && traits & traits::SENDS == 0, Fault::SigPipe),
-    ];
-    checks.into_iter().find(|&(is_misused, _)| is_misused).map(|(_, why)| why)
+    ])
 }

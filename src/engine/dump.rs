@@ -82,7 +82,7 @@ impl Engine {
         if let Some(second_fd) = cold.map(|cold| cold.second_fd).filter(|&fd| fd >= 0) {
             let _ = write!(text, " and {second_fd}");
         }
-        let _ = write!(text, " age {age_ms} ms {}", self.place(index, seen));
+        let _ = write!(text, " age {age_ms} ms {}", self.place(index, slot, seen));
         if let Some(ns) = seen.remaining_ns.get(&index) {
             let what = if slot.phase() == phase::WHEEL { "due" } else { "deadline" };
             let _ = write!(text, ", {what} in {} ms", ns / 1_000_000);
@@ -103,8 +103,7 @@ impl Engine {
     }
 
     /// Where an operation is.
-    fn place(&self, index: u32, seen: &Seen) -> Cow<'static, str> {
-        let slot = &self.settled(index);
+    fn place(&self, index: u32, slot: &Slot, seen: &Seen) -> Cow<'static, str> {
         let cold = self.cold.get(slot);
         let external = cold.and_then(|cold| cold.external.as_ref());
         if let Some(external) = external.filter(|_| slot.phase() == phase::EXTERNAL) {

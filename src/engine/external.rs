@@ -226,7 +226,7 @@ fn check(kind: &Kind, options: &SubmitOptions) -> Result<(), Errno> {
     let has = |flag: u32| options.flags & flag != 0;
     let brings = kind.brings || kind.traits & traits::GIVES_DESCRIPTOR != 0;
     let is_idle = kind.traits & traits::MULTISHOT != 0 && options.timeout_ns != 0;
-    let checks = [
+    Fault::first([
         (has(REFUSED), Fault::OutsideKernel),
         (options.file_slot != 0, Fault::FileSlot),
         (options.ioprio != 0, Fault::Priority),
@@ -234,11 +234,7 @@ fn check(kind: &Kind, options: &SubmitOptions) -> Result<(), Errno> {
         (has(submit_flags::TIMEOUT_IDLE) && !is_idle, Fault::Idle),
         (has(submit_flags::QUIET) && brings, Fault::Quiet),
         (has(submit_flags::KEEP_RESULT) && !kind.may_keep_result, Fault::KeepResult),
-    ];
-    match checks.into_iter().find(|&(is_misused, _)| is_misused) {
-        Some((_, why)) => Err(Errno::invalid(why)),
-        None => Ok(()),
-    }
+    ])
 }
 
 impl Engine {

@@ -53,14 +53,13 @@ impl Engine {
         if handle.counts.is_at_most(Send::OPCODE as u8) {
             return None;
         }
-        self.slots.next_free()?;
-        let result = send.attempt();
-        self.backend.count_system_call();
-        handle.stats.system_calls.add(1);
-        if result == Errno::EAGAIN.status() {
-            return None;
-        }
-        let (id, slot) = self.slots.take_free()?;
+        let mut result = 0;
+        let (id, slot) = self.slots.take_free_if(|_, _| {
+            self.backend.count_system_call();
+            handle.stats.system_calls.add(1);
+            result = send.attempt();
+            result != Errno::EAGAIN.status()
+        })?;
         fill_plain(slot, &send.facts(), done, self.now_ms);
         handle.counts.submitted_plainly(Send::OPCODE as u8);
         self.sent = Sent { id, result };

@@ -44,7 +44,10 @@ impl Engine {
         } else {
             self.descriptors.plain_head(fd)?
         };
-        let (id, slot) = self.slots.take_free()?;
+        let wheel = &mut self.wheel;
+        let (id, slot) = self.slots.take_free_if(|id, _| {
+            !is_timed || wheel.arm_again_at_once(index_of(id), quick.timeout_ns)
+        })?;
         counts.submitted_plainly(O::OPCODE as u8);
         fill_plain(slot, &facts, done, self.now_ms);
         if quick.is_slot {
@@ -52,7 +55,6 @@ impl Engine {
         }
         if is_timed {
             slot.state |= state::TIMED;
-            self.wheel.arm_fresh_again(index_of(id), quick.timeout_ns);
             self.odd |= odd::TIMED;
         }
         let first = list_plainly(slot, id, head);
@@ -66,12 +68,10 @@ impl Engine {
         Some(id as i64)
     }
 
-    /// Whether the next slot can be armed with nothing allocated, and with the turns as they are.
-    /// Only inside a turn, at whose end the time begins.
+    /// Whether such a deadline leaves the turns as they are. Only inside a turn, at whose end its
+    /// time begins.
     #[inline(always)]
     fn may_time(&self, after_ns: u64) -> bool {
-        self.running
-            && self.slots.next_free().is_some_and(|index| self.wheel.has_place(index))
-            && (self.odd & odd::CAREFUL != 0 || self.is_covered_after(after_ns))
+        self.running && (self.odd & odd::CAREFUL != 0 || self.is_covered_after(after_ns))
     }
 }

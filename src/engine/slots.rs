@@ -374,13 +374,6 @@ impl Slots {
         Some((id, slot))
     }
 
-    /// The slot that `take_free` takes next.
-    #[inline(always)]
-    pub(crate) fn next_free(&self) -> Option<u32> {
-        // SAFETY: as in `take_free`.
-        unsafe { self.free.as_ref() }.map(|slot| index_of(slot.id))
-    }
-
     #[cold]
     #[inline(never)]
     fn grow(&mut self) -> Result<(), Errno> {

@@ -157,21 +157,6 @@ impl Wheel {
         self.fresh.push(Fresh { after_ns, index, stamp });
     }
 
-    /// Whether `arm_fresh_again` may be called.
-    #[inline(always)]
-    pub(crate) fn has_place(&self, index: u32) -> bool {
-        (index as usize) < self.stamps.len() && self.fresh.len() < self.fresh.capacity()
-    }
-
-    /// As `arm_fresh` with `AGAIN`, without taking memory, where the caller marks the slot.
-    #[inline(always)]
-    pub(crate) fn arm_fresh_again(&mut self, index: u32, after_ns: u64) {
-        let stamp = self.next_stamp();
-        self.fresh.push(Fresh { after_ns, index, stamp });
-        self.stamps[index as usize] = stamp;
-        self.armed += 1;
-    }
-
     fn begin_arming(&mut self, slots: &mut Slots, index: u32, uses: u64) -> u32 {
         slots.at_mut(index).state |= state::TIMED;
         if self.stamps.len() <= index as usize {
@@ -193,11 +178,22 @@ impl Wheel {
         self.last_stamp
     }
 
-    /// The same for a timer that is nothing else, whose state says already that it is armed. False,
-    /// and nothing is done, if there is no room, or are no stamps for so many uses.
+    /// As `arm_fresh` for a timer that is nothing else, where the caller marks the slot. False, and
+    /// nothing is done, if there is no room, or are no stamps for so many uses.
     #[inline(always)]
     pub(crate) fn arm_at_once(&mut self, index: u32, uses: u64, after_ns: u64) -> bool {
-        let Some(stamp) = stamp_of(uses) else { return false };
+        stamp_of(uses).is_some_and(|stamp| self.arm_with(stamp, index, after_ns))
+    }
+
+    /// The same with `AGAIN`.
+    #[inline(always)]
+    pub(crate) fn arm_again_at_once(&mut self, index: u32, after_ns: u64) -> bool {
+        let stamp = self.next_stamp();
+        self.arm_with(stamp, index, after_ns)
+    }
+
+    #[inline(always)]
+    fn arm_with(&mut self, stamp: u32, index: u32, after_ns: u64) -> bool {
         let Some(place) = self.stamps.get_mut(index as usize) else { return false };
         if self.fresh.len() == self.fresh.capacity() {
             return false;

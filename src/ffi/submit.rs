@@ -92,6 +92,23 @@ pub struct aio_submit_options {
     pub reserved: [u64; 2],
 }
 
+/// The engine, for a call that has a callback, where nothing has to be decided first.
+///
+/// # Safety
+/// `ctx` is NULL or a live context.
+#[inline(always)]
+pub(super) unsafe fn enter_plainly<'a>(
+    ctx: *mut aio_ctx, callback: aio_callback, user_data: *mut c_void,
+) -> Option<(&'a Handle, &'a mut Engine, Done)> {
+    // SAFETY: the caller's promise.
+    let handle = unsafe { ctx.cast::<Handle>().as_ref() }?;
+    let callback = callback.map_or(0, |callback| callback as usize);
+    if callback <= REAP {
+        return None;
+    }
+    Some((handle, handle.enter_open()?, Done { callback, user_data: user_data as usize }))
+}
+
 /// Submits what `make` checks and makes: the plain case of frequent operations here, anything else
 /// out of line.
 ///
@@ -117,15 +134,10 @@ pub(super) unsafe fn submit_unless<O: Operation>(
     make: impl Fn() -> Result<O, Errno>, options: *const aio_submit_options,
     callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
-    // SAFETY: NULL or a live context.
-    let handle = unsafe { ctx.cast::<Handle>().as_ref() };
-    let address = callback.map_or(0, |callback| callback as usize);
     if O::HAS_PLAIN_SUBMIT
         && options.is_null()
-        && let Some(handle) = handle
-        && address > REAP
-        && let done = (Done { callback: address, user_data: user_data as usize })
-        && let Some(engine) = handle.enter_open()
+        // SAFETY: passed on.
+        && let Some((handle, engine, done)) = unsafe { enter_plainly(ctx, callback, user_data) }
         && let Ok(op) = make()
     {
         if let Some(id) = before(engine) {
@@ -184,15 +196,10 @@ unsafe extern "C" fn submit_with_options<O: Operation>(
     ctx: *mut aio_ctx, options: *const aio_submit_options, callback: aio_callback,
     user_data: *mut c_void, op: Result<O, Errno>,
 ) -> aio_op_id {
-    // SAFETY: NULL or a live context; sized options.
-    let (handle, quick) =
-        unsafe { (ctx.cast::<Handle>().as_ref(), arguments::quick_options(options)) };
-    let address = callback.map_or(0, |callback| callback as usize);
-    if let Some(handle) = handle
-        && let Some(quick) = quick
-        && address > REAP
-        && let done = (Done { callback: address, user_data: user_data as usize })
-        && let Some(engine) = handle.enter_open()
+    // SAFETY: sized options.
+    if let Some(quick) = unsafe { arguments::quick_options(options) }
+        // SAFETY: passed on.
+        && let Some((handle, engine, done)) = unsafe { enter_plainly(ctx, callback, user_data) }
         && let Ok(op) = &op
         && let Some(id) = engine.submit_quickly(op, quick, done, &handle.counts)
     {

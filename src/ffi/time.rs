@@ -1,9 +1,8 @@
 //! Timers. They never fire early, and on an idle loop late by at most timer_resolution_ns and the
 //! kernel's timer slack.
 
-use crate::engine::handle::Handle;
-use crate::engine::{Done, Fires, REAP};
-use crate::ffi::submit::{aio_submit_options, done};
+use crate::engine::Fires;
+use crate::ffi::submit::{aio_submit_options, done, enter_plainly};
 use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments, guard};
 use std::ffi::c_void;
 
@@ -16,14 +15,9 @@ pub unsafe extern "C" fn aio_submit_timer(
     ctx: *mut aio_ctx, after_ns: u64, options: *const aio_submit_options, callback: aio_callback,
     user_data: *mut c_void,
 ) -> aio_op_id {
-    // SAFETY: NULL or a live context.
-    let handle = unsafe { ctx.cast::<Handle>().as_ref() };
-    let address = callback.map_or(0, |callback| callback as usize);
     if options.is_null()
-        && let Some(handle) = handle
-        && address > REAP
-        && let done = (Done { callback: address, user_data: user_data as usize })
-        && let Some(engine) = handle.enter_open()
+        // SAFETY: the ABI's pointers.
+        && let Some((handle, engine, done)) = unsafe { enter_plainly(ctx, callback, user_data) }
         && let Some(id) = engine.submit_timer_at_once(after_ns, done, &handle.counts)
     {
         return id;

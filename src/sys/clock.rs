@@ -35,18 +35,12 @@ pub(crate) fn coarse_ms() -> u32 {
     (read(libc::CLOCK_MONOTONIC_COARSE) / 1_000_000) as u32
 }
 
-/// A time as entries point to it.
-#[repr(C)]
-pub(crate) struct Timespec {
-    seconds: i64,
-    nanoseconds: i64,
-}
+/// A time as entries and calls of a ring point to it.
+pub(crate) use linux_raw_sys::io_uring::__kernel_timespec as Timespec;
 
-impl Timespec {
-    pub(crate) fn of(ns: u64) -> Timespec {
-        let (seconds, nanoseconds) = (ns / 1_000_000_000, ns % 1_000_000_000);
-        Timespec { seconds: seconds as i64, nanoseconds: nanoseconds as i64 }
-    }
+#[inline(always)]
+pub(crate) fn timespec(ns: u64) -> Timespec {
+    Timespec { tv_sec: (ns / 1_000_000_000) as i64, tv_nsec: (ns % 1_000_000_000) as i64 }
 }
 
 fn read(clock: libc::clockid_t) -> u64 {

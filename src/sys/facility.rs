@@ -2,6 +2,7 @@
 //! its workers, what it may do at all, other sizes, and waits whose argument the kernel knows by
 //! heart. A call per facility; which of them a context wants is `engine/backend/tuned.rs`.
 
+use crate::sys::clock::timespec;
 use crate::sys::errno::Errno;
 use crate::sys::interface_queue;
 use crate::sys::memory::Region;
@@ -184,10 +185,7 @@ impl Waiting {
         &self, ring: &Ring, staged: u32, flags: u32, limit: Option<u64>,
     ) -> Result<u32, Errno> {
         let flags = flags | self.flags | abi::IORING_ENTER_GETEVENTS;
-        let time = limit.map(|ns| abi::__kernel_timespec {
-            tv_sec: (ns / 1_000_000_000) as i64,
-            tv_nsec: (ns % 1_000_000_000) as i64,
-        });
+        let time = limit.map(timespec);
         if let Some(region) = &self.region {
             // SAFETY: zeroes are a valid io_uring_reg_wait.
             let mut wait: abi::io_uring_reg_wait = unsafe { std::mem::zeroed() };

@@ -2,6 +2,8 @@
 //! none of the thirty things. A fault travels inside its error number (`errno.rs`), so that a check
 //! costs what it did, and nobody need clear anything.
 
+use crate::sys::errno::Errno;
+
 macro_rules! reasons {
     ($($name:ident = $text:literal;)*) => {
         /// What is wrong with an argument.
@@ -52,6 +54,14 @@ reasons! {
 }
 
 impl Fault {
+    /// The first that a list of checks finds, as an error.
+    pub(crate) fn first<const N: usize>(checks: [(bool, Fault); N]) -> Result<(), Errno> {
+        match checks.into_iter().find(|&(is_wrong, _)| is_wrong) {
+            Some((_, why)) => Err(Errno::invalid(why)),
+            None => Ok(()),
+        }
+    }
+
     /// The number that an error carries.
     pub(super) const fn number(self) -> i32 {
         self as i32 + 1

@@ -2,6 +2,7 @@
 //! `engine/backend/uring.rs` drives it. It decides nothing about what to submit or when.
 
 use crate::sys::calls::Calls;
+use crate::sys::clock::timespec;
 use crate::sys::entry::GROUP_FIRST;
 use crate::sys::errno::Errno;
 use crate::sys::queues::Queues;
@@ -314,10 +315,7 @@ impl Ring {
             Some(Wait::Poll) => self.call_enter(staged, 0, IORING_ENTER_GETEVENTS, 0, 0),
             Some(Wait::Forever) => self.call_enter(staged, 1, IORING_ENTER_GETEVENTS, 0, 0),
             Some(Wait::For(ns)) => {
-                let time = abi::__kernel_timespec {
-                    tv_sec: (ns / 1_000_000_000) as i64,
-                    tv_nsec: (ns % 1_000_000_000) as i64,
-                };
+                let time = timespec(ns);
                 let arg = abi::io_uring_getevents_arg {
                     sigmask: 0,
                     sigmask_sz: 0,

@@ -461,6 +461,14 @@ bool under_thread_sanitizer(void) { return __tsan_init != NULL; }
 
 bool memory_figures_are_ours(void) { return !__asan_init && !__tsan_init && !under_valgrind(); }
 
+void on_nop(void *user_data, int32_t result, uint32_t flags) {
+    struct nops *nops = user_data;
+    CHECK_EQ(result, 0);
+    CHECK_EQ(flags, 0);
+    if (nops->left-- > 0)
+        ID(aio_submit_nop(nops->ctx, NULL, on_nop, nops));
+}
+
 uint64_t now_ns(void) {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);

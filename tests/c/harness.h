@@ -157,6 +157,13 @@ void check_blocked(aio_ctx *ctx, const struct call *call);
 void check_nothing_in_flight(aio_ctx *ctx);
 aio_stats stats_of(aio_ctx *ctx);
 
+/* NOPs that follow each other: so many more after the first, each submitted by the one before. */
+struct nops {
+    aio_ctx *ctx;
+    int left;
+};
+void on_nop(void *user_data, int32_t result, uint32_t flags);
+
 /* --- the rest -------------------------------------------------------------------------------- */
 
 #define MS 1000000ull /* in nanoseconds */

@@ -108,7 +108,7 @@ struct side {
     struct msghdr header;
     struct sockaddr_storage address;
     socklen_t address_len;
-    char control[96];
+    _Alignas(struct cmsghdr) char control[96];
     struct statx attributes;
 };
 

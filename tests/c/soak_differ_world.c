@@ -51,7 +51,7 @@ const char *root_path(int world) {
 }
 
 int number_of(int world, int slot) {
-    if (slot == NEGATIVE)
+    if (slot < 0 || slot == NEGATIVE) /* none, or one that is no descriptor */
         return -1;
     return slots[slot].fd[world] >= 0 ? slots[slot].fd[world] : EVER + slot;
 }

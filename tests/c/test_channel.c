@@ -101,7 +101,7 @@ TEST(a_large_channel_takes_memory_as_it_fills) {
     if (!memory_figures_are_ours())
         SKIP("the tool's memory is counted with ours");
     const int64_t before = resident_kib();
-    aio_channel *channel = make_channel(1 << 14, 65536); /* 1 GiB */
+    aio_channel *channel = make_channel(1 << 12, 65536); /* 256 MiB */
     uint8_t *record = calloc(1, 65536);
     for (int i = 0; i < 100; i++) {
         record[65535] = (uint8_t)i;

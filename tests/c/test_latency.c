@@ -230,24 +230,11 @@ TEST(timers_and_services_have_numbers_of_their_own) {
     end_ctx(ctx);
 }
 
-struct chain {
-    aio_ctx *ctx;
-    int left;
-};
-
-static void on_link(void *user_data, int32_t result, uint32_t flags) {
-    struct chain *chain = user_data;
-    CHECK_EQ(result, 0);
-    CHECK_EQ(flags, 0);
-    if (chain->left-- > 0)
-        ID(aio_submit_nop(chain->ctx, NULL, on_link, chain));
-}
-
 TEST(quantiles_rise_from_the_least_to_the_most_in_any_order) {
     aio_ctx *ctx = make_measured();
-    struct chain chain = {.ctx = ctx, .left = 1000};
+    struct nops chain = {.ctx = ctx, .left = 1000};
     for (int i = 0; i < 8; i++)
-        ID(aio_submit_nop(ctx, NULL, on_link, &chain));
+        ID(aio_submit_nop(ctx, NULL, on_nop, &chain));
     CHECK_EQ(aio_ctx_run(ctx), 0);
     const double wanted[] = {1, 0.5, 0, 0.99, 0.999};
     uint64_t values[6] = {[5] = 99};

@@ -444,6 +444,7 @@ TEST(what_ignores_the_signal_is_killed_when_its_time_is_up) {
 }
 
 TEST(a_kept_result_says_that_the_deadline_killed_the_child) {
+    needs_pidfds();
     aio_ctx *ctx = make_ctx();
     struct call call = {0};
     ID(aio_submit_spawn(ctx, SPAWN(.argv = SHELL("exec sleep 1000"), .cancel_signal = SIGKILL),

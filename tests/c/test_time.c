@@ -498,12 +498,13 @@ TEST(a_deadline_passes_after_many_that_were_earlier_each_time) {
         .rounds = 150, .timeout_ns = HOUR, .halved = 12, .last_timeout_ns = 5 * MS});
 }
 
-/* None of them passes: the message is there before its receive. */
+/* None of them passes: the message is sent in the same turn. */
 TEST(deadlines_that_would_have_passed_by_now_disturb_nobody) {
+    const uint64_t timeout_ns = 50 * MS * test_slow();
     check_exchange((struct exchange){.rounds = 200,
-                                     .until_ns = now_ns() + 60 * MS,
-                                     .timeout_ns = 20 * MS,
-                                     .last_timeout_ns = 20 * MS});
+                                     .until_ns = now_ns() + 3 * timeout_ns,
+                                     .timeout_ns = timeout_ns,
+                                     .last_timeout_ns = timeout_ns});
 }
 
 TEST(a_timer_fires_among_operations_whose_deadlines_do_not_pass) {

@@ -156,25 +156,12 @@ TEST(an_operation_is_submitted_a_turn_begins_it_completes_and_the_turn_ends) {
     end_trace(trace);
 }
 
-struct chain {
-    aio_ctx *ctx;
-    int left;
-};
-
-static void on_link(void *user_data, int32_t result, uint32_t flags) {
-    struct chain *chain = user_data;
-    CHECK_EQ(result, 0);
-    CHECK_EQ(flags, 0);
-    if (chain->left-- > 0)
-        ID(aio_submit_nop(chain->ctx, NULL, on_link, chain));
-}
-
 TEST(operations_without_options_and_those_of_callbacks_are_traced) {
     aio_ctx *ctx = make_ctx();
     struct trace *trace = make_trace(ctx);
-    struct chain chain = {.ctx = ctx, .left = 200};
+    struct nops chain = {.ctx = ctx, .left = 200};
     for (int i = 0; i < 5; i++)
-        ID(aio_submit_nop(ctx, NULL, on_link, &chain));
+        ID(aio_submit_nop(ctx, NULL, on_nop, &chain));
     CHECK_EQ(aio_ctx_run(ctx), 0);
     CHECK_EQ(trace->submits, 205);
     CHECK_EQ(trace->opened, 0);

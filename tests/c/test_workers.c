@@ -64,6 +64,14 @@ static int threads_of_this_process(void) {
     return threads;
 }
 
+/* A thread that was waited for is in the kernel's list a moment longer. */
+static void wait_for_threads(int expected) {
+    const uint64_t end_ns = patience_end_ns();
+    while (threads_of_this_process() != expected && now_ns() < end_ns)
+        sleep_ms(1);
+    CHECK_EQ(threads_of_this_process(), expected);
+}
+
 TEST(there_is_one_for_each_processor) {
     struct seen seen = {0};
     cpu_set_t set;
@@ -84,7 +92,7 @@ TEST(there_is_one_for_each_processor) {
     CHECK(aio_workers_ctx(workers, (uint32_t)count) == NULL);
     CHECK_EQ(aio_workers_destroy(workers), 0);
     CHECK_EQ(seen.stops, count);
-    CHECK_EQ(threads_of_this_process(), threads);
+    wait_for_threads(threads);
 }
 
 TEST(they_may_be_more_than_processors) {
@@ -128,7 +136,7 @@ TEST(one_that_cannot_start_undoes_all) {
     CHECK(workers == NULL);
     CHECK_EQ(seen.starts, 3);
     CHECK_EQ(seen.stops, 2); /* of those that had started */
-    CHECK_EQ(threads_of_this_process(), threads);
+    wait_for_threads(threads);
     CHECK_EQ(open_descriptors(), descriptors);
 }
 
@@ -150,7 +158,7 @@ TEST(a_context_that_cannot_be_made_undoes_all) {
     CHECK(workers == NULL);
     CHECK_LT(seen.starts, 64);
     CHECK_EQ(seen.stops, seen.starts);
-    CHECK_EQ(threads_of_this_process(), threads);
+    wait_for_threads(threads);
     CHECK_EQ(open_descriptors(), descriptors);
 }
 
@@ -297,13 +305,21 @@ static int served_in_all(void) {
     return all;
 }
 
-static void speak(int fd) {
+static void talk(int fd) {
     char answer[5];
     write_all_or_fail(fd, "hello", 5);
     read_all_or_fail(fd, answer, 5);
     CHECK_MEM(answer, "hello", 5);
+}
+
+static void see_the_end(int fd) {
     CHECK(peer_sees_fin(fd, 20000));
     close(fd);
+}
+
+static void speak(int fd) {
+    talk(fd);
+    see_the_end(fd);
 }
 
 TEST(an_address_is_served_by_all_of_them) {
@@ -478,7 +494,10 @@ TEST(connections_in_a_table_are_handed_over_from_ring_to_ring) {
         CHECK_EQ(aio_workers_post(serving, 0, hand_over, &pairs[i][0]), 0);
     }
     for (int i = 0; i < 6; i++)
-        speak(pairs[i][1]);
+        talk(pairs[i][1]);
+    /* Before 6.13 a closed slot lives on until what other slots wait for has ended. */
+    for (int i = 0; i < 6; i++)
+        see_the_end(pairs[i][1]);
     CHECK_EQ(aio_workers_destroy(serving), 0);
     CHECK_EQ(received[0], 0);
     CHECK_EQ(received[1], 3);
@@ -567,6 +586,7 @@ static void in_the_child(void *arg) {
 }
 
 TEST(a_forked_child_lets_go_of_its_copy) {
+    beyond_valgrind("takes what the parent's threads had for lost in a child");
     struct post post = {0};
     post.workers = make_workers(WORKERS_WITH(.count = 2));
     CHECK_EQ(end_child(start_child(in_the_child, post.workers)), 0);

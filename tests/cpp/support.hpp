@@ -44,6 +44,12 @@ inline std::pair<int, sockaddr_in> listener() {
     return {fd, address};
 }
 
+/// Gives `value` after so long.
+inline aio::task<int> after(aio::context &ctx, std::chrono::milliseconds time, int value) {
+    (co_await aio::sleep_for(ctx, time)).value();
+    co_return value;
+}
+
 inline int connected_to(const sockaddr_in &address) {
     const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || ::connect(fd, reinterpret_cast<const sockaddr *>(&address), sizeof address) != 0)

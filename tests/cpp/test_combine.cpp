@@ -12,11 +12,7 @@ namespace {
 using aio::context;
 using aio::result;
 using aio::task;
-
-task<int> after(context &ctx, std::chrono::milliseconds time, int value) {
-    (co_await aio::sleep_for(ctx, time)).value();
-    co_return value;
-}
+using support::after;
 
 task<result<int>> fails(context &ctx, std::errc code) {
     static_cast<void>(co_await aio::nop(ctx));

@@ -15,11 +15,7 @@ namespace {
 using aio::context;
 using aio::result;
 using aio::task;
-
-task<int> after(context &ctx, std::chrono::milliseconds time, int value) {
-    (co_await aio::sleep_for(ctx, time)).value();
-    co_return value;
-}
+using support::after;
 
 TEST(timeout, with_timeout_cancels_what_is_inside_and_waits_for_it) {
     context ctx;

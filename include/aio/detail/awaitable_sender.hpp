@@ -75,7 +75,7 @@ class awaitable_state final : stand_in {
                 own_strand().request_stop();
             else if constexpr (WatchesToken) {
                 if (token.stop_possible())
-                    watch_.emplace(token, *this);
+                    watch_.emplace(token, ctx_, &awaitable_state::stop, this);
             }
         }
 #if AIO_DETAIL_EXCEPTIONS
@@ -91,22 +91,9 @@ class awaitable_state final : stand_in {
     }
 
   private:
-    /// Has the strand stopped when the token is, by any thread: that cancels a timer which never
-    /// fires otherwise, and the context's thread is told of it.
-    class token_stop {
-      public:
-        token_stop(const token_type &token, awaitable_state &of)
-            : alarm_(of.ctx_, to_ns(std::chrono::hours::max()), &token_stop::stop, &of) {
-            watch_.begin(token, of.ctx_, alarm_.id());
-        }
-
-      private:
-        static void stop(void *of) noexcept {
-            static_cast<awaitable_state *>(of)->own_strand().request_stop();
-        }
-        alarm alarm_;
-        token_watch<token_type> watch_;
-    };
+    static void stop(void *of) noexcept {
+        static_cast<awaitable_state *>(of)->own_strand().request_stop();
+    }
     struct no_stop {
         void reset() const noexcept {}
     };
@@ -169,7 +156,7 @@ class awaitable_state final : stand_in {
     Receiver receiver_;
     Awaitable awaitable_;
     awaiter_type awaiter_;
-    std::conditional_t<WatchesToken, std::optional<token_stop>, no_stop> watch_;
+    std::conditional_t<WatchesToken, std::optional<token_alarm<token_type>>, no_stop> watch_;
 };
 
 /// What awaiting something may end with, in the words of `V`.
