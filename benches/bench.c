@@ -39,11 +39,6 @@ void bench_die(const char *format, ...) {
     exit(1);
 }
 
-void bench_check(int64_t status, const char *what) {
-    if (status < 0)
-        bench_die("%s: status %" PRId64, what, status);
-}
-
 static _Noreturn void usage(const struct bench_flag *flags) {
     fprintf(stderr, "usage: %s [--name value]...\n", program_invocation_short_name);
     for (; flags->name; flags++) {

@@ -19,7 +19,10 @@ enum { BENCH_ROUNDS_MAX = 1000, BENCH_ENGINES_MAX = 24, BENCH_LIMITS_MAX = 8 };
 /* Prints "<program>: <message>" and exits with 1. */
 void bench_die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 /* Dies when `status` is negative, which is then an errno or a code of the library. */
-void bench_check(int64_t status, const char *what);
+static inline void bench_check(int64_t status, const char *what) {
+    if (status < 0)
+        bench_die("%s: status %lld", what, (long long)status);
+}
 
 /* --- arguments: every flag is "--name value", a number or a text --- */
 struct bench_flag {

@@ -67,7 +67,7 @@ unsafe fn failing_setup(
 }
 
 unsafe fn failing_enter(
-    fd: i32, to_submit: u32, min_complete: u32, flags: u32, arg: usize, size: usize,
+    fd: usize, to_submit: usize, min_complete: usize, flags: usize, arg: usize, size: usize,
 ) -> i32 {
     if COUNTDOWN.fetch_sub(1, Ordering::Relaxed) <= 0
         && FAILURES.fetch_sub(1, Ordering::Relaxed) > 0
@@ -77,8 +77,8 @@ unsafe fn failing_enter(
             failure => return failure,
         }
     }
-    ENTER_FLAGS.set(ENTER_FLAGS.get() | flags);
-    let taken = to_submit.min(TAKES_MAX.load(Ordering::Relaxed));
+    ENTER_FLAGS.set(ENTER_FLAGS.get() | flags as u32);
+    let taken = to_submit.min(TAKES_MAX.load(Ordering::Relaxed) as usize);
     // Like the kernel, which does not wait when it could not take everything.
     let min_complete = if taken < to_submit { 0 } else { min_complete };
     // SAFETY: passed on.

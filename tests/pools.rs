@@ -79,12 +79,12 @@ unsafe extern "C" {
 }
 
 unsafe fn enter(
-    fd: i32, to_submit: u32, min_complete: u32, flags: u32, arg: usize, size: usize,
+    fd: usize, to_submit: usize, min_complete: usize, flags: usize, arg: usize, size: usize,
 ) -> i32 {
     assert!(!PANICS.replace(false), "an injected failure of the engine");
     let tail = || COMPLETIONS.get().map(|queue| queue.tail_now());
     if let Some(queue) = COMPLETIONS.get()
-        && flags & abi::IORING_ENTER_GETEVENTS != 0
+        && flags as u32 & abi::IORING_ENTER_GETEVENTS != 0
     {
         queue.say_overflown(false);
     }

@@ -42,11 +42,11 @@ pub(crate) fn target(number: i32) -> (i32, bool) {
 
 impl Descriptors {
     /// The head of a list whose number is not being closed and that is empty or begins with an
-    /// operation's only descriptor.
+    /// operation's only descriptor; very high numbers have none.
     #[inline(always)]
     pub(crate) fn plain_head(&mut self, fd: i32) -> Option<&mut u32> {
         // No page has numbers of direct descriptors.
-        self.heads.get(fd).filter(|head| **head & (SECOND | CLOSING) == 0)
+        self.heads.get_near(fd).filter(|head| **head & (SECOND | CLOSING) == 0)
     }
 
     /// The same of a slot of the table.
@@ -152,10 +152,11 @@ impl Descriptors {
         if link & SECOND == 0 { &mut slot.fd_prev } else { &mut cold.of(slot).second_prev }
     }
 
-    /// Takes slot `index` out of the list of its `fd` if it is alone in it, as most are.
+    /// Takes slot `index` out of the list of its `fd` if it is alone in it, as most are, and its
+    /// number is not a very high one.
     #[inline(always)]
     pub(crate) fn unlink_only(&mut self, slot: &Slot, index: u32) -> bool {
-        match self.heads.get(slot.fd) {
+        match self.heads.get_near(slot.fd) {
             Some(head) if *head == index + 1 && slot.fd_next == 0 => {
                 *head = 0;
                 true

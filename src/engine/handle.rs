@@ -125,7 +125,7 @@ impl Running<'_> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         // SAFETY: on the context's thread, its body has been left, and the engine is still there.
-        unsafe { self.handle.engine() }.running = false;
+        unsafe { self.handle.engine() }.end_running();
     }
 }
 

@@ -310,12 +310,13 @@ impl Engine {
             0 => TIMER_RESOLUTION_DEFAULT_NS,
             ns => ns,
         };
+        let slots = Slots::new(or(options.max_ops, u32::MAX), clock::random_bits())?;
         let mut engine = Engine {
-            slots: Slots::new(or(options.max_ops, u32::MAX), clock::random_bits())?,
+            sent: prompt::Sent::none(&slots),
+            slots,
             backend,
             odd: turn::odd::CAREFUL,
             lone_turn: 0,
-            sent: prompt::Sent::default(),
             plain_max: turn::COMPLETIONS_MAX.min(cq_entries - 1),
             now_ms: clock::coarse_ms(),
             descriptors: Descriptors::default(),
@@ -375,6 +376,7 @@ impl Engine {
     }
 
     /// The same for the wheel, and for ages.
+    #[inline(always)]
     fn look_at_clock(&mut self) -> u64 {
         self.looked_ns = self.now_ns();
         if self.clock == Clock::Monotonic {
@@ -412,6 +414,12 @@ impl Engine {
         mailbox.set_foreign(event_fd);
         self.foreign_fd = Some(fd);
         Ok(fd)
+    }
+
+    /// The run is over: no callback is running.
+    pub(crate) fn end_running(&mut self) {
+        self.running = false;
+        self.current = Current::NONE;
     }
 
     pub(crate) fn current(&self) -> &Current {

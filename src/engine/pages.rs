@@ -1,6 +1,6 @@
 //! Tables by descriptor number, in pages, so that one stray large number costs a page and not a
-//! table. Numbers below 2^20, the usual limit of a process, are found through an array of pages,
-//! those above through a map.
+//! table. The numbers of the first page, all that most processes have, are found in one step; those
+//! below 2^20, the usual limit of a process, through an array of pages, those above through a map.
 
 use std::collections::HashMap;
 
@@ -8,25 +8,45 @@ use std::collections::HashMap;
 const NEAR_BITS: u32 = 20;
 
 pub(crate) struct Pages<T, const SIZE: usize> {
+    first: Box<[T; SIZE]>,
+    /// By page; the first one is not in it.
     near: Vec<Option<Box<[T; SIZE]>>>,
     far: HashMap<u32, Box<[T; SIZE]>>,
 }
 
-impl<T, const SIZE: usize> Default for Pages<T, SIZE> {
+impl<T: Default + Clone, const SIZE: usize> Default for Pages<T, SIZE> {
     fn default() -> Self {
-        Pages { near: Vec::new(), far: HashMap::new() }
+        Pages { first: Self::page(), near: Vec::new(), far: HashMap::new() }
     }
 }
 
 impl<T: Default + Clone, const SIZE: usize> Pages<T, SIZE> {
     const BITS: u32 = SIZE.ilog2();
 
+    fn page() -> Box<[T; SIZE]> {
+        let made: Result<Box<[T; SIZE]>, _> =
+            vec![T::default(); SIZE].into_boxed_slice().try_into();
+        let Ok(made) = made else { unreachable!("a vector of SIZE entries") };
+        made
+    }
+
     /// The entry of a number, which is not negative, if its page was made.
     #[inline(always)]
     pub(crate) fn get(&mut self, fd: i32) -> Option<&mut T> {
         let page = (fd as u32 >> Self::BITS) as usize;
-        let page =
-            if page < self.near.len() { self.near[page].as_mut()? } else { self.far_page(fd)? };
+        if page == 0 || page < self.near.len() {
+            return self.get_near(fd);
+        }
+        Some(&mut self.far_page(fd)?[fd as usize & (SIZE - 1)])
+    }
+
+    /// The same of numbers below 2^20 alone; any other one, negative ones too, has none.
+    #[inline(always)]
+    pub(crate) fn get_near(&mut self, fd: i32) -> Option<&mut T> {
+        if (fd as u32 as usize) < SIZE {
+            return Some(&mut self.first[fd as usize]);
+        }
+        let page = self.near.get_mut((fd as u32 >> Self::BITS) as usize)?.as_mut()?;
         Some(&mut page[fd as usize & (SIZE - 1)])
     }
 
@@ -48,9 +68,7 @@ impl<T: Default + Clone, const SIZE: usize> Pages<T, SIZE> {
     #[cold]
     #[inline(never)]
     fn make(&mut self, fd: i32) {
-        let made: Result<Box<[T; SIZE]>, _> =
-            vec![T::default(); SIZE].into_boxed_slice().try_into();
-        let Ok(made) = made else { unreachable!("a vector of SIZE entries") };
+        let made = Self::page();
         let page = (fd as u32 >> Self::BITS) as usize;
         if page >> (NEAR_BITS - Self::BITS) != 0 {
             self.far.insert(page as u32, made);

@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::engine::completion::{Current, Plain};
 use crate::engine::counts::Counts;
 use crate::engine::handle::Handle;
-use crate::engine::slots::index_of;
+use crate::engine::slots::{Candidate, Slots, index_of};
 use crate::engine::submission::{Done, fill_plain};
 use crate::engine::turn::odd;
 use crate::op::Operation;
@@ -20,10 +20,17 @@ use crate::op::net::Send;
 use crate::sys::errno::Errno;
 
 /// A send that was made, and whose callback has yet to come.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(super) struct Sent {
-    id: u64,
+    slot: Candidate,
     result: i32,
+}
+
+impl Sent {
+    /// What stands there before there is one.
+    pub(super) fn none(slots: &Slots) -> Sent {
+        Sent { slot: slots.candidate_at(0), result: 0 }
+    }
 }
 
 /// So many turns ago the context had one thing to do as well: one where the send was made at once,
@@ -45,7 +52,7 @@ impl Engine {
     pub(crate) fn send_at_once(&mut self, send: &Send, done: Done, handle: &Handle) -> Option<i64> {
         let turn = handle.stats.turns.get();
         let before = turn.wrapping_sub(std::mem::replace(&mut self.lone_turn, turn));
-        if before == 0 || before > LONE_TURNS_MAX || !self.backend.has_room() {
+        if before == 0 || before > LONE_TURNS_MAX {
             return None;
         }
         // A close of the number may wait.
@@ -53,16 +60,18 @@ impl Engine {
         if handle.counts.is_at_most(Send::OPCODE as u8) {
             return None;
         }
-        let mut result = 0;
-        let (id, slot) = self.slots.take_free_if(|_, _| {
-            self.backend.count_system_call();
-            handle.stats.system_calls.add(1);
-            result = send.attempt();
-            result != Errno::EAGAIN.status()
-        })?;
+        if !self.slots.has_free() {
+            return None;
+        }
+        handle.stats.system_calls.add(1);
+        let result = send.attempt();
+        if result == Errno::EAGAIN.status() {
+            return None;
+        }
+        let (id, slot) = self.slots.take_free()?;
         fill_plain(slot, &send.facts(), done, self.now_ms);
         handle.counts.submitted_plainly(Send::OPCODE as u8);
-        self.sent = Sent { id, result };
+        self.sent = Sent { slot: Candidate::taken(slot), result };
         self.odd |= odd::SENT;
         if result < 0 {
             self.keep_sent(); // A failure is for the careful way.
@@ -75,9 +84,9 @@ impl Engine {
     #[cold]
     #[inline(never)]
     pub(super) fn keep_sent(&mut self) {
-        let Sent { id, result } = self.sent;
         self.odd = self.odd & !odd::SENT | odd::CAREFUL;
-        self.make_ready(index_of(id), result, 0);
+        let id = self.sent.slot.slot(&self.slots).id();
+        self.make_ready(index_of(id), self.sent.result, 0);
     }
 
     /// The callback of the send that was made at once in this turn.
@@ -87,11 +96,11 @@ impl Engine {
             return None;
         }
         self.odd &= !odd::SENT;
-        let Sent { id, result } = self.sent;
-        let slot = self.slots.at(index_of(id));
-        let (callback, user_data) = (slot.callback, slot.user_data);
+        let Sent { slot: candidate, result } = self.sent;
+        let slot = candidate.slot(&self.slots);
+        let (id, callback, user_data) = (slot.id(), slot.callback, slot.user_data);
         counts.ended(Send::OPCODE as u8);
-        self.slots.release(index_of(id));
+        self.slots.release_candidate(candidate);
         self.current = Current { id, result };
         Some(Plain { callback, user_data, result, flags: 0 })
     }

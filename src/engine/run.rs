@@ -44,30 +44,40 @@ pub(crate) fn turn(handle: &Handle, wait: Wait) -> Result<(), Refusal> {
 fn plain_turn(handle: &Handle) -> Result<(), Refusal> {
     borrow(handle).begin_plain_turn(handle)?;
     // Asked at the end of each round: a jump less than at the beginning.
-    let mut goes_on = borrow(handle).can_peek();
-    while goes_on {
-        let Some(plain) = borrow(handle).next_plain(&handle.counts) else { break };
-        perform(plain);
-        goes_on = borrow(handle).can_peek();
+    if borrow(handle).can_peek() {
+        loop {
+            let Some(plain) = borrow(handle).next_plain(&handle.counts) else {
+                return end_plain_turn(handle);
+            };
+            perform(plain);
+            if !borrow(handle).can_peek() {
+                break;
+            }
+        }
     }
-    if goes_on || !borrow(handle).is_plainly_exhausted() {
-        deliver_left(handle);
+    if borrow(handle).has_left_plain_ways() {
+        if let Some(plain) = borrow(handle).next_sent(&handle.counts) {
+            perform(plain);
+        }
+        if borrow(handle).has_left_plain_ways() {
+            return end_plain_turn(handle);
+        }
     }
+    debug_assert!(borrow(handle).is_plainly_exhausted());
     borrow(handle).end_plain_turn(handle);
     Ok(())
 }
 
-/// Delivers what a plain turn has left: mostly the end of a send that was made at once.
+/// Ends a turn that began as a plain one.
 #[inline(never)]
-fn deliver_left(handle: &Handle) {
-    if !deliver_sent(handle) {
-        deliver_rest(handle);
-    }
+fn end_plain_turn(handle: &Handle) -> Result<(), Refusal> {
+    deliver_rest(handle);
+    borrow(handle).end_begun_plain_turn(handle);
+    Ok(())
 }
 
-/// Where what is left are completions of operations with deadlines, or mail with functions in it,
-/// the turn stays a plain one.
-#[inline(never)]
+/// Delivers what a plain turn has left. Where that is completions of operations with deadlines, or
+/// mail with functions in it, the turn stays a plain one.
 fn deliver_rest(handle: &Handle) {
     deliver_timed(handle);
     if borrow(handle).take_plain_mail(&handle.mailbox) {

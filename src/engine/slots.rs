@@ -172,6 +172,12 @@ impl Slot {
 pub(crate) struct Candidate(NonNull<Slot>);
 
 impl Candidate {
+    /// A slot that was just taken.
+    #[inline(always)]
+    pub(crate) fn taken(slot: &mut Slot) -> Candidate {
+        Candidate(NonNull::from(slot))
+    }
+
     #[inline(always)]
     pub(crate) fn slot(&self, _: &Slots) -> &Slot {
         // SAFETY: pages are never freed while their `Slots` lives, whose borrow keeps writers away.
@@ -356,6 +362,12 @@ impl Slots {
         self.free = slot.callback as *mut Slot;
         self.taken += 1;
         Some((slot.id, slot))
+    }
+
+    /// Whether `take_free` has one.
+    #[inline(always)]
+    pub(crate) fn has_free(&self) -> bool {
+        !self.free.is_null()
     }
 
     /// The same if `wants` says so of its id and uses.

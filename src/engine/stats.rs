@@ -89,6 +89,6 @@ impl Stats {
 }
 
 counters! {
-    each turn: callbacks, turns, system_calls, full_queues;
+    each turn: calls_beyond, turns, system_calls, full_queues;
     now and then: overflows, posts, wakes, cancels, deadlines, rearms, dry_pools;
 }

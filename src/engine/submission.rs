@@ -133,7 +133,7 @@ impl Engine {
         if closes && (fd >= DIRECT || !self.descriptors.is_empty(fd)) {
             return None;
         }
-        let is_listed = fd >= 0 && !closes;
+        let is_listed = O::HAS_DESCRIPTOR && !closes;
         let head = if is_listed { Some(self.descriptors.plain_head(fd)?) } else { None };
         if counts.is_at_most(O::OPCODE as u8) {
             return None;

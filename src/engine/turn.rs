@@ -180,6 +180,7 @@ impl Engine {
     pub(super) fn begin_plain_turn(&mut self, handle: &Handle) -> Result<(), Refusal> {
         debug_assert!(self.has_no_work() && self.pools.is_empty() && self.backend.is_plain());
         debug_assert!(self.is_covered());
+        handle.stats.system_calls.add(1);
         let taken = self.backend.enter_plainly();
         handle.mailbox.awake();
         match taken {
@@ -195,7 +196,7 @@ impl Engine {
             self.odd = odd::CAREFUL;
             completions = completions.min(COMPLETIONS_MAX);
         }
-        self.backend.offer(completions);
+        self.backend.offer_openly(completions);
         Ok(())
     }
 
@@ -206,20 +207,30 @@ impl Engine {
     }
 
     /// The end of a turn that began as a plain one, and perhaps stayed one.
-    #[inline(always)]
-    pub(super) fn end_plain_turn(&mut self, handle: &Handle) {
+    pub(super) fn end_begun_plain_turn(&mut self, handle: &Handle) {
         if self.odd & odd::CAREFUL != 0 {
             return self.end_turn(handle);
         }
-        self.current = Current::NONE;
-        handle.stats.system_calls.add(1);
+        handle.stats.calls_beyond.set(self.calls_beyond);
+        self.end_plain_turn(handle);
+    }
+
+    /// The end of a plain turn.
+    #[inline(always)]
+    pub(super) fn end_plain_turn(&mut self, handle: &Handle) {
         self.count_turn(handle);
     }
 
     /// Nothing is left of a plain turn.
     #[inline(always)]
     pub(super) fn is_plainly_exhausted(&self) -> bool {
-        self.odd & (odd::CAREFUL | odd::SENT) == 0 && self.backend.is_exhausted()
+        !self.has_left_plain_ways() && self.backend.is_exhausted()
+    }
+
+    /// Whether this is no plain turn any more, or the end of a send is to be told.
+    #[inline(always)]
+    pub(super) fn has_left_plain_ways(&self) -> bool {
+        self.odd & (odd::CAREFUL | odd::SENT) != 0
     }
 
     /// Hands over, waits at most as `wait` says, and sets the turn's budget.
@@ -481,25 +492,13 @@ impl Engine {
             && (is_quiet || self.cover_deadlines());
         self.odd = if is_plain { 0 } else { odd::CAREFUL };
         self.count_turn(handle);
-        self.publish_rest(handle);
-    }
-
-    /// Lets other threads see the counters as they are now.
-    pub(crate) fn publish(&mut self, handle: &Handle) {
-        self.publish_calls(handle);
-        self.publish_rest(handle);
+        self.publish(handle);
     }
 
     #[inline(always)]
     fn count_turn(&self, handle: &Handle) {
-        handle.stats.turns.add(1);
-        self.publish_calls(handle);
-    }
-
-    #[inline(always)]
-    fn publish_calls(&self, handle: &Handle) {
         debug_assert!(self.mute || self.slots.agree_with(&handle.counts.total()));
-        handle.stats.callbacks.set(self.callbacks());
+        handle.stats.turns.add(1);
     }
 
     /// Callbacks, posted functions and records.
@@ -514,14 +513,17 @@ impl Engine {
         self.count_call();
     }
 
-    /// One that no plain path has counted with the end of its operation.
+    /// One that is not the end of an operation.
     pub(super) fn count_call(&mut self) {
         self.calls_beyond = self.calls_beyond.wrapping_add(1);
     }
 
-    /// What does not change in a plain turn.
-    fn publish_rest(&mut self, handle: &Handle) {
-        handle.stats.system_calls.set(self.backend.system_calls());
+    /// Lets other threads see the counters as they are now. Those of operations they always see;
+    /// the others do not change in a plain turn that delivers nothing else.
+    pub(crate) fn publish(&mut self, handle: &Handle) {
+        debug_assert!(self.mute || self.slots.agree_with(&handle.counts.total()));
+        handle.stats.calls_beyond.set(self.calls_beyond);
+        handle.stats.system_calls.add(self.backend.take_system_calls());
         handle.stats.full_queues.set(self.backend.full_queues());
         handle.stats.publish(&mut self.tally);
     }

@@ -227,14 +227,16 @@ impl Wheel {
     }
 
     /// Begins the time of everything that was armed fresh.
+    #[inline(always)]
     pub(crate) fn place_fresh(&mut self, now_ns: u64) {
-        let mut fresh = std::mem::take(&mut self.fresh);
-        for Fresh { after_ns, index, stamp } in fresh.drain(..) {
+        let mut at = 0;
+        while let Some(&Fresh { after_ns, index, stamp }) = self.fresh.get(at) {
             if self.is_current(index, stamp) {
                 self.place(index, stamp, now_ns.saturating_add(after_ns));
             }
+            at += 1;
         }
-        self.fresh = fresh;
+        self.fresh.clear();
         self.limit_stale();
     }
 
@@ -247,6 +249,7 @@ impl Wheel {
     }
 
     /// Takes an armed slot out.
+    #[inline(always)]
     pub(crate) fn disarm(&mut self, slots: &mut Slots, index: u32) {
         slots.at_mut(index).state &= !state::TIMED;
         self.stamps[index as usize] = DISARMED;

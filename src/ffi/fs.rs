@@ -2,7 +2,7 @@
 //! until the last callback.
 
 use crate::ffi::misc::AIO_OFFSET_CURRENT;
-use crate::ffi::submit::{aio_submit_options, submit};
+use crate::ffi::submit::{aio_submit_options, frequent, submit};
 use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments};
 use crate::op::fs;
 use crate::sys::errno::Errno;
@@ -77,8 +77,10 @@ pub unsafe extern "C" fn aio_submit_close(
     ctx: *mut aio_ctx, fd: c_int, options: *const aio_submit_options, callback: aio_callback,
     user_data: *mut c_void,
 ) -> aio_op_id {
-    // SAFETY: the ABI's pointers.
-    unsafe { submit(ctx, move || Ok(fs::Close { fd }), options, callback, user_data) }
+    frequent! {
+        ctx, options, callback, user_data;
+        fd: c_int => Ok(fs::Close { fd })
+    }
 }
 
 /// Reads; the result is the count, 0 at the end.
@@ -93,18 +95,12 @@ pub unsafe extern "C" fn aio_submit_read(
     ctx: *mut aio_ctx, fd: c_int, buf: *mut c_void, len: usize, offset: u64,
     options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
-    // SAFETY: the ABI's pointers.
-    unsafe {
-        submit(
-            ctx,
-            move || {
-                arguments::buffer(buf, len)?;
-                Ok(fs::Read { fd, buf, len, offset })
-            },
-            options,
-            callback,
-            user_data,
-        )
+    frequent! {
+        ctx, options, callback, user_data;
+        fd: c_int, buf: *mut c_void, len: usize, offset: u64;
+        if !buf.is_null() =>
+        arguments::buffer(buf, len)?;
+        Ok(fs::Read { fd, buf, len, offset })
     }
 }
 
@@ -122,18 +118,12 @@ pub unsafe extern "C" fn aio_submit_write(
     ctx: *mut aio_ctx, fd: c_int, buf: *const c_void, len: usize, offset: u64,
     options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
-    // SAFETY: the ABI's pointers.
-    unsafe {
-        submit(
-            ctx,
-            move || {
-                arguments::buffer(buf, len)?;
-                Ok(fs::Write { fd, buf, len, offset })
-            },
-            options,
-            callback,
-            user_data,
-        )
+    frequent! {
+        ctx, options, callback, user_data;
+        fd: c_int, buf: *const c_void, len: usize, offset: u64;
+        if !buf.is_null() =>
+        arguments::buffer(buf, len)?;
+        Ok(fs::Write { fd, buf, len, offset })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Operations without a family.
 
-use crate::ffi::submit::{aio_submit_options, done, submit};
+use crate::ffi::submit::{aio_submit_options, done, frequent, submit};
 use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments, guard};
 use crate::op::misc::{self, Nop};
 use crate::sys::errno::Errno;
@@ -24,8 +24,10 @@ pub unsafe extern "C" fn aio_submit_nop(
     ctx: *mut aio_ctx, options: *const aio_submit_options, callback: aio_callback,
     user_data: *mut c_void,
 ) -> aio_op_id {
-    // SAFETY: the ABI's pointers.
-    unsafe { submit(ctx, move || Ok(Nop), options, callback, user_data) }
+    frequent! {
+        ctx, options, callback, user_data;
+        => Ok(Nop)
+    }
 }
 
 /// Submits an entry that the caller filled: any opcode that the running kernel has.

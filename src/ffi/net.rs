@@ -1,6 +1,8 @@
 //! Sockets. Sends never raise SIGPIPE, new sockets are close-on-exec; options opt out.
 
-use crate::ffi::submit::{aio_submit_options, submit, submit_send_alone, submit_unless};
+use crate::engine::Done;
+use crate::engine::handle::Handle;
+use crate::ffi::submit::{aio_submit_options, enter_plainly, frequent, submit};
 use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments};
 use crate::op::net;
 use crate::sys::errno::Errno;
@@ -80,20 +82,13 @@ pub unsafe extern "C" fn aio_submit_accept(
     ctx: *mut aio_ctx, fd: c_int, addr: *mut sockaddr, addrlen: *mut socklen_t, flags: c_int,
     options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
-    // SAFETY: the ABI's pointers.
-    unsafe {
-        submit(
-            ctx,
-            move || {
-                if addr.is_null() != addrlen.is_null() {
-                    return Err(Errno::invalid(Fault::Pair));
-                }
-                Ok(net::Accept { fd, addr: addr.cast(), addr_len: addrlen, flags })
-            },
-            options,
-            callback,
-            user_data,
-        )
+    frequent! {
+        ctx, options, callback, user_data;
+        fd: c_int, addr: *mut sockaddr, addrlen: *mut socklen_t, flags: c_int =>
+        if addr.is_null() != addrlen.is_null() {
+            return Err(Errno::invalid(Fault::Pair));
+        }
+        Ok(net::Accept { fd, addr: addr.cast(), addr_len: addrlen, flags })
     }
 }
 
@@ -154,24 +149,59 @@ pub unsafe extern "C" fn aio_submit_send(
     ctx: *mut aio_ctx, fd: c_int, buf: *const c_void, len: usize, flags: c_int,
     options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
-    // SAFETY: the ABI's pointers.
+    // SAFETY: the ABI's pointers; passed on.
     unsafe {
-        submit_unless(
-            ctx,
-            // Other flags may ask for more than one call.
-            |engine| {
-                (flags == 0 && engine.has_nothing_else()).then(|| {
-                    submit_send_alone(ctx, fd, buf, len, flags, options, callback, user_data)
-                })
-            },
-            move || {
-                arguments::buffer(buf, len)?;
-                Ok(net::Send { fd, buf, len, flags })
-            },
-            options,
-            callback,
-            user_data,
-        )
+        if flags == 0 // Others may ask for more than one call.
+            && options.is_null()
+            && !buf.is_null()
+            && enter_plainly(ctx, callback, user_data)
+                .is_some_and(|(_, engine, _)| engine.has_nothing_else())
+        {
+            send_alone(ctx, fd, buf, len, callback, user_data)
+        } else {
+            send_beside(ctx, fd, buf, len, flags, options, callback, user_data)
+        }
+    }
+}
+
+/// A send where there is nothing else to do: at once, if it may be.
+///
+/// # Safety
+/// As of aio_submit_send, which has found nothing amiss.
+#[inline(never)]
+unsafe extern "C" fn send_alone(
+    ctx: *mut aio_ctx, fd: c_int, buf: *const c_void, len: usize, callback: aio_callback,
+    user_data: *mut c_void,
+) -> aio_op_id {
+    let address = callback.map_or(0, |callback| callback as usize);
+    let done = Done { callback: address, user_data: user_data as usize };
+    // SAFETY: a live context, on its thread, and nothing of it is borrowed.
+    let (handle, engine) = unsafe {
+        let handle = &*ctx.cast::<Handle>();
+        (handle, handle.engine())
+    };
+    if let Some(id) = engine.send_at_once(&net::Send { fd, buf, len, flags: 0 }, done, handle) {
+        return id;
+    }
+    // SAFETY: passed on.
+    unsafe { send_beside(ctx, fd, buf, len, 0, std::ptr::null(), callback, user_data) }
+}
+
+/// A send as any other operation.
+///
+/// # Safety
+/// As of aio_submit_send, whose arguments it has, so that it can be jumped to.
+#[inline(never)]
+unsafe extern "C" fn send_beside(
+    ctx: *mut aio_ctx, fd: c_int, buf: *const c_void, len: usize, flags: c_int,
+    options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
+) -> aio_op_id {
+    frequent! {
+        ctx, options, callback, user_data;
+        fd: c_int, buf: *const c_void, len: usize, flags: c_int;
+        if !buf.is_null() =>
+        arguments::buffer(buf, len)?;
+        Ok(net::Send { fd, buf, len, flags })
     }
 }
 
@@ -187,18 +217,12 @@ pub unsafe extern "C" fn aio_submit_recv(
     ctx: *mut aio_ctx, fd: c_int, buf: *mut c_void, len: usize, flags: c_int,
     options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
-    // SAFETY: the ABI's pointers.
-    unsafe {
-        submit(
-            ctx,
-            move || {
-                arguments::buffer(buf, len)?;
-                Ok(net::Recv { fd, buf, len, flags })
-            },
-            options,
-            callback,
-            user_data,
-        )
+    frequent! {
+        ctx, options, callback, user_data;
+        fd: c_int, buf: *mut c_void, len: usize, flags: c_int;
+        if !buf.is_null() =>
+        arguments::buffer(buf, len)?;
+        Ok(net::Recv { fd, buf, len, flags })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Readiness of descriptors.
 
-use crate::ffi::submit::{aio_submit_options, submit};
+use crate::ffi::submit::{aio_submit_options, frequent, submit};
 use crate::ffi::{aio_callback, aio_ctx, aio_op_id};
 use crate::op::poll::Poll;
 use std::ffi::{c_int, c_void};
@@ -16,8 +16,11 @@ pub unsafe extern "C" fn aio_submit_poll(
     ctx: *mut aio_ctx, fd: c_int, events: u32, options: *const aio_submit_options,
     callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
-    // SAFETY: the ABI's pointers.
-    unsafe { submit(ctx, move || Ok(Poll::<false> { fd, events }), options, callback, user_data) }
+    frequent! {
+        ctx, options, callback, user_data;
+        fd: c_int, events: u32 =>
+        Ok(Poll::<false> { fd, events })
+    }
 }
 
 /// The same again and again, with AIO_CQE_MORE, until cancelled.

@@ -2,7 +2,7 @@
 
 use crate::engine::handle::Handle;
 use crate::engine::registered::Table;
-use crate::ffi::submit::{aio_submit_options, done, submit};
+use crate::ffi::submit::{aio_submit_options, done, frequent};
 use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments, guard};
 use crate::op::Operation;
 use crate::op::fs::Vectored;
@@ -160,18 +160,12 @@ pub unsafe extern "C" fn aio_submit_read_fixed(
     ctx: *mut aio_ctx, fd: c_int, buf: *mut c_void, len: usize, offset: u64, buf_index: u32,
     options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
-    // SAFETY: the ABI's pointers.
-    unsafe {
-        submit(
-            ctx,
-            move || {
-                arguments::buffer(buf, len)?;
-                Ok(Fixed::<false> { fd, buf, len, offset, index: buf_index })
-            },
-            options,
-            callback,
-            user_data,
-        )
+    frequent! {
+        ctx, options, callback, user_data;
+        fd: c_int, buf: *mut c_void, len: usize, offset: u64, buf_index: u32;
+        if !buf.is_null() =>
+        arguments::buffer(buf, len)?;
+        Ok(Fixed::<false> { fd, buf, len, offset, index: buf_index })
     }
 }
 
@@ -188,18 +182,12 @@ pub unsafe extern "C" fn aio_submit_write_fixed(
     ctx: *mut aio_ctx, fd: c_int, buf: *const c_void, len: usize, offset: u64, buf_index: u32,
     options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
-    // SAFETY: the ABI's pointers.
-    unsafe {
-        submit(
-            ctx,
-            move || {
-                arguments::buffer(buf, len)?;
-                Ok(Fixed::<true> { fd, buf, len, offset, index: buf_index })
-            },
-            options,
-            callback,
-            user_data,
-        )
+    frequent! {
+        ctx, options, callback, user_data;
+        fd: c_int, buf: *const c_void, len: usize, offset: u64, buf_index: u32;
+        if !buf.is_null() =>
+        arguments::buffer(buf, len)?;
+        Ok(Fixed::<true> { fd, buf, len, offset, index: buf_index })
     }
 }
 

@@ -195,7 +195,7 @@ pub unsafe extern "C" fn aio_ctx_stats(ctx: *const aio_ctx, out: *mut aio_stats)
             in_flight: total.in_flight as u32,
             submitted: total.submitted,
             completed: total.completed,
-            callbacks: tally.callbacks,
+            callbacks: total.completed.wrapping_add(tally.calls_beyond),
             turns: tally.turns,
             system_calls: tally.system_calls,
             overflows: tally.overflows,

@@ -4,11 +4,10 @@ use crate::engine::handle::Handle;
 use crate::engine::{Done, Engine, REAP};
 use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments, guard};
 use crate::op::any::AnyOperation;
-use crate::op::net::Send;
 use crate::op::{self, Operation};
 use crate::sys::errno::Errno;
 use crate::sys::refused::Fault;
-use std::ffi::{c_int, c_void};
+use std::ffi::c_void;
 
 /// The next operation submitted starts when this one has succeeded. Surprise: fsync,
 /// sync_file_range, fallocate, ftruncate, madvise, statx, unlinkat, mkdirat, renameat, linkat,
@@ -102,102 +101,84 @@ pub(super) unsafe fn enter_plainly<'a>(
 ) -> Option<(&'a Handle, &'a mut Engine, Done)> {
     // SAFETY: the caller's promise.
     let handle = unsafe { ctx.cast::<Handle>().as_ref() }?;
+    let engine = handle.enter_open()?;
     let callback = callback.map_or(0, |callback| callback as usize);
     if callback <= REAP {
         return None;
     }
-    Some((handle, handle.enter_open()?, Done { callback, user_data: user_data as usize }))
+    Some((handle, engine, Done { callback, user_data: user_data as usize }))
 }
 
-/// Submits what `make` checks and makes: the plain case of frequent operations here, anything else
-/// out of line.
+/// Submits what `make` checks and makes.
 ///
 /// # Safety
 /// The pointers are as the ABI wants them: a live context, sized options or NULL.
 #[inline(always)]
 pub(super) unsafe fn submit<O: Operation>(
-    ctx: *mut aio_ctx, make: impl Fn() -> Result<O, Errno>, options: *const aio_submit_options,
+    ctx: *mut aio_ctx, make: impl FnOnce() -> Result<O, Errno>, options: *const aio_submit_options,
     callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
     // SAFETY: passed on.
-    unsafe { submit_unless(ctx, |_| None, make, options, callback, user_data) }
+    unsafe { submit_out_of_line(ctx, options, callback, user_data, make()) }
 }
 
-/// The same, unless `before` has submitted it in another way, where everything is as in the plain
-/// case.
+/// The body of a submit function that is called often: the plain case, which calls nothing, so that
+/// it needs neither a frame nor saved registers, and for all else a jump to a function with the
+/// same arguments. `if` says what the plain case wants of them, so that they need no more checks.
+macro_rules! frequent {
+    (
+        $ctx:ident, $options:ident, $callback:ident, $user_data:ident;
+        $($name:ident: $type:ty),* $(; if $plain:expr)? => $($make:tt)*
+    ) => {{
+        #[inline(always)]
+        fn make($($name: $type),*) -> Result<
+            impl $crate::op::Operation,
+            $crate::sys::errno::Errno,
+        > {
+            $($make)*
+        }
+
+        #[inline(never)]
+        unsafe extern "C" fn otherwise(
+            ctx: *mut $crate::ffi::aio_ctx, $($name: $type,)*
+            options: *const $crate::ffi::submit::aio_submit_options,
+            callback: $crate::ffi::aio_callback, user_data: *mut std::ffi::c_void,
+        ) -> $crate::ffi::aio_op_id {
+            let op = make($($name),*);
+            // SAFETY: passed on.
+            unsafe { $crate::ffi::submit::submit_otherwise(ctx, op, options, callback, user_data) }
+        }
+
+        // SAFETY: the ABI's pointers.
+        unsafe {
+            if $options.is_null()
+                $(&& $plain)?
+                && let Some((handle, engine, done)) =
+                    $crate::ffi::submit::enter_plainly($ctx, $callback, $user_data)
+                && let Ok(op) = make($($name),*)
+                && let Some(id) = engine.submit_at_once(&op, done, &handle.counts)
+            {
+                return id;
+            }
+            otherwise($ctx, $($name,)* $options, $callback, $user_data)
+        }
+    }};
+}
+pub(super) use frequent;
+
+/// A submit whose plain case was not the case: options that are asked for often have a quick way.
 ///
 /// # Safety
 /// As `submit`.
 #[inline(always)]
-pub(super) unsafe fn submit_unless<O: Operation>(
-    ctx: *mut aio_ctx, before: impl Fn(&Engine) -> Option<aio_op_id>,
-    make: impl Fn() -> Result<O, Errno>, options: *const aio_submit_options,
+pub(super) unsafe fn submit_otherwise<O: Operation>(
+    ctx: *mut aio_ctx, op: Result<O, Errno>, options: *const aio_submit_options,
     callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
-    if O::HAS_PLAIN_SUBMIT
-        && options.is_null()
-        // SAFETY: passed on.
-        && let Some((handle, engine, done)) = unsafe { enter_plainly(ctx, callback, user_data) }
-        && let Ok(op) = make()
-    {
-        if let Some(id) = before(engine) {
-            return id;
-        }
-        if let Some(id) = engine.submit_at_once(&op, done, &handle.counts) {
-            return id;
-        }
-    }
-    // Made again here: a function to make it with would have to be in memory from the beginning.
-    let op = make();
-    // SAFETY: passed on.
-    unsafe {
-        if O::IS_FREQUENT && !options.is_null() {
-            submit_with_options(ctx, options, callback, user_data, op)
-        } else {
-            submit_out_of_line(ctx, options, callback, user_data, op)
-        }
-    }
-}
-
-/// A send where there is nothing else to do: at once, if it may be.
-///
-/// # Safety
-/// As `submit`, which has found nothing amiss. Its arguments are those of aio_submit_send, in their
-/// order, so that it can be jumped to.
-#[inline(never)]
-pub(super) unsafe extern "C" fn submit_send_alone(
-    ctx: *mut aio_ctx, fd: c_int, buf: *const c_void, len: usize, flags: c_int,
-    options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
-) -> aio_op_id {
-    let send = Send { fd, buf, len, flags };
-    let address = callback.map_or(0, |callback| callback as usize);
-    let done = Done { callback: address, user_data: user_data as usize };
-    // SAFETY: a live context.
-    let handle = unsafe { &*ctx.cast::<Handle>() };
-    // SAFETY: on its thread, and nothing is borrowed.
-    let engine = unsafe { handle.engine() };
-    if let Some(id) = engine.send_at_once(&send, done, handle) {
-        return id;
-    }
-    if let Some(id) = engine.submit_at_once(&send, done, &handle.counts) {
-        return id;
-    }
-    // SAFETY: passed on.
-    unsafe { submit_out_of_line(ctx, options, callback, user_data, Ok(send)) }
-}
-
-/// The same with options that are not NULL: the usual ones quickly.
-///
-/// # Safety
-/// As `submit`.
-#[inline(never)]
-#[allow(improper_ctypes_definitions)] // As below.
-unsafe extern "C" fn submit_with_options<O: Operation>(
-    ctx: *mut aio_ctx, options: *const aio_submit_options, callback: aio_callback,
-    user_data: *mut c_void, op: Result<O, Errno>,
-) -> aio_op_id {
-    // SAFETY: sized options.
-    if let Some(quick) = unsafe { arguments::quick_options(options) }
+    if O::IS_FREQUENT
+        && !options.is_null()
+        // SAFETY: sized options.
+        && let Some(quick) = unsafe { arguments::quick_options(options) }
         // SAFETY: passed on.
         && let Some((handle, engine, done)) = unsafe { enter_plainly(ctx, callback, user_data) }
         && let Ok(op) = &op

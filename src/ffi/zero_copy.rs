@@ -1,6 +1,6 @@
 //! Sends that leave the data where it is, and say when it is not needed any more.
 
-use crate::ffi::submit::{aio_submit_options, submit};
+use crate::ffi::submit::{aio_submit_options, frequent, submit};
 use crate::ffi::{aio_callback, aio_ctx, aio_op_id, arguments};
 use crate::op::zero_copy::{REPORT_USAGE, SendMsgZc, SendZc};
 use crate::sys::errno::Errno;
@@ -47,18 +47,12 @@ pub unsafe extern "C" fn aio_submit_send_zc(
     ctx: *mut aio_ctx, fd: c_int, buf: *const c_void, len: usize, flags: c_int, zc_flags: u32,
     options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
-    // SAFETY: the ABI's pointers.
-    unsafe {
-        submit(
-            ctx,
-            move || {
-                arguments::buffer(buf, len)?;
-                Ok(SendZc { fd, buf, len, flags, zc_flags: known(zc_flags)? })
-            },
-            options,
-            callback,
-            user_data,
-        )
+    frequent! {
+        ctx, options, callback, user_data;
+        fd: c_int, buf: *const c_void, len: usize, flags: c_int, zc_flags: u32;
+        if !buf.is_null() =>
+        arguments::buffer(buf, len)?;
+        Ok(SendZc { fd, buf, len, flags, zc_flags: known(zc_flags)? })
     }
 }
 

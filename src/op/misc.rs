@@ -16,7 +16,7 @@ pub(crate) struct Nop;
 impl Operation for Nop {
     const OPCODE: Opcode = Opcode::IORING_OP_NOP;
     const FALLBACK: Fallback = Fallback::Prompt(|_| 0);
-    const HAS_PLAIN_SUBMIT: bool = true;
+    const HAS_DESCRIPTOR: bool = false;
 
     #[inline(always)]
     fn prepare(&self, _: &mut Sqe, _: &mut [u64]) {}

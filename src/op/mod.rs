@@ -128,9 +128,6 @@ pub(crate) trait Operation {
     /// Whether it is submitted so often that a deadline and a slot of the table have a quick way.
     const IS_FREQUENT: bool = false;
 
-    /// Whether its plain submit is code of its own, because it is submitted often.
-    const HAS_PLAIN_SUBMIT: bool = Self::IS_FREQUENT;
-
     /// The opcode by which a kernel is known that takes these arguments; longer ones, or a command
     /// of a shared opcode, may have come later than the opcode itself.
     #[inline(always)]
@@ -142,6 +139,9 @@ pub(crate) trait Operation {
     fn traits(&self) -> u32 {
         0
     }
+
+    /// Whether it is about a descriptor, so that without one it is not plain.
+    const HAS_DESCRIPTOR: bool = true;
 
     /// The descriptor number under which the operation is listed; negative: none.
     fn descriptor(&self) -> i32 {

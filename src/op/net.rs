@@ -39,7 +39,7 @@ pub(super) fn attempt_transfer<const WRITE: bool, const MESSAGE: bool>(sqe: &mut
             (true, _) if done != 0 => plain::message_rest::<WRITE>(sqe.fd, sqe.addr, done, flags),
             (true, true) => plain::sendmsg(sqe.fd, sqe.addr, flags),
             (true, false) => plain::recvmsg(sqe.fd, sqe.addr, flags),
-            (false, true) => plain::send(sqe.fd, sqe.addr + done, sqe.len - done as u32, flags),
+            (false, true) => plain::send(sqe.fd, sqe.addr + done, u64::from(sqe.len) - done, flags),
             (false, false) if all => {
                 let rest = (sqe.addr + done, sqe.len - done as u32);
                 plain::recv_telling(sqe.fd, rest, flags, &mut is_cut)
@@ -93,7 +93,7 @@ pub(crate) fn quick(sqe: &Sqe) -> Option<i32> {
         return None;
     }
     let result = if sends {
-        plain::send(sqe.fd, sqe.addr, sqe.len, flags::MSG_DONTWAIT | flags::MSG_NOSIGNAL)
+        plain::send(sqe.fd, sqe.addr, sqe.len.into(), flags::MSG_DONTWAIT | flags::MSG_NOSIGNAL)
     } else {
         plain::recv(sqe.fd, sqe.addr, sqe.len, flags::MSG_DONTWAIT)
     };
@@ -190,7 +190,7 @@ impl Send {
     /// Sends now what can be sent without waiting; its result, as the ring would say it.
     pub(crate) fn attempt(&self) -> i32 {
         let how = self.flags | flags::MSG_NOSIGNAL | flags::MSG_DONTWAIT;
-        plain::send(self.fd, self.buf as u64, clamp_length(self.len), how)
+        plain::send(self.fd, self.buf as u64, self.len as u64, how)
     }
 }
 

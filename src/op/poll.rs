@@ -17,7 +17,6 @@ pub(crate) struct Poll<const MULTISHOT: bool> {
 impl<const MULTISHOT: bool> Operation for Poll<MULTISHOT> {
     const OPCODE: Opcode = Opcode::IORING_OP_POLL_ADD;
     const FALLBACK: Fallback = Fallback::Readiness;
-    const HAS_PLAIN_SUBMIT: bool = true;
 
     fn traits(&self) -> u32 {
         if MULTISHOT { traits::MULTISHOT | traits::REARMS } else { 0 }

@@ -58,7 +58,6 @@ pub(crate) struct SendZc {
 impl Operation for SendZc {
     const OPCODE: Opcode = Opcode::IORING_OP_SEND_ZC;
     const FALLBACK: Fallback = Fallback::Trying(attempt::<false>);
-    const HAS_PLAIN_SUBMIT: bool = true;
 
     fn traits(&self) -> u32 {
         traits::CALLER_MEMORY | traits::SENDS | traits::NOTIFIES

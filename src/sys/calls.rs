@@ -7,11 +7,12 @@ use crate::sys::atomic::fixed::AtomicPtr;
 use linux_raw_sys::io_uring::io_uring_params;
 
 pub(crate) type Setup = unsafe fn(entries: u32, params: *mut io_uring_params) -> i32;
+/// Whole words, as a system call takes them: who calls has them already.
 pub(crate) type Enter = unsafe fn(
-    fd: i32,
-    to_submit: u32,
-    min_complete: u32,
-    flags: u32,
+    fd: usize,
+    to_submit: usize,
+    min_complete: usize,
+    flags: usize,
     arg: usize,
     arg_size: usize,
 ) -> i32;
@@ -55,10 +56,9 @@ unsafe fn setup(entries: u32, params: *mut io_uring_params) -> i32 {
 }
 
 unsafe fn enter(
-    fd: i32, to_submit: u32, min_complete: u32, flags: u32, arg: usize, arg_size: usize,
+    fd: usize, to_submit: usize, min_complete: usize, flags: usize, arg: usize, arg_size: usize,
 ) -> i32 {
-    let args =
-        [fd as usize, to_submit as usize, min_complete as usize, flags as usize, arg, arg_size];
+    let args = [fd, to_submit, min_complete, flags, arg, arg_size];
     // SAFETY: the caller's ring owns `fd` and keeps `arg` alive during the call.
     unsafe { call(libc::SYS_io_uring_enter, args) }
 }

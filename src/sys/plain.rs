@@ -41,8 +41,9 @@ pub(crate) fn recv(fd: i32, addr: u64, len: u32, flags: i32) -> i32 {
 }
 
 #[inline(always)]
-pub(crate) fn send(fd: i32, addr: u64, len: u32, flags: i32) -> i32 {
-    plain(libc::SYS_sendto, [number(fd), addr, len.into(), flags as u64, 0, 0])
+/// What is longer than 0x7ffff000 is cut by the kernel.
+pub(crate) fn send(fd: i32, addr: u64, len: u64, flags: i32) -> i32 {
+    plain(libc::SYS_sendto, [number(fd), addr, len, flags as u64, 0, 0])
 }
 
 pub(crate) fn recvmsg(fd: i32, header: u64, flags: i32) -> i32 {
@@ -170,7 +171,7 @@ pub(crate) fn transfer_on_socket<const WRITE: bool>(
 ) -> i32 {
     let flags = libc::MSG_DONTWAIT;
     let Some(count) = vectors else {
-        return if WRITE { send(fd, addr, len, flags) } else { recv(fd, addr, len, flags) };
+        return if WRITE { send(fd, addr, len.into(), flags) } else { recv(fd, addr, len, flags) };
     };
     // SAFETY: zeroes are a valid header.
     let mut header = unsafe { std::mem::zeroed::<msghdr>() };

@@ -348,6 +348,19 @@ impl Queues {
         self.set_peek_limit();
     }
 
+    /// The same where `is_concealed` says no.
+    #[inline(always)]
+    pub(crate) fn offer_openly(&mut self, count: u32) {
+        debug_assert!(!self.concealed);
+        self.cq_limit = self.cq_head.wrapping_add(count);
+        self.cq_peek_limit = self.cq_limit;
+    }
+
+    /// Whether `peek` sees nothing.
+    pub(crate) fn is_concealed(&self) -> bool {
+        self.concealed
+    }
+
     /// Makes `peek` see nothing, whatever is offered, as it always does of wide entries.
     pub(crate) fn conceal(&mut self, concealed: bool) {
         self.concealed = concealed || self.cqe_shift != NARROW.cqe;

@@ -354,8 +354,9 @@ impl Ring {
 
     #[inline(always)]
     fn call(&self, staged: u32, complete: u32, flags: u32, arg: usize, size: usize) -> i32 {
-        let flags = flags | self.enter_flags;
+        let fd = self.enter_fd as u32 as usize;
+        let flags = (flags | self.enter_flags) as usize;
         // SAFETY: our descriptor (or its registration); `arg` lives on the caller's frame.
-        unsafe { (self.calls.enter)(self.enter_fd, staged, complete, flags, arg, size) }
+        unsafe { (self.calls.enter)(fd, staged as usize, complete as usize, flags, arg, size) }
     }
 }

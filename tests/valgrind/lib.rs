@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 /// Keeps the C ABI in the archive.
 pub use engine::ffi;
 
-const GETEVENTS: u32 = 1;
-const EXT_ARG: u32 = 1 << 3;
-const ABS_TIMER: u32 = 1 << 5;
+const GETEVENTS: usize = 1;
+const EXT_ARG: usize = 1 << 3;
+const ABS_TIMER: usize = 1 << 5;
 const ETIME: i32 = 62;
 const SLICE: Duration = Duration::from_millis(1);
 
@@ -31,7 +31,7 @@ struct Time {
 }
 
 unsafe fn enter(
-    fd: i32, to_submit: u32, min_complete: u32, flags: u32, arg: usize, arg_size: usize,
+    fd: usize, to_submit: usize, min_complete: usize, flags: usize, arg: usize, arg_size: usize,
 ) -> i32 {
     let kernel = Calls::kernel();
     if flags & GETEVENTS == 0 || min_complete == 0 {

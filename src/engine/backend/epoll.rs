@@ -115,8 +115,8 @@ impl Epoll {
             || op::files::is_of_table(opcode)
     }
 
-    pub(super) fn system_calls(&self) -> u64 {
-        self.system_calls + self.watches.system_calls
+    pub(super) fn take_system_calls(&mut self) -> u64 {
+        std::mem::take(&mut self.system_calls) + std::mem::take(&mut self.watches.system_calls)
     }
 
     pub(super) fn has_more(&self) -> bool {

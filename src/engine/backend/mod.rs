@@ -4,6 +4,7 @@
 //! error): entries that find no place wait in a backlog, in order, and a chain is never split over
 //! two submissions. A `Driver` takes what is staged and completes it.
 
+mod completions;
 pub(crate) mod epoll;
 mod interface_queue;
 mod registered;
@@ -13,7 +14,7 @@ pub(crate) mod uring;
 use crate::engine::Choice;
 use crate::sys::buffer_ring::BufferRing;
 use crate::sys::descriptor::kernel_version;
-use crate::sys::entry::{Cqe, Opcode, Peeked, Sqe, WideSqe, sqe_flags};
+use crate::sys::entry::{Opcode, Sqe, WideSqe, sqe_flags};
 use crate::sys::errno::Errno;
 use crate::sys::facility::Opcodes;
 use crate::sys::queues::Queues;
@@ -271,9 +272,10 @@ impl Backend {
     }
 
     /// Whether this is the usual ring, with nothing left over from its last turn: a call hands all
-    /// over that is staged, and no completion is there before it.
+    /// over that is staged, no completion is there before it, and `peek` will see them all.
     pub(crate) fn is_plain(&mut self) -> bool {
         matches!(self.driver, Driver::Uring(_))
+            && !self.queues.is_concealed()
             && self.backlog.is_empty()
             && self.ready() == 0
             && !self.overflown()
@@ -411,61 +413,6 @@ impl Backend {
         }
     }
 
-    /// How many completions can be popped.
-    #[inline(always)]
-    pub(crate) fn ready(&mut self) -> u32 {
-        self.queues.ready()
-    }
-
-    /// Lets `peek` and `pop_offered` see as many as `count` of those that `ready` counted.
-    #[inline(always)]
-    pub(crate) fn offer(&mut self, count: u32) {
-        self.queues.offer(count);
-    }
-
-    /// Makes `peek` see nothing, so that every completion is popped.
-    pub(crate) fn conceal(&mut self, concealed: bool) {
-        self.queues.conceal(concealed);
-    }
-
-    /// Whether there is one that `peek` may see.
-    #[inline(always)]
-    pub(crate) fn can_peek(&self) -> bool {
-        self.queues.can_peek()
-    }
-
-    /// The oldest completion that was offered, after `can_peek`; `advance` takes it.
-    #[inline(always)]
-    pub(crate) fn peek(&self) -> Peeked {
-        self.queues.peek()
-    }
-
-    /// Whether everything that was offered was taken.
-    #[inline(always)]
-    pub(crate) fn is_exhausted(&self) -> bool {
-        self.queues.is_exhausted()
-    }
-
-    #[inline(always)]
-    pub(crate) fn advance(&mut self) {
-        self.queues.advance();
-    }
-
-    pub(crate) fn pop_offered(&mut self) -> Option<Cqe> {
-        self.queues.pop_offered()
-    }
-
-    /// Takes the oldest completion, offered or not, of those that `ready` counted.
-    pub(crate) fn pop(&mut self) -> Option<Cqe> {
-        self.queues.pop()
-    }
-
-    /// Whether completions wait for lack of room.
-    #[inline(always)]
-    pub(crate) fn overflown(&self) -> bool {
-        self.queues.overflown()
-    }
-
     /// Makes a descriptor tell of completions, and of signals to `event_fd`; returns which.
     pub(crate) fn register_event_fd(&mut self, event_fd: i32) -> Result<i32, Errno> {
         match self.driver.carrier() {
@@ -559,13 +506,13 @@ impl Backend {
         self.full_queues
     }
 
-    /// System calls made.
+    /// System calls made since this was asked, but for those of `enter_plainly`.
     #[inline(always)]
-    pub(crate) fn system_calls(&self) -> u64 {
-        match &self.driver {
-            Driver::Uring(uring) => uring.system_calls,
-            Driver::Other(Other::Tuned(tuned)) => tuned.uring.system_calls,
-            Driver::Other(Other::Epoll(epoll)) => epoll.system_calls(),
+    pub(crate) fn take_system_calls(&mut self) -> u64 {
+        match &mut self.driver {
+            Driver::Uring(uring) => std::mem::take(&mut uring.system_calls),
+            Driver::Other(Other::Tuned(tuned)) => std::mem::take(&mut tuned.uring.system_calls),
+            Driver::Other(Other::Epoll(epoll)) => epoll.take_system_calls(),
         }
     }
 

@@ -1,6 +1,5 @@
 //! The io_uring driver: which rings are asked for, and how long memory for one is waited for.
 
-use crate::engine::backend::{Backend, Driver};
 use crate::sys::atomic::Ordering;
 use crate::sys::atomic::fixed::AtomicU64;
 use crate::sys::buffer_ring::BufferRing;
@@ -114,7 +113,6 @@ impl Uring {
 
     #[inline(always)]
     pub(super) fn enter_plainly(&mut self, queues: &mut Queues) -> Option<u32> {
-        self.system_calls += 1;
         self.ring.enter_plainly(queues)
     }
 
@@ -185,15 +183,6 @@ impl Uring {
 
     pub(super) fn retire(&mut self) {
         self.ring.release_registration();
-    }
-}
-
-impl Backend {
-    /// The engine has made a system call in the ring's place.
-    pub(crate) fn count_system_call(&mut self) {
-        if let Driver::Uring(uring) = &mut self.driver {
-            uring.system_calls += 1;
-        }
     }
 }
 

@@ -110,7 +110,6 @@ impl Accept {
 impl Operation for Accept {
     const OPCODE: Opcode = Opcode::IORING_OP_ACCEPT;
     const FALLBACK: Fallback = Fallback::Trying(attempt_accept);
-    const HAS_PLAIN_SUBMIT: bool = true;
 
     fn traits(&self) -> u32 {
         let memory = if self.addr.is_null() { 0 } else { traits::CALLER_MEMORY };
