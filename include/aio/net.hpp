@@ -45,15 +45,23 @@ inline auto connect(context &ctx, file_ref fd, const sockaddr *address, socklen_
 }
 
 /// Sends; gives the count, which may be short.
-inline auto send(context &ctx, file_ref fd, const bytes &data, int flags = 0) noexcept {
+inline auto send(context &ctx, file_ref fd, const bytes &data, int flags) noexcept {
     return detail::submits<detail::gives_count, &aio_submit_send>(ctx, fd, data.data(), data.size(),
                                                                   flags);
 }
+inline auto send(context &ctx, file_ref fd, const bytes &data) noexcept {
+    return detail::submits<detail::gives_count, &aio_submit_send>(ctx, fd, data.data(), data.size(),
+                                                                  detail::always<0>());
+}
 
 /// Receives; gives the count, 0 at the end of a stream.
-inline auto recv(context &ctx, file_ref fd, const mutable_bytes &buffer, int flags = 0) noexcept {
+inline auto recv(context &ctx, file_ref fd, const mutable_bytes &buffer, int flags) noexcept {
     return detail::submits<detail::gives_count, &aio_submit_recv>(ctx, fd, buffer.data(),
                                                                   buffer.size(), flags);
+}
+inline auto recv(context &ctx, file_ref fd, const mutable_bytes &buffer) noexcept {
+    return detail::submits<detail::gives_count, &aio_submit_recv>(
+        ctx, fd, buffer.data(), buffer.size(), detail::always<0>());
 }
 
 /// Sends a message, whose header must live until the submit; gives the count.

@@ -57,10 +57,12 @@ class socket {
         co_return stream;
     }
 
-    auto recv(const mutable_bytes &room, int flags = 0) noexcept {
+    auto recv(const mutable_bytes &room) noexcept { return aio::recv(*ctx_, owned_, room); }
+    auto recv(const mutable_bytes &room, int flags) noexcept {
         return aio::recv(*ctx_, owned_, room, flags);
     }
-    auto send(const bytes &data, int flags = 0) noexcept {
+    auto send(const bytes &data) noexcept { return aio::send(*ctx_, owned_, data); }
+    auto send(const bytes &data, int flags) noexcept {
         return aio::send(*ctx_, owned_, data, flags);
     }
     auto recv_exact(const mutable_bytes &room) noexcept {

@@ -15,6 +15,9 @@ template <class T> struct by_address {
     T value;
 };
 
+/// An argument that is always the same, which is not kept.
+template <auto Value> struct always {};
+
 /// A submit function and its arguments but for the last three. A file_ref among them stands for its
 /// number, and asks for AIO_SUBMIT_FIXED_FILE if it is a slot's.
 template <auto Function, class... Args> class call {
@@ -43,6 +46,7 @@ template <auto Function, class... Args> class call {
   private:
     template <class T> static const T &plain(const T &value) noexcept { return value; }
     static int plain(const file_ref &file) noexcept { return file.number(); }
+    template <auto Value> static auto plain(const always<Value> &) noexcept { return Value; }
     template <class T> static const T *plain(const by_address<T> &kept) noexcept {
         return &kept.value;
     }
