@@ -17,7 +17,6 @@ use crate::engine::turn::odd;
 use crate::op::Operation;
 use crate::op::any::AnyOperation;
 use crate::op::net::Send;
-use crate::sys::errno::Errno;
 
 /// A send that was made, and whose callback has yet to come.
 #[derive(Clone, Copy)]
@@ -64,10 +63,7 @@ impl Engine {
             return None;
         }
         handle.stats.system_calls.add(1);
-        let result = send.attempt();
-        if result == Errno::EAGAIN.status() {
-            return None;
-        }
+        let result = send.attempt()?;
         let (id, slot) = self.slots.take_free()?;
         fill_plain(slot, &send.facts(), done, self.now_ms);
         handle.counts.submitted_plainly(Send::OPCODE as u8);
@@ -80,13 +76,15 @@ impl Engine {
     }
 
     /// Something else is done before the callback of a send that was made at once: it is told in
-    /// the next turn, as all that is ready.
+    /// the next turn, as all that is ready. Listed meanwhile, because a close waits until it is.
     #[cold]
     #[inline(never)]
     pub(super) fn keep_sent(&mut self) {
         self.odd = self.odd & !odd::SENT | odd::CAREFUL;
-        let id = self.sent.slot.slot(&self.slots).id();
-        self.make_ready(index_of(id), self.sent.result, 0);
+        let index = index_of(self.sent.slot.slot(&self.slots).id());
+        let is_listed = self.list(index);
+        debug_assert!(is_listed, "no close of its number waits: that would have been told first");
+        self.make_ready(index, self.sent.result, 0);
     }
 
     /// The callback of the send that was made at once in this turn.

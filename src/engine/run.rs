@@ -56,9 +56,7 @@ fn plain_turn(handle: &Handle) -> Result<(), Refusal> {
         }
     }
     if borrow(handle).has_left_plain_ways() {
-        if let Some(plain) = borrow(handle).next_sent(&handle.counts) {
-            perform(plain);
-        }
+        deliver_sent(handle);
         if borrow(handle).has_left_plain_ways() {
             return end_plain_turn(handle);
         }
@@ -105,13 +103,12 @@ fn deliver_timed(handle: &Handle) {
     deliver_sent(handle);
 }
 
-/// Delivers the end of a send that was made at once, if there is one; whether nothing is left.
+/// Delivers the end of a send that was made at once, if there is one.
 #[inline(always)]
-fn deliver_sent(handle: &Handle) -> bool {
+fn deliver_sent(handle: &Handle) {
     if let Some(plain) = borrow(handle).next_sent(&handle.counts) {
         perform(plain);
     }
-    borrow(handle).is_plainly_exhausted()
 }
 
 /// Delivers what is there, as far as the turn's budget goes.

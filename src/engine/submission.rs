@@ -11,6 +11,7 @@ use crate::engine::counts::Counts;
 use crate::engine::descriptors::{DIRECT, target};
 use crate::engine::msg_ring::Outgoing;
 use crate::engine::slots::{OPCODE_SHIFT, Slot, index_of, phase, state};
+use crate::engine::turn::odd;
 use crate::engine::{Engine, chain};
 use crate::op::any::{AnyOperation, Facts};
 use crate::op::steps::Steps;
@@ -130,7 +131,9 @@ impl Engine {
             return None;
         }
         let closes = facts.traits & traits::CLOSES != 0;
-        if closes && (fd >= DIRECT || !self.descriptors.is_empty(fd)) {
+        // A send that was made at once is to be told first, and is in no list yet.
+        let has_sent = self.odd & odd::SENT != 0;
+        if closes && (fd >= DIRECT || has_sent || !self.descriptors.is_empty(fd)) {
             return None;
         }
         let is_listed = O::HAS_DESCRIPTOR && !closes;

@@ -141,7 +141,7 @@ impl Engine {
 
     /// Something is done that no plain way does.
     #[inline(always)]
-    pub(super) fn leave_plain_turns(&mut self) {
+    pub(crate) fn leave_plain_turns(&mut self) {
         if self.odd & odd::SENT != 0 {
             self.keep_sent();
         }
@@ -178,7 +178,7 @@ impl Engine {
     /// Hands over and sleeps.
     #[inline(always)]
     pub(super) fn begin_plain_turn(&mut self, handle: &Handle) -> Result<(), Refusal> {
-        debug_assert!(self.has_no_work() && self.pools.is_empty() && self.backend.is_plain());
+        debug_assert!(self.has_no_work() && self.pools.is_empty() && self.backend.is_usual());
         debug_assert!(self.is_covered());
         handle.stats.system_calls.add(1);
         let taken = self.backend.enter_plainly();

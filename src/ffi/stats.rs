@@ -269,7 +269,10 @@ pub unsafe extern "C" fn aio_ctx_dump(ctx: *const aio_ctx, buf: *mut c_char, len
     guard!(ctx, handle => {
         arguments::buffer(buf, len)?;
         let text = match handle.inspect()? {
-            Some(engine) => engine.dump(handle),
+            Some(engine) => {
+                engine.leave_plain_turns();
+                engine.dump(handle)
+            }
             None => String::from("context: new, nothing in flight\n"),
         };
         if len > 0 {

@@ -187,10 +187,18 @@ impl Operation for Send {
 }
 
 impl Send {
-    /// Sends now what can be sent without waiting; its result, as the ring would say it.
-    pub(crate) fn attempt(&self) -> i32 {
+    /// Sends now what can be sent without waiting; its result, as the ring would say it. None:
+    /// nothing was sent, and the ring may say something else. It can wait, is not interrupted, and
+    /// meets no filter for system calls.
+    pub(crate) fn attempt(&self) -> Option<i32> {
         let how = self.flags | flags::MSG_NOSIGNAL | flags::MSG_DONTWAIT;
-        plain::send(self.fd, self.buf as u64, self.len as u64, how)
+        let result = plain::send(self.fd, self.buf as u64, self.len as u64, how);
+        let is_odd = result < 0
+            && match Errno(-result) {
+                Errno::EAGAIN | Errno::EPERM | Errno::ENOSYS => true,
+                _ => Errno::is_interruption(result),
+            };
+        (!is_odd).then_some(result)
     }
 }
 

@@ -274,11 +274,15 @@ impl Backend {
     /// Whether this is the usual ring, with nothing left over from its last turn: a call hands all
     /// over that is staged, no completion is there before it, and `peek` will see them all.
     pub(crate) fn is_plain(&mut self) -> bool {
+        self.is_usual() && self.ready() == 0 && !self.overflown()
+    }
+
+    /// What of it stays as it is until the engine changes it: the kernel may add completions at any
+    /// time (messages of other rings), which end a wait before it begins.
+    pub(crate) fn is_usual(&self) -> bool {
         matches!(self.driver, Driver::Uring(_))
             && !self.queues.is_concealed()
             && self.backlog.is_empty()
-            && self.ready() == 0
-            && !self.overflown()
     }
 
     /// Whether entries wait to be handed over.
