@@ -519,7 +519,7 @@ impl Engine {
             return;
         }
         if !is_nobodys {
-            self.counted.ended(opcode);
+            self.counted.ended_carefully(opcode, self.calls_beyond);
         }
         if multishot {
             self.multishots -= 1;

@@ -29,6 +29,11 @@ pub(crate) struct Counts {
     failed: Column,
     cancelled: Column,
     timed_out: Column,
+    /// Callbacks, posted functions and records that are not the end of an operation, less the ends
+    /// that nobody was told of.
+    calls_beyond: Counter,
+    /// The most callbacks that another thread has been told of.
+    told: Counter,
 }
 
 /// The counters of an opcode.
@@ -52,7 +57,21 @@ impl Counts {
             failed: column(),
             cancelled: column(),
             timed_out: column(),
+            calls_beyond: Counter::default(),
+            told: Counter::default(),
         }
+    }
+
+    pub(crate) fn set_calls_beyond(&self, count: u64) {
+        self.calls_beyond.set(count);
+    }
+
+    /// All callbacks, posted functions and records, where `total` was read before. On other threads
+    /// than the context's (`is_own`) what is read is never ahead, because an end that nobody is
+    /// told of is counted in `calls_beyond` first; and it never goes back.
+    pub(crate) fn callbacks(&self, total: &Row, is_own: bool) -> u64 {
+        let callbacks = total.completed.wrapping_add(self.calls_beyond.get());
+        if is_own { callbacks } else { self.told.raise((callbacks as i64).max(0) as u64) }
     }
 
     /// One more in flight is more than ever: only `submitted` counts it. Asked on the context's
@@ -105,6 +124,14 @@ impl Counts {
         }
     }
 
+    /// The same, of which perhaps nobody is told: `calls_beyond` knows already.
+    fn ended_carefully(&self, opcode: u8, calls_beyond: u64) {
+        self.calls_beyond.set(calls_beyond);
+        if !cfg!(aio_uncounted) {
+            self.roof[usize::from(opcode)].add_after(1);
+        }
+    }
+
     /// Counts a result that may be a failure. `by_deadline`: the engine's deadline has passed.
     pub(crate) fn resulted(&self, opcode: u8, result: i32, by_deadline: bool) {
         let at = usize::from(opcode);
@@ -121,7 +148,7 @@ impl Counts {
 
     pub(crate) fn row(&self, opcode: u8) -> Row {
         let at = usize::from(opcode);
-        let (roof, most) = (self.roof[at].get(), self.most[at].get());
+        let (roof, most) = (self.roof[at].get_before(), self.most[at].get());
         let submitted = self.submitted[at].get();
         // Read by another thread, the words may be of different moments.
         let completed = roof.saturating_sub(most).min(submitted);
@@ -185,10 +212,9 @@ impl Counted {
         }
     }
 
-    #[inline(always)]
-    pub(crate) fn ended(&self, opcode: u8) {
+    pub(crate) fn ended_carefully(&self, opcode: u8, calls_beyond: u64) {
         if let Some(counts) = self.counts() {
-            counts.ended(opcode);
+            counts.ended_carefully(opcode, calls_beyond);
         }
     }
 

@@ -25,6 +25,21 @@ impl Counter {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// The same, seen after everything that was counted before: pairs with `get_before`.
+    pub(crate) fn add_after(&self, count: u64) {
+        self.0.store(self.get().wrapping_add(count), Ordering::Release);
+    }
+
+    /// Its value; what was counted before an `add_after` is seen after this.
+    pub(crate) fn get_before(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Any thread: the highest value that was ever given.
+    pub(crate) fn raise(&self, value: u64) -> u64 {
+        self.0.fetch_max(value, Ordering::Relaxed).max(value)
+    }
+
     pub(crate) fn number(&self) -> &AtomicU64 {
         &self.0
     }
@@ -89,6 +104,6 @@ impl Stats {
 }
 
 counters! {
-    each turn: calls_beyond, turns, system_calls, full_queues;
+    each turn: turns, system_calls, full_queues;
     now and then: overflows, posts, wakes, cancels, deadlines, rearms, dry_pools;
 }

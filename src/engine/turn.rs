@@ -211,7 +211,7 @@ impl Engine {
         if self.odd & odd::CAREFUL != 0 {
             return self.end_turn(handle);
         }
-        handle.stats.calls_beyond.set(self.calls_beyond);
+        handle.counts.set_calls_beyond(self.calls_beyond);
         self.end_plain_turn(handle);
     }
 
@@ -522,7 +522,7 @@ impl Engine {
     /// the others do not change in a plain turn that delivers nothing else.
     pub(crate) fn publish(&mut self, handle: &Handle) {
         debug_assert!(self.mute || self.slots.agree_with(&handle.counts.total()));
-        handle.stats.calls_beyond.set(self.calls_beyond);
+        handle.counts.set_calls_beyond(self.calls_beyond);
         handle.stats.system_calls.add(self.backend.take_system_calls());
         handle.stats.full_queues.set(self.backend.full_queues());
         handle.stats.publish(&mut self.tally);

@@ -185,9 +185,13 @@ pub unsafe extern "C" fn aio_ctx_stats(ctx: *const aio_ctx, out: *mut aio_stats)
         if handle.is_forked() {
             return Err(Refusal::Forked);
         }
-        if let Ok(Some(engine)) = handle.inspect() {
-            engine.publish(handle);
-        }
+        let is_own = match handle.inspect() {
+            Ok(Some(engine)) => {
+                engine.publish(handle);
+                true
+            }
+            _ => false,
+        };
         let tally = handle.stats.snapshot();
         let total = handle.counts.total();
         let stats = aio_stats {
@@ -195,7 +199,7 @@ pub unsafe extern "C" fn aio_ctx_stats(ctx: *const aio_ctx, out: *mut aio_stats)
             in_flight: total.in_flight as u32,
             submitted: total.submitted,
             completed: total.completed,
-            callbacks: total.completed.wrapping_add(tally.calls_beyond),
+            callbacks: handle.counts.callbacks(&total, is_own),
             turns: tally.turns,
             system_calls: tally.system_calls,
             overflows: tally.overflows,

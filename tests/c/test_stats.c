@@ -471,4 +471,44 @@ TEST(another_thread_looks_while_the_context_runs) {
     end_ctx(ctx);
 }
 
+static _Atomic uint64_t heard;
+
+static void on_heard(void *user_data, int32_t result, uint32_t flags) {
+    (void)user_data, (void)result, (void)flags;
+    atomic_fetch_add(&heard, 1);
+}
+
+static void *watch_callbacks(void *arg) {
+    struct watcher *watcher = arg;
+    uint64_t before = 0;
+    while (!atomic_load(&watcher->is_over)) {
+        const uint64_t callbacks = stats_of(watcher->ctx).callbacks;
+        CHECK_GE(callbacks, before);
+        /* A callback counts shortly before it runs. */
+        CHECK_LE(callbacks, atomic_load(&heard) + 1);
+        before = callbacks;
+        atomic_fetch_add(&watcher->looks, 1);
+    }
+    return NULL;
+}
+
+/* Most operations end without a word; each counter of theirs changes while the other looks. */
+TEST(another_thread_sees_no_callback_that_did_not_come) {
+    aio_ctx *ctx = make_ctx();
+    struct watcher watcher = {.ctx = ctx};
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, watch_callbacks, &watcher), 0);
+    for (int i = 0; atomic_load(&watcher.looks) < scaled(2000) || i < scaled(500); i++) {
+        for (int k = 0; k < 50; k++)
+            ID(aio_submit_nop(ctx, WITH(.flags = AIO_SUBMIT_QUIET), on_call_never, NULL));
+        ID(aio_submit_nop(ctx, NULL, on_heard, NULL));
+        ID(aio_submit_nop(ctx, WITH(.group = 7), on_heard, NULL));
+        CHECK_EQ(aio_ctx_run(ctx), 0);
+    }
+    atomic_store(&watcher.is_over, true);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(stats_of(ctx).callbacks, atomic_load(&heard));
+    end_ctx(ctx);
+}
+
 HARNESS_MAIN
