@@ -9,10 +9,12 @@
 //     }
 //
 // join() waits for all of them. An exception in one asks the others to stop, and comes out of
-// join(); an error that a task returns (result<void>) asks nobody to stop, and join() returns the
-// first. A stop of the strand that joins is passed on. A scope that dies with tasks in it destroys
-// them: what they have in flight is ended as operation.hpp says, and nothing of them is left when
-// its destructor returns.
+// join(), and of nothing else: a scope that dies without a join has lost it. An error that a task
+// returns (result<void>) asks nobody to stop, and join() returns the first. A stop of the strand
+// that joins is passed on. A scope that was asked to stop stays so: what is spawned later ends at
+// the first thing that it waits for. A scope that dies with tasks in it destroys them: what they
+// have in flight is ended as operation.hpp says, and nothing of them is left when its destructor
+// returns.
 #pragma once
 
 #include <aio/detail/alarm.hpp>
@@ -87,8 +89,9 @@ class scope : private detail::strand_group {
     }
 
     /// Waits until there is room for one more: for those who make tasks faster than these end.
-    /// False when the strand was asked to stop, or the scope has died. First come, first served;
-    /// the room is nobody's until something is spawned, and is offered to the next meanwhile.
+    /// False when the strand or the scope was asked to stop, also by an exception in a task, or the
+    /// scope has died. First come, first served; the room is nobody's until something is spawned,
+    /// and is offered to the next meanwhile.
     task<bool> admit();
 
     /// Waits for all tasks; throws the first exception, returns the first error.
@@ -116,7 +119,8 @@ class scope : private detail::strand_group {
         co_return joined;
     }
 
-    /// Asks all tasks to stop, and does not begin those that wait for their turn.
+    /// Asks all tasks to stop, also those that are spawned later, and does not begin those that
+    /// wait for their turn.
     void request_stop() noexcept {
         waiting_.clear();
         strand_group::request_stop();
@@ -281,7 +285,8 @@ inline task<bool> scope::admit() {
         is_first = true;
     }
     admit_next();
-    co_return true;
+    // What is spawned in a stopped scope ends at once: who goes on would never wait again.
+    co_return !stop_requested();
 }
 
 inline void scope::admit_next() noexcept {

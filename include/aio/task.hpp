@@ -20,6 +20,13 @@
 //    Tasks look for it, and say so.
 //  - A temporary lambda that captures by value what has a destructor is destroyed twice when it is
 //    part of a co_await expression. Name it first: `auto fn = [text] {...}; co_await run(fn);`
+//  - So is an aggregate whose members have destructors, however it is written: in
+//    `co_await jobs.send({name, 1})`, send(job{name, 1}) and send(job(name, 1)). Name it first, and
+//    move it.
+//
+// GCC makes a call of a symmetric transfer where it does not optimise (-O0, -O1, -Og), unless it is
+// told -foptimize-sibling-calls, as CMake's aio_rs::cpp does; with -fsanitize=address always. Then
+// a loop over tasks that end without waiting takes stack for each.
 #pragma once
 
 #include <aio/detail/frame_pool.hpp>
@@ -228,6 +235,7 @@ AIO_DETAIL_ELIDABLE task {
     using promise_type = detail::task_promise<T>;
     using value_type = T;
 
+    task(const task &) = delete; // aio: a task is moved: std::move(task), or f() directly
     task(task &&other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
     task &operator=(task &&other) noexcept {
         if (this != &other) {

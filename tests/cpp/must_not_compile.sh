@@ -134,7 +134,7 @@ compile
 refused LVALUE "aio: a task is awaited once, and by value: co_await std::move(task)"
 refused SPAWNED_LVALUE "aio: a task is awaited once, and by value"
 refused RUN_LVALUE "aio: a task is awaited once, and by value"
-refused COMBINED_LVALUE "deleted"
+refused COMBINED_LVALUE "aio: a task is moved"
 refused FORGOTTEN_COMBINATION "aio: a task runs only when it is awaited"
 refused FORGOTTEN_SENDER "aio: a sender runs only when it is connected and started"
 refused FORGOTTEN_AWAITED_SENDER "aio: a sender runs only when it is awaited"

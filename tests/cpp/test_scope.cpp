@@ -147,6 +147,43 @@ TEST(scope, admission_holds_those_back_who_are_too_fast) {
     ctx.run(parent());
 }
 
+TEST(scope, a_scope_that_was_stopped_admits_nobody) {
+    context ctx;
+    int begun = 0;
+    const auto failing = [&]() -> task<> {
+        static_cast<void>(co_await aio::nop(ctx));
+        throw std::runtime_error("one has failed");
+    };
+    const auto worker = [&]() -> task<> {
+        begun++;
+        static_cast<void>(co_await aio::nop(ctx));
+    };
+    const auto parent = [&]() -> task<> {
+        scope children(ctx, {.concurrency = 2});
+        children.spawn(failing());
+        // A source that is endless: only the failure ends it.
+        while (begun < 100000 && co_await children.admit())
+            children.spawn(worker());
+        EXPECT_TRUE(children.stop_requested());
+        bool has_thrown = false;
+        try {
+            static_cast<void>(co_await children.join());
+        } catch (const std::runtime_error &) {
+            has_thrown = true;
+        }
+        EXPECT_TRUE(has_thrown);
+
+        scope asked(ctx, {.concurrency = 1});
+        asked.spawn(aio::sleep_for(ctx, 1h));
+        asked.request_stop();
+        EXPECT_FALSE(co_await asked.admit()); // waited for room, and had it
+        EXPECT_EQ(asked.size(), 0u);
+        EXPECT_FALSE(co_await asked.admit());
+    };
+    ctx.run(parent());
+    EXPECT_LT(begun, 10);
+}
+
 TEST(scope, a_scope_that_dies_destroys_what_runs_and_what_waits) {
     context ctx;
     int alive = 0;
