@@ -1,7 +1,8 @@
 // channel<T>: a bounded queue between coroutines.
 //
 //     aio::channel<job> jobs(16);
-//     co_await jobs.send(job{...});                    // result<void>; waits while it is full
+//     job made{name, 1};                               // not in the co_await: see below
+//     co_await jobs.send(std::move(made));             // result<void>; waits while it is full
 //     jobs.close();                                    // no more
 //     while (auto job = co_await jobs.receive())       // result<job>; errc::eof in the end
 //         co_await work(*job);
@@ -14,6 +15,10 @@
 // A wait ends with std::errc::operation_canceled when its strand is asked to stop: such a send has
 // sent nothing, and such a receive has taken nothing. Waiting takes no memory, a value that is
 // waiting to be sent lies in the sender's frame; what is kept takes memory of the frame pool.
+//
+// A receiver that gives up closes the channel as well, or senders wait for it for ever. With GCC 12
+// an aggregate that is made inside the co_await expression (`send({name, 1})`, `send(job{...})`)
+// is destroyed twice: see task.hpp.
 #pragma once
 
 #include <aio/detail/ring.hpp>

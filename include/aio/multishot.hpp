@@ -5,6 +5,8 @@
 //         connections.spawn(serve(ctx, std::move(*connection)));
 //     if (acceptor.error() != aio::errc::eof) ...           // why it has ended
 //
+// An error has ended it: to go on, begin another. (A server out of descriptors pauses first.)
+//
 // Nothing is submitted before the first next(). What arrives while nobody awaits is kept, up to
 // max_pending results (64 unless you say otherwise): then the operation is ended, and begun again
 // when what is kept has been taken. So a slow consumer is felt by who sends, as it should be.

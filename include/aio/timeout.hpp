@@ -88,7 +88,8 @@ inline bool is_about_cancellation() noexcept {
 
 /// Awaits it for so long. Then everything in it is asked to stop, and waited for; if it ends with a
 /// cancellation then, or an exception about one, the result is errc::deadline. What it gives all
-/// the same is kept, and so are other errors and exceptions.
+/// the same is kept, and so are other errors and exceptions: a task of nothing that was stopped,
+/// and says so to nobody, has given something, and so has a when_all of results.
 template <awaitable Awaitable, class Rep, class Period>
 auto with_timeout(Awaitable awaitable, std::chrono::duration<Rep, Period> duration)
     -> task<detail::timed_t<Awaitable>> {
@@ -203,7 +204,7 @@ struct retry_options {
 };
 
 /// Calls `make` and awaits what it returns, a result, until that is a success or the attempts are
-/// used up: then the last error.
+/// used up: then the last error. An exception ends it at once.
 template <class Make>
     requires(detail::is_result<std::remove_cvref_t<await_result_t<std::invoke_result_t<Make &>>>>)
 auto retry(context &ctx, Make make, retry_options options = {})

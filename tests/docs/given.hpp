@@ -65,6 +65,7 @@ extern std::stop_token token;
 void log(std::string_view text);
 template <class T> void use(const T &value);
 aio::task<aio::result<int>> work(aio::context &ctx);
+aio::task<> talk(aio::socket peer);
 aio::task<aio::result<void>> fetch(aio::context &ctx, std::string url);
 aio::result<int> parse(aio::pull_reader &in);
 aio::task<int> allocated(std::allocator_arg_t, std::allocator<char>, aio::context &ctx);
