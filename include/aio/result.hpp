@@ -156,11 +156,13 @@ template <class T> class [[nodiscard]] result {
     T value() && { return check(), std::move(value_); }
 
     /// The value, which there must be.
-    T &operator*() & noexcept { return value_; }
-    const T &operator*() const & noexcept { return value_; }
-    T operator*() && noexcept(std::is_nothrow_move_constructible_v<T>) { return std::move(value_); }
-    T *operator->() noexcept { return std::addressof(value_); }
-    const T *operator->() const noexcept { return std::addressof(value_); }
+    T &operator*() & noexcept { return expect(), value_; }
+    const T &operator*() const & noexcept { return expect(), value_; }
+    T operator*() && noexcept(std::is_nothrow_move_constructible_v<T>) {
+        return expect(), std::move(value_);
+    }
+    T *operator->() noexcept { return expect(), std::addressof(value_); }
+    const T *operator->() const noexcept { return expect(), std::addressof(value_); }
 
     /// Why there is no value; no error where there is one.
     std::error_code error() const noexcept { return has_value_ ? std::error_code() : error_; }
@@ -238,6 +240,9 @@ template <class T> class [[nodiscard]] result {
 #endif
 
   private:
+    void expect() const noexcept {
+        AIO_DETAIL_EXPECTS(has_value_, "aio: the value of a result that is an error");
+    }
     void check() const {
         if (!has_value_) [[unlikely]]
             no_value();

@@ -57,43 +57,45 @@ class socket {
         co_return stream;
     }
 
-    auto recv(const mutable_bytes &room) noexcept { return aio::recv(*ctx_, owned_, room); }
+    auto recv(const mutable_bytes &room) noexcept { return aio::recv(get_context(), owned_, room); }
     auto recv(const mutable_bytes &room, int flags) noexcept {
-        return aio::recv(*ctx_, owned_, room, flags);
+        return aio::recv(get_context(), owned_, room, flags);
     }
-    auto send(const bytes &data) noexcept { return aio::send(*ctx_, owned_, data); }
+    auto send(const bytes &data) noexcept { return aio::send(get_context(), owned_, data); }
     auto send(const bytes &data, int flags) noexcept {
-        return aio::send(*ctx_, owned_, data, flags);
+        return aio::send(get_context(), owned_, data, flags);
     }
     auto recv_exact(const mutable_bytes &room) noexcept {
-        return aio::recv_exact(*ctx_, owned_, room);
+        return aio::recv_exact(get_context(), owned_, room);
     }
     auto send_all(const bytes &data, int flags = 0) noexcept {
-        return aio::send_all(*ctx_, owned_, data, flags);
+        return aio::send_all(get_context(), owned_, data, flags);
     }
     /// What read_exact, write_all and the others of stream.hpp are made of.
-    auto read_some(const mutable_bytes &room) noexcept { return aio::recv(*ctx_, owned_, room); }
-    auto write_some(const bytes &data) noexcept { return aio::send(*ctx_, owned_, data); }
+    auto read_some(const mutable_bytes &room) noexcept {
+        return aio::recv(get_context(), owned_, room);
+    }
+    auto write_some(const bytes &data) noexcept { return aio::send(get_context(), owned_, data); }
     auto writev_some(std::span<const iovec> parts) noexcept {
-        return aio::sendv(*ctx_, owned_, parts);
+        return aio::sendv(get_context(), owned_, parts);
     }
     auto send_zc(const bytes &data, int flags = 0) noexcept {
-        return aio::send_zc(*ctx_, owned_, data, flags);
+        return aio::send_zc(get_context(), owned_, data, flags);
     }
     auto recvmsg(msghdr &message, int flags = 0) noexcept {
-        return aio::recvmsg(*ctx_, owned_, message, flags);
+        return aio::recvmsg(get_context(), owned_, message, flags);
     }
     auto sendmsg(const msghdr &message, int flags = 0) noexcept {
-        return aio::sendmsg(*ctx_, owned_, message, flags);
+        return aio::sendmsg(get_context(), owned_, message, flags);
     }
     auto recv_multishot(const buffer_pool &pool, int flags = 0) {
-        return aio::recv_multishot(*ctx_, owned_, pool, flags);
+        return aio::recv_multishot(get_context(), owned_, pool, flags);
     }
-    auto shutdown(int how = SHUT_WR) noexcept { return aio::shutdown(*ctx_, owned_, how); }
+    auto shutdown(int how = SHUT_WR) noexcept { return aio::shutdown(get_context(), owned_, how); }
     /// Closes, and tells how that went. Without it the destructor closes.
     auto close() noexcept {
         return detail::submits<detail::gives_nothing, &detail::submit_closing>(
-            *ctx_, detail::by_address<detail::closing>{{std::move(owned_)}});
+            get_context(), detail::by_address<detail::closing>{{std::move(owned_)}});
     }
 
     /// Sets an option, at once. What is in a slot has set_option instead; here it is
@@ -110,7 +112,10 @@ class socket {
     result<endpoint> local_endpoint() const noexcept { return asked(&::getsockname); }
     result<endpoint> peer_endpoint() const noexcept { return asked(&::getpeername); }
 
-    context &get_context() const noexcept { return *ctx_; }
+    context &get_context() const noexcept {
+        AIO_DETAIL_EXPECTS(ctx_ != nullptr, "aio: a socket that was made without a context");
+        return *ctx_;
+    }
     /// The descriptor, as an argument of operations; it stays the socket's.
     operator file_ref() const noexcept { return owned_; }
     int native() const noexcept { return owned_.number(); }

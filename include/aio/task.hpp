@@ -266,7 +266,11 @@ AIO_DETAIL_ELIDABLE task {
     };
 
     /// Runs the task, which must not have been moved from or awaited before.
-    awaiter operator co_await() && noexcept { return awaiter(handle_); }
+    awaiter operator co_await() && noexcept {
+        AIO_DETAIL_EXPECTS(handle_, "aio: a task was moved from, and is awaited");
+        AIO_DETAIL_EXPECTS(!handle_.done(), "aio: a task is awaited a second time");
+        return awaiter(handle_);
+    }
 
     template <class U = T> awaiter operator co_await() & noexcept {
         static_assert(detail::never<U>, "aio: a task is awaited once, and by value: "

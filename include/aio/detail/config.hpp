@@ -4,6 +4,8 @@
 
 #include <aio_rs.h>
 
+#include <cassert>
+
 #if !defined(__cplusplus) || __cplusplus < 202002L
 #error "aio/*.hpp needs C++20: -std=c++20"
 #endif
@@ -13,6 +15,10 @@
 #else
 #define AIO_DETAIL_EXCEPTIONS 0
 #endif
+
+// What the program has promised: said and ended where it did not keep it, but for builds with
+// NDEBUG.
+#define AIO_DETAIL_EXPECTS(condition, message) assert((condition) && message)
 
 // Frames are not pooled under AddressSanitizer, which would not see a use after free in a pool.
 #if defined(__SANITIZE_ADDRESS__)
