@@ -257,6 +257,9 @@ auto context::run(Awaitable &&awaitable) -> await_result_t<Awaitable> {
         }
         bool is_running = false;
     };
+    // A wrong thread is told before anything of the task has run there.
+    if (const int32_t status = aio_ctx_in_flight(native()); status < 0) [[unlikely]]
+        detail::fail(make_error(status), "aio::context::run");
     detail::outcome<T> outcome;
     root root(where());
     const hold hold(*this); // what wakes the task may be no operation: a post, another thread

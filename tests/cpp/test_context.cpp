@@ -162,6 +162,20 @@ TEST(context, another_thread_cannot_run_it) {
     std::thread([&] { EXPECT_EQ(ctx.run().error(), aio::errc::wrong_thread); }).join();
 }
 
+TEST(context, nothing_of_a_task_runs_on_a_wrong_thread) {
+    context ctx;
+    ctx.run().value();
+    bool has_begun = false;
+    const auto begins = [&]() -> task<> {
+        has_begun = true;
+        co_return;
+    };
+    std::thread([&] { EXPECT_THROW(ctx.run(begins()), std::system_error); }).join();
+    EXPECT_FALSE(has_begun);
+    ctx.run(begins());
+    EXPECT_TRUE(has_begun);
+}
+
 TEST(context, strands_in_flight_end_when_it_is_destroyed) {
     std::error_code why;
     struct sink {
