@@ -459,6 +459,14 @@ void needs_known_calls(const aio_ctx *ctx) {
 
 bool under_thread_sanitizer(void) { return __tsan_init != NULL; }
 
+void needs_forked_threads(void) {
+    if (under_thread_sanitizer())
+        test_skip("ThreadSanitizer has no threads in a forked child");
+    if (__asan_init)
+        test_skip("a thread that the child has not may hold the lock of AddressSanitizer's memory");
+    beyond_valgrind("blames a child for the memory of threads that it has not");
+}
+
 bool memory_figures_are_ours(void) { return !__asan_init && !__tsan_init && !under_valgrind(); }
 
 void on_nop(void *user_data, int32_t result, uint32_t flags) {

@@ -179,6 +179,8 @@ bool under_thread_sanitizer(void);
 void beyond_valgrind(const char *reason);
 /* The same where the library itself makes openat2 or futex_waitv, which valgrind does not know. */
 void needs_known_calls(const aio_ctx *ctx);
+/* Skips the test where tools keep from a child what was forked beside threads. */
+void needs_forked_threads(void);
 uint64_t now_ns(void);                 /* CLOCK_MONOTONIC */
 void sleep_ms(unsigned ms);            /* all of it, whatever interrupts */
 uint64_t test_seed(void);              /* printed, from AIO_TEST_SEED or the clock */

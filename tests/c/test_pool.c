@@ -782,9 +782,7 @@ static void use_in_the_child(void *arg) {
 }
 
 TEST(a_child_forked_while_calls_sleep_has_no_part_in_them) {
-    if (under_thread_sanitizer())
-        SKIP("ThreadSanitizer has no threads in a forked child");
-    beyond_valgrind("blames a child for the memory of threads that it has not");
+    needs_forked_threads();
     aio_ctx *ctx = make_epoll();
     struct scene scenes[5];
     struct call calls[5];
@@ -808,9 +806,7 @@ TEST(a_child_forked_while_calls_sleep_has_no_part_in_them) {
 
 /* At any moment of the pool's work: its lock may be held by a thread that the child has not. */
 TEST(a_child_forked_while_the_pool_is_busy_frees_its_copy) {
-    if (under_thread_sanitizer())
-        SKIP("ThreadSanitizer has no threads in a forked child");
-    beyond_valgrind("blames a child for the memory of threads that it has not");
+    needs_forked_threads();
     aio_ctx *ctx = make_epoll();
     enum { COUNT = 100 };
     static struct call calls[COUNT];
