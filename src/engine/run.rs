@@ -62,7 +62,7 @@ fn plain_turn(handle: &Handle) -> Result<(), Refusal> {
         }
     }
     debug_assert!(borrow(handle).is_plainly_exhausted());
-    borrow(handle).end_plain_turn(handle);
+    borrow(handle).count_turn(handle);
     Ok(())
 }
 

@@ -357,11 +357,7 @@ impl Slots {
     /// The same without making more slots.
     #[inline(always)]
     pub(crate) fn take_free(&mut self) -> Option<(u64, &mut Slot)> {
-        // SAFETY: the free list holds valid slots of our pages that nobody else refers to.
-        let slot = unsafe { self.free.as_mut() }?;
-        self.free = slot.callback as *mut Slot;
-        self.taken += 1;
-        Some((slot.id, slot))
+        self.take_free_if(|_, _| true)
     }
 
     /// Whether `take_free` has one.
@@ -375,7 +371,7 @@ impl Slots {
     pub(crate) fn take_free_if(
         &mut self, wants: impl FnOnce(u64, u64) -> bool,
     ) -> Option<(u64, &mut Slot)> {
-        // SAFETY: as above.
+        // SAFETY: the free list holds valid slots of our pages that nobody else refers to.
         let slot = unsafe { self.free.as_mut() }?;
         let id = slot.id;
         if !wants(id, self.uses(id)) {

@@ -212,12 +212,6 @@ impl Engine {
             return self.end_turn(handle);
         }
         handle.counts.set_calls_beyond(self.calls_beyond);
-        self.end_plain_turn(handle);
-    }
-
-    /// The end of a plain turn.
-    #[inline(always)]
-    pub(super) fn end_plain_turn(&mut self, handle: &Handle) {
         self.count_turn(handle);
     }
 
@@ -495,8 +489,9 @@ impl Engine {
         self.publish(handle);
     }
 
+    /// All that the end of a plain turn is.
     #[inline(always)]
-    fn count_turn(&self, handle: &Handle) {
+    pub(super) fn count_turn(&self, handle: &Handle) {
         debug_assert!(self.mute || self.slots.agree_with(&handle.counts.total()));
         handle.stats.turns.add(1);
     }

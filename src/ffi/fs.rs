@@ -98,8 +98,7 @@ pub unsafe extern "C" fn aio_submit_read(
     frequent! {
         ctx, options, callback, user_data;
         fd: c_int, buf: *mut c_void, len: usize, offset: u64;
-        if !buf.is_null() =>
-        arguments::buffer(buf, len)?;
+        of(buf, len) =>
         Ok(fs::Read { fd, buf, len, offset })
     }
 }
@@ -121,8 +120,7 @@ pub unsafe extern "C" fn aio_submit_write(
     frequent! {
         ctx, options, callback, user_data;
         fd: c_int, buf: *const c_void, len: usize, offset: u64;
-        if !buf.is_null() =>
-        arguments::buffer(buf, len)?;
+        of(buf, len) =>
         Ok(fs::Write { fd, buf, len, offset })
     }
 }

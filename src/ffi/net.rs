@@ -199,8 +199,7 @@ unsafe extern "C" fn send_beside(
     frequent! {
         ctx, options, callback, user_data;
         fd: c_int, buf: *const c_void, len: usize, flags: c_int;
-        if !buf.is_null() =>
-        arguments::buffer(buf, len)?;
+        of(buf, len) =>
         Ok(net::Send { fd, buf, len, flags })
     }
 }
@@ -220,8 +219,7 @@ pub unsafe extern "C" fn aio_submit_recv(
     frequent! {
         ctx, options, callback, user_data;
         fd: c_int, buf: *mut c_void, len: usize, flags: c_int;
-        if !buf.is_null() =>
-        arguments::buffer(buf, len)?;
+        of(buf, len) =>
         Ok(net::Recv { fd, buf, len, flags })
     }
 }

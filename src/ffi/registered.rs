@@ -163,8 +163,7 @@ pub unsafe extern "C" fn aio_submit_read_fixed(
     frequent! {
         ctx, options, callback, user_data;
         fd: c_int, buf: *mut c_void, len: usize, offset: u64, buf_index: u32;
-        if !buf.is_null() =>
-        arguments::buffer(buf, len)?;
+        of(buf, len) =>
         Ok(Fixed::<false> { fd, buf, len, offset, index: buf_index })
     }
 }
@@ -185,8 +184,7 @@ pub unsafe extern "C" fn aio_submit_write_fixed(
     frequent! {
         ctx, options, callback, user_data;
         fd: c_int, buf: *const c_void, len: usize, offset: u64, buf_index: u32;
-        if !buf.is_null() =>
-        arguments::buffer(buf, len)?;
+        of(buf, len) =>
         Ok(Fixed::<true> { fd, buf, len, offset, index: buf_index })
     }
 }

@@ -124,17 +124,18 @@ pub(super) unsafe fn submit<O: Operation>(
 
 /// The body of a submit function that is called often: the plain case, which calls nothing, so that
 /// it needs neither a frame nor saved registers, and for all else a jump to a function with the
-/// same arguments. `if` says what the plain case wants of them, so that they need no more checks.
+/// same arguments. `of` names a buffer and its length: NULL is not plain, for it may be an error.
 macro_rules! frequent {
     (
         $ctx:ident, $options:ident, $callback:ident, $user_data:ident;
-        $($name:ident: $type:ty),* $(; if $plain:expr)? => $($make:tt)*
+        $($name:ident: $type:ty),* $(; of($buf:ident, $len:ident))? => $($make:tt)*
     ) => {{
         #[inline(always)]
         fn make($($name: $type),*) -> Result<
             impl $crate::op::Operation,
             $crate::sys::errno::Errno,
         > {
+            $($crate::ffi::arguments::buffer($buf, $len)?;)?
             $($make)*
         }
 
@@ -152,7 +153,7 @@ macro_rules! frequent {
         // SAFETY: the ABI's pointers.
         unsafe {
             if $options.is_null()
-                $(&& $plain)?
+                $(&& !$buf.is_null())?
                 && let Some((handle, engine, done)) =
                     $crate::ffi::submit::enter_plainly($ctx, $callback, $user_data)
                 && let Ok(op) = make($($name),*)

@@ -50,8 +50,7 @@ pub unsafe extern "C" fn aio_submit_send_zc(
     frequent! {
         ctx, options, callback, user_data;
         fd: c_int, buf: *const c_void, len: usize, flags: c_int, zc_flags: u32;
-        if !buf.is_null() =>
-        arguments::buffer(buf, len)?;
+        of(buf, len) =>
         Ok(SendZc { fd, buf, len, flags, zc_flags: known(zc_flags)? })
     }
 }
