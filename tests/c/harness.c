@@ -5,10 +5,13 @@
 #include <dirent.h>
 #include <ftw.h>
 #include <inttypes.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <linux/userfaultfd.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -458,6 +461,28 @@ void needs_known_calls(const aio_ctx *ctx) {
 }
 
 bool under_thread_sanitizer(void) { return __tsan_init != NULL; }
+
+void install_filter(struct sock_filter *rules, unsigned short count) {
+    const struct sock_fprog program = {.len = count, .filter = rules};
+    SYS(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        SKIP("no filters for system calls here: %s", strerror(errno));
+}
+
+void forbid_calls(const unsigned *calls, int count, unsigned error) {
+    struct sock_filter rules[16] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+    };
+    unsigned short len = 1;
+    for (int i = 0; i < count; i++) {
+        rules[len++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, calls[i], 0, 1);
+        rules[len++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error);
+    }
+    rules[len++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    install_filter(rules, len);
+}
+
+void forbid_call(unsigned system_call, unsigned error) { forbid_calls(&system_call, 1, error); }
 
 void needs_forked_threads(void) {
     if (under_thread_sanitizer())

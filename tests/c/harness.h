@@ -179,6 +179,13 @@ bool under_thread_sanitizer(void);
 void beyond_valgrind(const char *reason);
 /* The same where the library itself makes openat2 or futex_waitv, which valgrind does not know. */
 void needs_known_calls(const aio_ctx *ctx);
+/* From now on system calls of this process (7 at most) fail with `error`, for the rest of its life;
+ * skips the test where there are no filters. */
+void forbid_calls(const unsigned *calls, int count, unsigned error);
+void forbid_call(unsigned system_call, unsigned error);
+/* The same with rules of one's own. */
+struct sock_filter;
+void install_filter(struct sock_filter *rules, unsigned short count);
 /* Skips the test where tools keep from a child what was forked beside threads. */
 void needs_forked_threads(void);
 uint64_t now_ns(void);                 /* CLOCK_MONOTONIC */

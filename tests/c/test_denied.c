@@ -7,10 +7,7 @@
 
 #include <dirent.h>
 #include <grp.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <linux/stat.h>
-#include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -239,24 +236,7 @@ static void check_all_fall_back(int32_t status) {
 
 /* --- filters for system calls ---------------------------------------------------------------- */
 
-/* From now on these system calls of this process fail with `error`; for the rest of its life. */
-static void refuse(const unsigned *calls, int count, unsigned error) {
-    struct sock_filter rules[16] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-    };
-    unsigned short len = 1;
-    for (int i = 0; i < count; i++) {
-        rules[len++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, calls[i], 0, 1);
-        rules[len++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error);
-    }
-    rules[len++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
-    const struct sock_fprog program = {.len = len, .filter = rules};
-    SYS(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-        SKIP("no filters for system calls here: %s", strerror(errno));
-}
-
-static void refuse_one(unsigned call, unsigned error) { refuse(&call, 1, error); }
+static void refuse_one(unsigned call, unsigned error) { forbid_calls(&call, 1, error); }
 
 TEST(setup_refused_with_eperm_falls_back) {
     refuse_one(SYS_io_uring_setup, EPERM);
@@ -281,14 +261,14 @@ TEST(register_refused_alone_falls_back) {
 
 TEST(all_three_calls_refused_as_by_a_container_fall_back) {
     const unsigned calls[] = {SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register};
-    refuse(calls, COUNT_OF(calls), EPERM);
+    forbid_calls(calls, COUNT_OF(calls), EPERM);
     check_all_fall_back(-EPERM);
 }
 
 /* A profile of the time before a system call refuses it. */
 TEST(a_profile_that_does_not_know_epoll_pwait2_either_is_served) {
     const unsigned calls[] = {SYS_io_uring_setup, SYS_epoll_pwait2};
-    refuse(calls, COUNT_OF(calls), EPERM);
+    forbid_calls(calls, COUNT_OF(calls), EPERM);
     check_all_fall_back(-EPERM);
 }
 

@@ -3,13 +3,9 @@
  */
 #include "harness.h"
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <poll.h>
-#include <stddef.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #define HERE AIO_OFFSET_CURRENT
@@ -39,20 +35,6 @@ static pthread_t start_thread(void *(*body)(void *arg), void *arg) {
 
 static void run_thread(void *(*body)(void *arg), void *arg) {
     CHECK_EQ(pthread_join(start_thread(body, arg), NULL), 0);
-}
-
-/* From now on a system call of this process fails with `error`; for the rest of its life. */
-static void forbid(unsigned system_call, unsigned error) {
-    struct sock_filter rules[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, system_call, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    const struct sock_fprog program = {.len = COUNT_OF(rules), .filter = rules};
-    SYS(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-        SKIP("no filters for system calls here: %s", strerror(errno));
 }
 
 /* --- barriers -------------------------------------------------------------------------------- */
@@ -416,7 +398,7 @@ TEST(a_foreign_descriptor_that_could_not_be_registered_stays_an_error) {
     ID(aio_submit_nop(ctx, NULL, on_call, &call));
     CHECK_EQ(await_call(ctx, &call), 0);
     const int before = open_descriptors();
-    forbid(has_ring(ctx) ? SYS_io_uring_register : SYS_epoll_ctl, EPERM);
+    forbid_call(has_ring(ctx) ? SYS_io_uring_register : SYS_epoll_ctl, EPERM);
     CHECK_EQ(aio_ctx_fd(ctx), -EPERM);
     CHECK_EQ(aio_ctx_fd(ctx), -EPERM);
     CHECK_EQ(open_descriptors(), before);
@@ -491,7 +473,7 @@ TEST(destroy_gives_up_on_a_ring_that_cannot_be_entered) {
     needs_ring(ctx, "the system calls behind it are many, and none is the entrance");
     ID(aio_submit_recv(ctx, pair[0], &byte, 1, 0, NULL, on_call_never, NULL));
     CHECK_GE(aio_ctx_flush(ctx), 0);
-    forbid(SYS_io_uring_enter, EPERM);
+    forbid_call(SYS_io_uring_enter, EPERM);
     CHECK_EQ(aio_ctx_destroy(ctx), AIO_ESTUCK);
     char text[4096] = {0};
     CHECK_GT(aio_ctx_dump(ctx, text, sizeof text), 0);

@@ -5,7 +5,6 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <stddef.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 static aio_notifier *make_notifier(void) {
@@ -378,10 +377,7 @@ static void forbid_system_calls(void) {
         ALLOW(sched_yield),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
     };
-    const struct sock_fprog program = {COUNT_OF(filter), filter};
-    SYS(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-        SKIP("no filters for system calls here: %s", strerror(errno));
+    install_filter(filter, COUNT_OF(filter));
 }
 
 struct busy {

@@ -3,12 +3,9 @@
  * themselves; aio-probe, the program, is run under a filter here and read by a script elsewhere. */
 #include "harness.h"
 
-#include <linux/filter.h>
 #include <linux/futex.h>
-#include <linux/seccomp.h>
 #include <stddef.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -271,19 +268,6 @@ TEST(a_forked_copy_cannot_be_asked) {
 
 /* --- why not --------------------------------------------------------------------------------- */
 
-static void refuse(unsigned call, unsigned error) {
-    struct sock_filter rules[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    const struct sock_fprog program = {.len = COUNT_OF(rules), .filter = rules};
-    SYS(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-        SKIP("no filters for system calls here: %s", strerror(errno));
-}
-
 static void check_all_blame(const aio_ctx *ctx, uint32_t reason, int32_t error, const char *word) {
     const aio_probe_info info = info_of(ctx);
     CHECK_EQ(info.backend, AIO_BACKEND_EPOLL);
@@ -306,7 +290,7 @@ static void check_all_blame(const aio_ctx *ctx, uint32_t reason, int32_t error, 
 static void check_filter_is_blamed(unsigned call, unsigned error) {
     aio_ctx *before = ring_or_skip(); /* a ring that there is stays */
     backend_of_environment(NULL);
-    refuse(call, error);
+    forbid_call(call, error);
     aio_ctx *ctx = make_ctx();
     check_all_blame(ctx, AIO_REASON_SECCOMP, -(int32_t)error, "seccomp");
     check_all_blame(NULL, AIO_REASON_SECCOMP, -(int32_t)error, "seccomp");
@@ -321,7 +305,7 @@ TEST(a_filter_on_enter_alone_is_blamed) { check_filter_is_blamed(SYS_io_uring_en
 
 TEST(a_filter_put_on_later_makes_facilities_say_so) {
     aio_ctx *ctx = ring_or_skip();
-    refuse(SYS_io_uring_setup, EPERM);
+    forbid_call(SYS_io_uring_setup, EPERM);
     const aio_probe_result napi = facility(ctx, AIO_FACILITY_NAPI);
     CHECK_EQ(napi.status, AIO_PROBE_NO);
     CHECK_EQ(napi.reason, AIO_REASON_SECCOMP);
@@ -426,7 +410,7 @@ TEST(the_program_prints_a_table) {
 TEST(the_program_says_why_under_a_filter) {
     end_ctx(ring_or_skip());
     backend_of_environment(NULL);
-    refuse(SYS_io_uring_setup, EPERM);
+    forbid_call(SYS_io_uring_setup, EPERM);
     CHECK_EQ(run_program("--json", output, sizeof output), 0);
     CHECK(strstr(output, "\"backend\": \"epoll\"") != NULL);
     CHECK(strstr(output, "\"reason\": \"seccomp: io_uring is refused; EPERM\"") != NULL);

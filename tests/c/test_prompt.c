@@ -2,10 +2,6 @@
  * whatever a callback does after its reply. The reply's callback comes once, after the running one,
  * with the result that a send has, as of any other operation. */
 #include "harness.h"
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 /* So many replies, and the next one may be made at once. */
@@ -91,11 +87,17 @@ static void end_talk(struct talk *t) {
     free(t);
 }
 
-/* Talks; the last reply must have been made at once, or the test would be of something else. */
-static struct talk *talk(aio_ctx *ctx, void (*attack)(struct talk *)) {
+static struct talk *talk_of(aio_ctx *ctx, void (*attack)(struct talk *), int fd) {
     struct talk *t = make_talk(ctx, attack);
+    t->fd = fd;
     ask(t);
     CHECK_EQ(aio_ctx_run(ctx), 0);
+    return t;
+}
+
+/* Talks; the last reply must have been made at once, or the test would be of something else. */
+static struct talk *talk(aio_ctx *ctx, void (*attack)(struct talk *)) {
+    struct talk *t = talk_of(ctx, attack, -1);
     CHECK_EQ(t->round, ROUNDS);
     CHECK_EQ(t->was_made, has_ring(ctx));
     return t;
@@ -456,10 +458,7 @@ TEST(run_once_counts_a_reply_with_what_it_answers) {
 
 static struct talk *result_of(void (*attack)(struct talk *), int fd, int32_t result) {
     aio_ctx *ctx = make_ctx();
-    struct talk *t = make_talk(ctx, attack);
-    t->fd = fd;
-    ask(t);
-    CHECK_EQ(aio_ctx_run(ctx), 0);
+    struct talk *t = talk_of(ctx, attack, fd);
     CHECK_EQ(t->last.calls, 1);
     CHECK_EQ(t->last.finals, 1);
     CHECK_EQ(t->last.result, result);
@@ -507,22 +506,8 @@ TEST(a_reply_from_no_memory_fails) {
     end_talk(result_of(reply_from_nowhere, -1, -EFAULT));
 }
 
-/* From now on the plain call fails, which is the filter's word and not the socket's. */
-static void refuse_sendto(unsigned error) {
-    struct sock_filter rules[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_sendto, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    const struct sock_fprog program = {.len = COUNT_OF(rules), .filter = rules};
-    SYS(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-        SKIP("no filters for system calls here: %s", strerror(errno));
-}
-
 static void reply_behind_filter(struct talk *t) {
-    refuse_sendto((unsigned)t->fd);
+    forbid_call(SYS_sendto, (unsigned)t->fd);
     reply(t);
     CHECK(!t->was_made);
 }
@@ -530,10 +515,7 @@ static void reply_behind_filter(struct talk *t) {
 static void check_filter(int error) {
     aio_ctx *ctx = make_ctx();
     needs_ring(ctx, "without a ring every send is the plain call");
-    struct talk *t = make_talk(ctx, reply_behind_filter);
-    t->fd = error;
-    ask(t);
-    CHECK_EQ(aio_ctx_run(ctx), 0);
+    struct talk *t = talk_of(ctx, reply_behind_filter, error);
     check_told(t);
     take_reply(t);
     end_ctx(ctx);
@@ -554,10 +536,8 @@ static void reply_much(struct talk *t) { reply_to(t, t->pair[0], many, sizeof ma
 TEST(a_reply_that_does_not_fit_is_cut) {
     static char got[sizeof many];
     aio_ctx *ctx = make_ctx();
-    struct talk *t = make_talk(ctx, reply_much);
     pattern_fill(many, sizeof many, 1);
-    ask(t);
-    CHECK_EQ(aio_ctx_run(ctx), 0);
+    struct talk *t = talk_of(ctx, reply_much, -1);
     CHECK_EQ(t->last.calls, 1);
     CHECK_GT(t->last.result, 0);
     CHECK_EQ(t->last.bytes, t->last.result);

@@ -4,13 +4,9 @@
 #include "harness.h"
 
 #include <dirent.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
-#include <stddef.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -261,21 +257,8 @@ TEST(without_a_ring_nothing_else_will_do) {
     check_all_refused(-EOPNOTSUPP, AIO_BACKEND_AUTO);
 }
 
-static void refuse_rings(void) {
-    struct sock_filter rules[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    const struct sock_fprog program = {.len = COUNT_OF(rules), .filter = rules};
-    SYS(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-        SKIP("no filters for system calls here: %s", strerror(errno));
-}
-
 TEST(auto_does_not_fall_back_behind_the_callers_back) {
-    refuse_rings();
+    forbid_call(SYS_io_uring_setup, EPERM);
     unsetenv("AIO_RS_BACKEND");
     check_all_refused(-EOPNOTSUPP, AIO_BACKEND_AUTO);
     check_all_refused(-EPERM, AIO_BACKEND_URING); /* the kernel's own word */
