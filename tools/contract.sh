@@ -44,7 +44,7 @@ measure() {
     local json=$2.part
     printf '== %s\n' "$1"
     case $1 in
-        nop) bench nop --count 100000 ;;
+        nop) bench nop --count 500000 ;;
         instructions) gate_nops && mv "$results/instructions.json" "$json" ;;
         calls) bench echo --figure calls --connections 1,64 --count 10000 \
             --engines "$by_hand,$echo_forms" ;;

@@ -3,15 +3,13 @@
 //! given back, which is at its operation's last completion.
 
 use crate::sys::errno::Errno;
+use crate::sys::spare::KEEPS_SPARE;
 
 /// Eight-byte words, so that C structures in it are aligned.
 pub(crate) type Block = Box<[u64]>;
 
 const CLASS_MIN_BYTES: usize = 64;
 const CLASSES: usize = 12;
-/// Sanitizers and valgrind, whose builds have these assertions, must see that a block is used too
-/// late: nothing is kept there.
-const KEEPS_SPARE: bool = cfg!(test) || !cfg!(debug_assertions);
 /// Spare blocks kept per size.
 const SPARE_MAX: usize = 1024;
 /// Bytes kept in spare blocks of one size.

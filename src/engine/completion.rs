@@ -149,7 +149,7 @@ impl Engine {
         let cqe = self.backend.peek();
         let candidate = self.slots.candidate(cqe.user_data)?;
         let slot = candidate.slot(&self.slots);
-        if cqe.has_failed_or_goes_on() || slot.has(special) {
+        if !cqe.is_plain_end() || slot.has(special) {
             return None;
         }
         if TIMED && slot.has(state::TIMED) {
@@ -167,12 +167,7 @@ impl Engine {
         counts.ended(slot.opcode());
         self.slots.release_candidate(candidate);
         self.current = Current { id: cqe.user_data, result: cqe.result() };
-        Some(Plain {
-            callback,
-            user_data,
-            result: cqe.result(),
-            flags: cqe.flags() & cqe_flags::PUBLIC,
-        })
+        Some(Plain { callback, user_data, result: cqe.result(), flags: cqe.flags() })
     }
 
     /// The same for a result of a multishot that goes on, keeps nothing but its entry, and takes no

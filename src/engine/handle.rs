@@ -15,7 +15,7 @@ use crate::engine::external::End;
 use crate::engine::mailbox::{Mailbox, Message, Prepared};
 use crate::engine::stats::Stats;
 use crate::engine::{ContextOptions, Engine, Log, Refusal, log_level};
-use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use crate::sys::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::sys::errno::Errno;
 use crate::sys::ring::{Address, OpenRing};
 use crate::sys::thread::{self, Gate};
@@ -47,8 +47,8 @@ pub(crate) struct Handle {
     life: AtomicU32,
     /// The thread pointer of the adopting thread; stays when the gate closes.
     owner: AtomicUsize,
-    /// Whether the adopting thread is the one that the process began with.
-    owner_is_initial: AtomicU32,
+    /// The adopting thread's number in the kernel.
+    owner_number: AtomicI32,
     /// Its thread is in a function that must not come back (`shut.rs`).
     shut: AtomicU32,
     references: AtomicUsize,
@@ -82,7 +82,7 @@ impl Drop for Adopted {
     fn drop(&mut self) {
         // The initial thread runs this inside `exit`, before static destructors, which may still
         // destroy their contexts: it is not gone.
-        let orphan = !thread::is_initial();
+        let orphan = !thread::is_initial(thread::number());
         for &handle in &self.0 {
             // SAFETY: the list holds a reference to each handle in it.
             let handle = unsafe { &*handle };
@@ -93,6 +93,23 @@ impl Drop for Adopted {
             unsafe { Handle::unref(handle) };
         }
     }
+}
+
+/// A structure in a box, made there field by field: what is large is not moved to it. A field that
+/// is not named does not compile.
+macro_rules! boxed {
+    ($type:ident { $($field:ident: $value:expr),* $(,)? }) => {{
+        let _all_are_named = |made: $type| {
+            let $type { $($field: _),* } = made;
+        };
+        let mut memory = Box::<$type>::new_uninit();
+        let made = memory.as_mut_ptr();
+        // SAFETY: memory for one, each of whose fields is written.
+        unsafe {
+            $((&raw mut (*made).$field).write($value);)*
+            memory.assume_init()
+        }
+    }};
 }
 
 /// Makes a context the current one of this thread for a while.
@@ -132,22 +149,27 @@ impl Drop for Running<'_> {
 impl Handle {
     pub(crate) fn create(options: &ContextOptions) -> Result<Box<Handle>, Errno> {
         let mailbox = Mailbox::create()?;
-        let engine = Engine::create(options, mailbox.wake_descriptor()).inspect_err(|errno| {
-            let message = match options.backend.settled() {
-                Ok(_) => format!("no backend can be had: {errno}"),
-                Err(unknown) => unknown.to_string(),
-            };
-            dump::log_to(options.log, log_level::ERROR, &message);
-        })?;
+        let engine = match Engine::create(options, mailbox.wake_descriptor()) {
+            Ok(engine) => engine,
+            Err(errno) => {
+                let message = match options.backend.settled() {
+                    Ok(_) => format!("no backend can be had: {errno}"),
+                    Err(unknown) => unknown.to_string(),
+                };
+                dump::log_to(options.log, log_level::ERROR, &message);
+                return Err(errno);
+            }
+        };
         engine.log_grants(options);
-        Ok(Box::new(Handle {
-            gate: Gate::create()?,
-            mailbox,
+        let gate = Gate::create()?;
+        Ok(boxed!(Handle {
+            gate: gate,
+            mailbox: mailbox,
             stats: Stats::default(),
             counts: Counts::new(),
             life: AtomicU32::new(life::NEW),
             owner: AtomicUsize::new(0),
-            owner_is_initial: AtomicU32::new(0),
+            owner_number: AtomicI32::new(0),
             shut: AtomicU32::new(0),
             references: AtomicUsize::new(1),
             user_data: AtomicPtr::new(std::ptr::null_mut()),
@@ -278,7 +300,7 @@ impl Handle {
         engine.counted = unsafe { Counted::new(&self.counts) };
         engine.watch_wake();
         self.owner.store(thread::pointer(), Ordering::Relaxed);
-        self.owner_is_initial.store(u32::from(thread::is_initial()), Ordering::Relaxed);
+        self.owner_number.store(thread::number(), Ordering::Relaxed);
         self.life.store(life::OPEN, Ordering::Release);
         engine.keep_letters(self.mailbox.close_early());
         // After the thread's destructors have run nobody can tell of its end; it is not far.
@@ -307,7 +329,7 @@ impl Handle {
     /// The initial thread leaves no trace when it ends by pthread_exit: the kernel is asked, when
     /// it matters.
     fn owner_has_ended(&self) -> bool {
-        self.owner_is_initial.load(Ordering::Relaxed) != 0
+        thread::is_initial(self.owner_number.load(Ordering::Relaxed))
             && !self.is_owner()
             && thread::initial_has_ended()
     }

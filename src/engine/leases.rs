@@ -67,7 +67,7 @@ impl Shared {
             sends,
             interface: Interface::Unasked,
             _ring: None,
-            leases: LeaseTable::new(clock::random_bits()),
+            leases: LeaseTable::new(clock::distinct_bits()),
             closed: AtomicU32::new(0),
             given_up: AtomicU32::new(0),
             memory: Mutex::new(Vec::new()),

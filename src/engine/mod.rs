@@ -310,7 +310,7 @@ impl Engine {
             0 => TIMER_RESOLUTION_DEFAULT_NS,
             ns => ns,
         };
-        let slots = Slots::new(or(options.max_ops, u32::MAX), clock::random_bits())?;
+        let slots = Slots::new(or(options.max_ops, u32::MAX), clock::distinct_bits())?;
         let mut engine = Engine {
             sent: prompt::Sent::none(&slots),
             slots,

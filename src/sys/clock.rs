@@ -1,5 +1,7 @@
 //! Clocks, in nanoseconds: of `CLOCK_MONOTONIC` where nothing else is said.
 
+use std::hash::{BuildHasher, RandomState};
+
 /// Now. About 16 ns.
 pub(crate) fn now_ns() -> u64 {
     read(libc::CLOCK_MONOTONIC)
@@ -53,6 +55,11 @@ fn read(clock: libc::clockid_t) -> u64 {
 /// Sleeps about this long; used only while the kernel is out of memory or frees rings late.
 pub(crate) fn sleep_ns(ns: u64) {
     std::thread::sleep(std::time::Duration::from_nanos(ns));
+}
+
+/// Random bits as hash tables use them: from the kernel once in a thread, and others each time.
+pub(crate) fn distinct_bits() -> u64 {
+    RandomState::new().hash_one(())
 }
 
 /// Random bits from the kernel, or from the clock and an address where getrandom is refused.

@@ -76,10 +76,12 @@ impl Peeked {
         self.flags() & cqe_flags::MORE != 0
     }
 
-    /// A negative result, or more completions to come.
+    /// No negative result, nor more completions to come; and no flags but those that are passed on,
+    /// so that they need not be sorted.
     #[inline(always)]
-    pub(crate) fn has_failed_or_goes_on(self) -> bool {
-        self.word & (1 << 31 | (cqe_flags::MORE as u64) << 32) != 0
+    pub(crate) fn is_plain_end(self) -> bool {
+        const PLAIN_FLAGS: u32 = cqe_flags::PUBLIC & !cqe_flags::MORE;
+        self.word & !((PLAIN_FLAGS as u64) << 32 | i32::MAX as u64) == 0
     }
 }
 

@@ -2,17 +2,78 @@
 //! touched.
 
 use crate::sys::errno::Errno;
+use linux_raw_sys::io_uring::{IORING_OFF_SQ_RING, IORING_OFF_SQES};
 use std::ptr::NonNull;
 
-/// A shared mapping of a ring descriptor, not inherited by a forked child: the child's copy of a
-/// context must not reach the parent's queues, and must not keep the ring alive.
+/// What a ring shares with the kernel: its queues and its submission entries. Not inherited by a
+/// forked child: the child's copy of a context must not reach the parent's queues, and must not keep
+/// the ring alive.
+pub(crate) struct RingMemory {
+    pub(crate) queues: Mapping,
+    pub(crate) entries: Mapping,
+}
+
+/// Bytes of a page, or fewer.
+const SMALLEST_PAGE: usize = 4096;
+
 pub(crate) struct Mapping {
     base: NonNull<u8>,
     len: usize,
 }
 
+impl RingMemory {
+    pub(crate) fn map(fd: i32, queues_len: usize, entries_len: usize) -> Result<Self, Errno> {
+        let queues = Mapping::of_ring(fd, queues_len, IORING_OFF_SQ_RING.into())?;
+        let entries = match Mapping::of_ring(fd, entries_len, IORING_OFF_SQES.into()) {
+            Ok(entries) => entries,
+            Err(errno) => {
+                // SAFETY: mapped a moment ago, and nobody knows of it.
+                unsafe { libc::munmap(queues.base.as_ptr().cast(), queues.len) };
+                return Err(errno);
+            }
+        };
+        let memory = RingMemory { queues, entries };
+        memory.for_ranges(|base, len| {
+            // SAFETY: a range of our mappings, whose contents stay.
+            unsafe { libc::madvise(base.cast(), len, libc::MADV_DONTFORK) };
+        });
+        Ok(memory)
+    }
+
+    /// Both, as one range where they lie side by side, which is where the kernel puts them: a
+    /// system call then does for both.
+    fn for_ranges(&self, call: impl Fn(*mut u8, usize)) {
+        let (mut low, mut high) = (&self.queues, &self.entries);
+        if high.base < low.base {
+            (low, high) = (high, low);
+        }
+        let apart = high.base.addr().get() - low.base.addr().get();
+        // Nothing lies in less than a page.
+        if apart - low.len < SMALLEST_PAGE {
+            call(low.base.as_ptr(), apart + high.len);
+        } else {
+            call(low.base.as_ptr(), low.len);
+            call(high.base.as_ptr(), high.len);
+        }
+    }
+
+    /// Forgets the mappings without unmapping: in a forked child the addresses are not ours.
+    pub(crate) fn forget(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for RingMemory {
+    fn drop(&mut self) {
+        self.for_ranges(|base, len| {
+            // SAFETY: a range of our mappings; the ring that points into them is gone with them.
+            unsafe { libc::munmap(base.cast(), len) };
+        });
+    }
+}
+
 impl Mapping {
-    pub(crate) fn of_ring(fd: i32, len: usize, offset: u64) -> Result<Mapping, Errno> {
+    fn of_ring(fd: i32, len: usize, offset: u64) -> Result<Mapping, Errno> {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_SHARED | libc::MAP_POPULATE;
         // SAFETY: a new mapping at an address of the kernel's choice, checked below.
@@ -22,7 +83,6 @@ impl Mapping {
             if base == libc::MAP_FAILED {
                 return Err(Errno::last());
             }
-            libc::madvise(base, len, libc::MADV_DONTFORK);
             NonNull::new_unchecked(base.cast::<u8>())
         };
         Ok(Mapping { base, len })
@@ -34,18 +94,6 @@ impl Mapping {
         assert!(offset + size_of::<T>() <= self.len && offset.is_multiple_of(align_of::<T>()));
         // SAFETY: inside the mapping, by the assertion.
         unsafe { self.base.as_ptr().add(offset).cast() }
-    }
-
-    /// Forgets the mapping without unmapping: in a forked child the address is not ours.
-    pub(crate) fn forget(self) {
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: the mapping made in `of_ring`; the ring that points into it is gone with it.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
     }
 }
 
@@ -87,6 +135,24 @@ impl Region {
     /// Whether the kernel was told that huge pages are wanted, and there is room for one.
     pub(crate) fn is_huge(&self) -> bool {
         self.huge
+    }
+
+    /// Huge pages are not wanted, whatever the machine's default is: one that is touched would be
+    /// cleared and committed as a whole.
+    pub(crate) fn forbid_huge(&self) {
+        // SAFETY: our mapping; a hint.
+        unsafe { libc::madvise(self.base.as_ptr().cast(), self.len, libc::MADV_NOHUGEPAGE) };
+    }
+
+    /// Gives up the ownership; the memory stays until it is `restore`d.
+    pub(crate) fn into_base(self) -> NonNull<u8> {
+        std::mem::ManuallyDrop::new(self).base
+    }
+
+    /// # Safety
+    /// `base` is from `into_base` of a region of this length without huge pages, once.
+    pub(crate) unsafe fn restore(base: NonNull<u8>, len: usize) -> Region {
+        Region { base, len, huge: false }
     }
 
     pub(crate) fn base<T>(&self) -> NonNull<T> {
@@ -146,5 +212,33 @@ impl Drop for Region {
     fn drop(&mut self) {
         // SAFETY: the part of the mapping that `create` kept; its owner is gone.
         unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    fn ranges(queues: (usize, usize), entries: (usize, usize)) -> Vec<(usize, usize)> {
+        let mapping = |(address, len)| Mapping {
+            base: NonNull::new(std::ptr::without_provenance_mut(address)).unwrap(),
+            len,
+        };
+        let memory = RingMemory { queues: mapping(queues), entries: mapping(entries) };
+        let calls = RefCell::new(Vec::new());
+        memory.for_ranges(|base, len| calls.borrow_mut().push((base.addr(), len)));
+        memory.forget();
+        calls.into_inner()
+    }
+
+    #[test]
+    fn mappings_side_by_side_are_one_range() {
+        let (low, high) = ((0x10_0000, 8256), (0x10_3000, 8192));
+        assert_eq!(ranges(low, high), [(0x10_0000, 0x5000)]);
+        assert_eq!(ranges(high, low), [(0x10_0000, 0x5000)]);
+        let far = (0x10_4000, 8192);
+        assert_eq!(ranges(far, low), [low, far]);
+        assert_eq!(ranges((0x10_0000, 0x3000), far), [(0x10_0000, 0x3000), far]);
     }
 }

@@ -34,5 +34,6 @@ pub(crate) mod registered;
 pub(crate) mod ring;
 pub(crate) mod sigaction;
 pub(crate) mod signal;
+pub(crate) mod spare;
 pub(crate) mod sync;
 pub(crate) mod thread;

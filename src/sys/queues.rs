@@ -8,7 +8,7 @@ use crate::sys::atomic::Ordering;
 use crate::sys::atomic::fixed::AtomicU32;
 use crate::sys::entry::{Cqe, Peeked, Sqe, WideSqe};
 use crate::sys::errno::Errno;
-use crate::sys::memory::{Mapping, Region};
+use crate::sys::memory::{Region, RingMemory};
 use linux_raw_sys::io_uring as abi;
 
 pub(crate) struct Queues {
@@ -50,7 +50,7 @@ pub(crate) struct Queues {
 /// What the queues lie in.
 enum Memory {
     /// Shared with the kernel.
-    Shared { _queues: Mapping, _entries: Mapping },
+    Shared(RingMemory),
     /// Our own.
     Own(Region),
 }
@@ -99,9 +99,9 @@ impl Queues {
         } else {
             0
         };
-        let queues = Mapping::of_ring(fd, cq_end.max(sq_end), abi::IORING_OFF_SQ_RING.into())?;
         let entries_len = (params.sq_entries as usize) << shifts.sqe;
-        let entries = Mapping::of_ring(fd, entries_len, abi::IORING_OFF_SQES.into())?;
+        let memory = RingMemory::map(fd, cq_end.max(sq_end), entries_len)?;
+        let RingMemory { queues, entries } = &memory;
         if params.flags & abi::IORING_SETUP_NO_SQARRAY == 0 {
             for index in 0..params.sq_entries {
                 // SAFETY: inside the mapping (`at` asserts); the kernel reads it only in enter.
@@ -133,7 +133,7 @@ impl Queues {
             cq_head_shared: queues.at(cq.head),
             cq_tail_shared: queues.at(cq.tail),
             cq_entries: params.cq_entries,
-            memory: Some(Memory::Shared { _queues: queues, _entries: entries }),
+            memory: Some(Memory::Shared(memory)),
         };
         queues.block(false);
         queues.conceal(false);
@@ -496,10 +496,7 @@ impl Queues {
     /// For a forked child's copy: the mappings do not exist here.
     pub(crate) fn abandon(&mut self) {
         match self.memory.take() {
-            Some(Memory::Shared { _queues, _entries }) => {
-                _queues.forget();
-                _entries.forget();
-            }
+            Some(Memory::Shared(memory)) => memory.forget(),
             Some(Memory::Own(region)) => drop(region),
             None => {}
         }

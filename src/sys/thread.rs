@@ -6,6 +6,7 @@ use crate::sys::atomic::Ordering;
 use crate::sys::atomic::fixed::{AtomicPtr, AtomicUsize};
 use crate::sys::errno::Errno;
 use crate::sys::facility::Cpus;
+use crate::sys::spare::Spare;
 use crate::sys::sync::OnceLock;
 use std::os::unix::fs::MetadataExt;
 use std::ptr::NonNull;
@@ -101,12 +102,11 @@ unsafe impl Sync for Gate {}
 
 /// The page of a gate that is gone, for the next: it saves three system calls and a page fault. In
 /// a forked child it is one of zeroes like any other.
-static SPARE: AtomicPtr<Page> = AtomicPtr::new(std::ptr::null_mut());
+static SPARE: Spare<Page> = Spare::new();
 
 impl Gate {
     pub(crate) fn create() -> Result<Gate, Errno> {
-        // Acquire pairs with the release in `drop`: nobody uses it any more.
-        let page = match NonNull::new(SPARE.swap(std::ptr::null_mut(), Ordering::Acquire)) {
+        let page = match SPARE.take() {
             Some(page) => page,
             None => wiped_page()?.cast(),
         };
@@ -147,11 +147,9 @@ impl Gate {
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        let (page, null) = (self.0.as_ptr(), std::ptr::null_mut());
-        // Release: see `create`.
-        if SPARE.compare_exchange(null, page, Ordering::Release, Ordering::Relaxed).is_err() {
+        if !SPARE.keep(self.0) {
             // SAFETY: the mapping made in `create`, not used after this.
-            unsafe { libc::munmap(page.cast(), PAGE_SIZE) };
+            unsafe { libc::munmap(self.0.as_ptr().cast(), PAGE_SIZE) };
         }
     }
 }
@@ -303,11 +301,17 @@ pub(crate) fn raise_sigpipe() {
     unsafe { libc::raise(libc::SIGPIPE) };
 }
 
-/// Whether the caller is the thread that the process began with. Its thread-exit hooks run inside
-/// `exit`, before static destructors, when it is still alive.
-pub(crate) fn is_initial() -> bool {
+/// The calling thread's number in the kernel.
+pub(crate) fn number() -> i32 {
     // SAFETY: no arguments, no failure.
-    unsafe { libc::getpid() == libc::gettid() }
+    unsafe { libc::gettid() }
+}
+
+/// Whether this is the number of the thread that the process began with. Its thread-exit hooks run
+/// inside `exit`, before static destructors, when it is still alive.
+pub(crate) fn is_initial(number: i32) -> bool {
+    // SAFETY: no arguments, no failure.
+    number == unsafe { libc::getpid() }
 }
 
 /// Whether the thread that the process began with has ended by pthread_exit. It counts as ended

@@ -207,7 +207,7 @@ pub const CHECKS: &[Check] = &[
         16,
         "create and destroy",
         "create",
-        "sizes 128 and 512",
+        "50 in a row",
         ratio(&["aio-uring"], BARE, 1.3),
     ),
     check(16, "stripped library, bytes", "size", "no features", exact("libaio_rs.so", 614400.0)),
