@@ -17,6 +17,7 @@ use crate::engine::stats::Stats;
 use crate::engine::{ContextOptions, Engine, Log, Refusal, log_level};
 use crate::sys::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::sys::errno::Errno;
+use crate::sys::memory::boxed;
 use crate::sys::ring::{Address, OpenRing};
 use crate::sys::thread::{self, Gate};
 use std::cell::{Cell, RefCell, UnsafeCell};
@@ -93,23 +94,6 @@ impl Drop for Adopted {
             unsafe { Handle::unref(handle) };
         }
     }
-}
-
-/// A structure in a box, made there field by field: what is large is not moved to it. A field that
-/// is not named does not compile.
-macro_rules! boxed {
-    ($type:ident { $($field:ident: $value:expr),* $(,)? }) => {{
-        let _all_are_named = |made: $type| {
-            let $type { $($field: _),* } = made;
-        };
-        let mut memory = Box::<$type>::new_uninit();
-        let made = memory.as_mut_ptr();
-        // SAFETY: memory for one, each of whose fields is written.
-        unsafe {
-            $((&raw mut (*made).$field).write($value);)*
-            memory.assume_init()
-        }
-    }};
 }
 
 /// Makes a context the current one of this thread for a while.

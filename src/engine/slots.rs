@@ -541,7 +541,7 @@ mod tests {
     fn a_page_that_was_used_before_begins_as_zeroes() {
         for used in [1, BATCH, 3 * BATCH, SPARE_SLOTS + 1] {
             let mut slots = Slots::new(SLOTS_MAX, 1).unwrap();
-            (0..used).for_each(|_| drop(take(&mut slots)));
+            (0..used).for_each(|_| _ = take(&mut slots));
             drop(slots);
             let fresh = Slots::new(SLOTS_MAX, 1).unwrap();
             for index in 0..used {

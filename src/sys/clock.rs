@@ -63,6 +63,7 @@ pub(crate) fn distinct_bits() -> u64 {
 }
 
 /// Random bits from the kernel, or from the clock and an address where getrandom is refused.
+#[cfg_attr(not(feature = "resolver"), allow(dead_code))]
 pub(crate) fn random_bits() -> u64 {
     let mut bits = 0u64;
     let size = std::mem::size_of_val(&bits);

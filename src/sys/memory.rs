@@ -1,13 +1,13 @@
 //! Mappings: a ring's shared memory, and regions of the engine's own that are committed as they are
-//! touched.
+//! touched. And what can be said about memory to compiler and processor.
 
 use crate::sys::errno::Errno;
 use linux_raw_sys::io_uring::{IORING_OFF_SQ_RING, IORING_OFF_SQES};
 use std::ptr::NonNull;
 
 /// What a ring shares with the kernel: its queues and its submission entries. Not inherited by a
-/// forked child: the child's copy of a context must not reach the parent's queues, and must not keep
-/// the ring alive.
+/// forked child: the child's copy of a context must not reach the parent's queues, and must not
+/// keep the ring alive.
 pub(crate) struct RingMemory {
     pub(crate) queues: Mapping,
     pub(crate) entries: Mapping,
@@ -169,6 +169,25 @@ impl Region {
         unsafe { libc::madvise(self.base.as_ptr().cast(), self.len, libc::MADV_WIPEONFORK) };
     }
 }
+
+/// A structure in a box, made there field by field: what is large is not moved to it. A field that
+/// is not named does not compile.
+macro_rules! boxed {
+    ($type:ident { $($field:ident: $value:expr),* $(,)? }) => {{
+        let _all_are_named = |made: $type| {
+            let $type { $($field: _),* } = made;
+        };
+        let mut memory = Box::<$type>::new_uninit();
+        let made = memory.as_mut_ptr();
+        // SAFETY: memory for one, each of whose fields is written.
+        unsafe {
+            $((&raw mut (*made).$field).write($value);)*
+            memory.assume_init()
+        }
+    }};
+}
+
+pub(crate) use boxed;
 
 /// What the processor moves at a time, on all that are common.
 const CACHE_LINE: usize = 64;

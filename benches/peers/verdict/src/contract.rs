@@ -203,12 +203,6 @@ pub const CHECKS: &[Check] = &[
         "depth 32, all CPUs",
         ratio(&["aio-epoll"], &["libuv"], 0.4),
     ),
-    check(
-        16,
-        "create and destroy",
-        "create",
-        "50 in a row",
-        ratio(&["aio-uring"], BARE, 1.3),
-    ),
+    check(16, "create and destroy", "create", "50 in a row", ratio(&["aio-uring"], BARE, 1.3)),
     check(16, "stripped library, bytes", "size", "no features", exact("libaio_rs.so", 614400.0)),
 ];
