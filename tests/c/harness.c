@@ -562,7 +562,8 @@ static void remove_temp_folder(void) {
 const char *temp_dir(void) {
     if (temp_owner != getpid()) {
         const char *base = getenv("TMPDIR");
-        snprintf(temp_folder, sizeof temp_folder, "%s/aio-test-XXXXXX", base ? base : "/tmp");
+        snprintf(temp_folder, sizeof temp_folder, "%s/aio-%s-XXXXXX", base ? base : "/tmp",
+                 program_invocation_short_name);
         CHECK(mkdtemp(temp_folder) != NULL);
         temp_owner = getpid();
         atexit(remove_temp_folder);
