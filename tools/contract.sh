@@ -50,7 +50,7 @@ measure() {
             --engines "$by_hand,$echo_forms" ;;
         create) bench create ;;
         size) library_size ;;
-        wake) bench wake --count 3000 ;;
+        wake) bench wake --count 10000 ;;
         posts) bench posts ;;
         echo) bench echo --connections 64,512 --cpus 1 --count 20000 --engines \
             "$by_hand,$echo_forms,aio-coroutine,libuv,monoio" ;;
@@ -71,7 +71,7 @@ measure() {
             --engines "$by_hand,aio-uring,aio-uring-pool,libuv" ;;
         epoll-echo) bench echo --connections 64,512 --cpus 1 --count 20000 \
             --engines bare-epoll,aio-epoll,libuv ;;
-        epoll-reads) bench reads --depth 32 --folder "$results" --count 20000 \
+        epoll-reads) bench reads --depth 32 --folder "$results" --count 100000 \
             --engines pread,aio-epoll,libuv ;;
         udp) bench udp --rounds 11 ;;
         sendfile) bench sendfile --rounds 11 ;;

@@ -175,9 +175,12 @@ impl Descriptors {
             return Left::Nothing;
         }
         let (next, prev) = (slot.fd_next, slot.fd_prev);
-        if (next | prev) & SECOND == 0 && next != 0 && prev != 0 {
+        // Of several on one descriptor the oldest, which is the last, ends first as a rule.
+        if (next | prev) & SECOND == 0 && prev != 0 {
             slots.at_mut(prev - 1).fd_next = next;
-            slots.at_mut(next - 1).fd_prev = prev;
+            if next != 0 {
+                slots.at_mut(next - 1).fd_prev = prev;
+            }
             return Left::Nothing;
         }
         self.unlink_one(slots, cold, link, fd)

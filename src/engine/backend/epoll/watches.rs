@@ -46,7 +46,7 @@ const DISTRUST: u32 = 1000;
 const CHECKS_MAX: usize = 64;
 
 /// Transfers between two looks at whether a file is open for direct I/O.
-const BUFFERED_FOR: u32 = 16;
+const BUFFERED_FOR: u32 = 64;
 
 const SIDES: usize = 4;
 
