@@ -10,6 +10,7 @@
 #include <aio/scope.hpp>
 #include <aio/socket.hpp>
 #include <aio/stream.hpp>
+#include <aio/time.hpp>
 
 #include <iostream>
 #include <memory>
@@ -48,12 +49,15 @@ aio::task<> serve(aio::context &ctx, aio::tcp_listener listener) {
     std::cout << "listening on " << listener.local_endpoint().value().to_string() << std::endl;
     chat_room room(128);
     aio::scope guests(ctx);
-    auto incoming = listener.accept_multishot();
-    for (int number = 1; auto connection = co_await incoming.next(); number++) {
-        aio::socket peer(ctx, std::move(*connection));
-        guests.spawn(attend(std::move(peer), room, "guest " + std::to_string(number)));
+    for (int number = 1;;) {
+        auto incoming = listener.accept_multishot();
+        while (auto connection = co_await incoming.next()) {
+            aio::socket peer(ctx, std::move(*connection));
+            guests.spawn(attend(std::move(peer), room, "guest " + std::to_string(number++)));
+        }
+        std::cout << "accept: " << incoming.error().message() << std::endl;
+        (co_await aio::sleep_for(ctx, 100ms)).value(); // until some have left
     }
-    throw std::system_error(incoming.error(), "accept");
 }
 
 int main(int argc, char **argv) try {

@@ -9,6 +9,7 @@
 #include <aio/scope.hpp>
 #include <aio/signal_set.hpp>
 #include <aio/socket.hpp>
+#include <aio/time.hpp>
 
 #include <array>
 #include <iostream>
@@ -29,9 +30,11 @@ aio::task<> echo(aio::socket peer, int &finished) {
 
 aio::task<> accept_all(aio::context &ctx, aio::tcp_listener listener, aio::scope &connections,
                        int &finished) {
-    auto incoming = listener.accept_multishot();
-    while (auto connection = co_await incoming.next())
-        connections.spawn(echo(aio::socket(ctx, std::move(*connection)), finished));
+    do { // again where it ran out of descriptors, until some have ended
+        auto incoming = listener.accept_multishot();
+        while (auto connection = co_await incoming.next())
+            connections.spawn(echo(aio::socket(ctx, std::move(*connection)), finished));
+    } while (co_await aio::sleep_for(ctx, 100ms)); // false when it was stopped
 } // the listening socket is closed here: the kernel refuses who comes now
 
 aio::task<> serve(aio::context &ctx, aio::tcp_listener listener) {

@@ -10,6 +10,7 @@
 #include <aio/scope.hpp>
 #include <aio/socket.hpp>
 #include <aio/stream.hpp>
+#include <aio/time.hpp>
 
 #include <charconv>
 #include <iostream>
@@ -96,10 +97,13 @@ aio::task<> serve_all(aio::context &ctx, aio::tcp_listener listener) {
     std::cout << "listening on " << listener.local_endpoint().value().to_string() << std::endl;
     store values;
     aio::scope connections(ctx);
-    auto incoming = listener.accept_multishot();
-    while (auto connection = co_await incoming.next())
-        connections.spawn(serve(aio::socket(ctx, std::move(*connection)), values));
-    throw std::system_error(incoming.error(), "accept");
+    for (;;) {
+        auto incoming = listener.accept_multishot();
+        while (auto connection = co_await incoming.next())
+            connections.spawn(serve(aio::socket(ctx, std::move(*connection)), values));
+        std::cout << "accept: " << incoming.error().message() << std::endl;
+        (co_await aio::sleep_for(ctx, 100ms)).value(); // until some have ended
+    }
 }
 
 int main(int argc, char **argv) try {

@@ -29,7 +29,7 @@ class frame_pool {
                 mine_.count[kind]--;
                 return found;
             }
-            return from_system((kind + 1) * grain);
+            return from_system(room_of(kind));
         }
         return from_system(size);
     }
@@ -37,7 +37,7 @@ class frame_pool {
     static void deallocate(void *memory, std::size_t size) noexcept {
         const std::size_t kind = kind_of(size);
         if (AIO_DETAIL_POOLS && kind < kinds) {
-            if (mine_.count[kind] < kept_bytes_max / ((kind + 1) * grain)) [[likely]] {
+            if (mine_.count[kind] < kept_bytes_max / room_of(kind)) [[likely]] {
                 mine_.free[kind] = ::new (memory) block{mine_.free[kind]};
                 mine_.count[kind]++;
                 if (!mine_.is_watched) [[unlikely]]
@@ -60,8 +60,9 @@ class frame_pool {
     }
 
   private:
-    static constexpr std::size_t grain = 32;               // sizes are rounded up to it
-    static constexpr std::size_t kinds = 128;              // larger frames are not kept
+    // Sizes are rounded up to what malloc has for them, which is multiples of 16 less a word.
+    static constexpr std::size_t grain = 16, word = sizeof(void *);
+    static constexpr std::size_t kinds = 256;              // larger frames are not kept
     static constexpr std::size_t kept_bytes_max = 1 << 20; // of each size and thread
 
     struct block {
@@ -69,7 +70,7 @@ class frame_pool {
     };
     struct lists {
         block *free[kinds];
-        std::size_t count[kinds];
+        std::uint32_t count[kinds];
         bool is_watched;
     };
 
@@ -77,7 +78,8 @@ class frame_pool {
     [[gnu::noinline]] static void *from_system(std::size_t size) { return ::operator new(size); }
     [[gnu::noinline]] static void to_system(void *memory) noexcept { ::operator delete(memory); }
 
-    static std::size_t kind_of(std::size_t size) noexcept { return (size - 1) / grain; }
+    static std::size_t kind_of(std::size_t size) noexcept { return (size + word - 1) / grain; }
+    static std::size_t room_of(std::size_t kind) noexcept { return kind * grain + word; }
 
     /// The thread's end gives its frames back. Of those that end even later, in destructors of
     /// other thread-local objects, none is kept: all lists are full then.
@@ -86,8 +88,8 @@ class frame_pool {
             bool is_watched = true;
             ~at_exit() {
                 trim();
-                for (std::size_t &count : mine_.count)
-                    count = SIZE_MAX;
+                for (std::uint32_t &count : mine_.count)
+                    count = UINT32_MAX;
             }
         };
         static thread_local at_exit watch;
