@@ -275,9 +275,10 @@ impl Ring {
             return self.ask_for_opcodes();
         }
         if let Some(opcodes) = OF_THE_KERNEL.get() {
-            let head = [0u64; 2];
+            // Written to, although no opcode is asked for.
+            let mut head = [0u64; 2];
             let opcode = abi::io_uring_register_op::IORING_REGISTER_PROBE as u32;
-            self.register(opcode, head.as_ptr() as usize, 0)?;
+            self.register(opcode, &raw mut head as usize, 0)?;
             return Ok(*opcodes);
         }
         let opcodes = self.ask_for_opcodes()?;
