@@ -5,13 +5,12 @@
 use crate::engine::Engine;
 use crate::engine::buffer_pool::Arrival;
 use crate::engine::cancel::{ALARM, INSTALL, INTERNAL, WAKE};
-use crate::engine::counts::Counts;
 use crate::engine::descriptors::{DIRECT, Left, target};
 use crate::engine::external::Hooked;
 use crate::engine::leases::{self, Shared};
 use crate::engine::msg_ring;
 use crate::engine::registered::{self, RELEASE};
-use crate::engine::slots::{Slot, index_of, phase, state};
+use crate::engine::slots::{Slot, phase, state};
 use crate::op::{self, traits};
 use crate::sys::descriptor;
 use crate::sys::entry::{Cqe, Opcode, Sqe, cqe_flags};
@@ -124,81 +123,6 @@ pub(crate) struct Record {
 }
 
 impl Engine {
-    /// Whether there are completions for `next_plain` to look at.
-    #[inline(always)]
-    pub(crate) fn can_peek(&self) -> bool {
-        self.backend.can_peek()
-    }
-
-    /// The next completion, of which there is one (`can_peek`), if it needs no more than its slot's
-    /// release and a callback.
-    #[inline(always)]
-    pub(crate) fn next_plain(&mut self, counts: &Counts) -> Option<Plain> {
-        self.take_plain::<false>(counts)
-    }
-
-    /// The same where it may have a deadline.
-    #[inline(always)]
-    pub(crate) fn next_timed(&mut self, counts: &Counts) -> Option<Plain> {
-        self.take_plain::<true>(counts)
-    }
-
-    #[inline(always)]
-    fn take_plain<const TIMED: bool>(&mut self, counts: &Counts) -> Option<Plain> {
-        let special = if TIMED { state::SPECIAL & !state::TIMED } else { state::SPECIAL };
-        let cqe = self.backend.peek();
-        let candidate = self.slots.candidate(cqe.user_data)?;
-        let slot = candidate.slot(&self.slots);
-        if !cqe.is_plain_end() || slot.has(special) {
-            return None;
-        }
-        if TIMED && slot.has(state::TIMED) {
-            self.wheel.disarm(&mut self.slots, index_of(cqe.user_data));
-        }
-        let slot = candidate.slot(&self.slots);
-        let listed = slot.has(state::LISTED);
-        self.backend.advance();
-        let index = index_of(cqe.user_data);
-        if listed && !self.descriptors.unlink_only(candidate.slot(&self.slots), index) {
-            self.unlist(index);
-        }
-        let slot = candidate.slot(&self.slots);
-        let (callback, user_data) = (slot.callback, slot.user_data);
-        counts.ended(slot.opcode());
-        self.slots.release_candidate(candidate);
-        self.current = Current { id: cqe.user_data, result: cqe.result() };
-        Some(Plain { callback, user_data, result: cqe.result(), flags: cqe.flags() })
-    }
-
-    /// The same for a result of a multishot that goes on, keeps nothing but its entry, and takes no
-    /// buffers of a pool: an accept's, a poll's.
-    #[inline(always)]
-    pub(crate) fn next_repeated(&mut self) -> Option<Plain> {
-        const BUFFERS: u32 = cqe_flags::BUFFER | cqe_flags::BUFFER_MORE | cqe_flags::NOTIFY;
-        let cqe = self.backend.peek();
-        let candidate = self.slots.candidate(cqe.user_data)?;
-        let slot = candidate.slot(&self.slots);
-        let is_odd = slot.has(state::SPECIAL & !(traits::MULTISHOT | state::COLD))
-            || !slot.has(traits::REARMS)
-            || !slot.has(state::COLD)
-            || cqe.flags() & (BUFFERS | MORE) != MORE
-            || cqe.result() < 0;
-        if is_odd {
-            return None;
-        }
-        let cold = self.cold.of(slot);
-        if cold.pool != 0 || cold.direct != 0 {
-            return None;
-        }
-        cold.goes_on = true;
-        let (callback, user_data) = (slot.callback, slot.user_data);
-        self.backend.advance();
-        self.current = Current { id: cqe.user_data, result: cqe.result() };
-        self.count_call();
-        let flags = cqe.flags() & cqe_flags::PUBLIC;
-        Some(Plain { callback, user_data, result: cqe.result(), flags })
-    }
-
     /// Takes a completion of any kind in. None: there is nobody to tell.
     pub(crate) fn complete(&mut self, mut cqe: Cqe) -> Option<Delivery> {
         if let Some((kind, letter)) = msg_ring::received(&cqe) {

@@ -53,6 +53,7 @@ pub(crate) mod msg_ring;
 mod observer;
 mod pages;
 mod pauses;
+mod plain;
 mod pool;
 pub(crate) mod probe;
 mod prompt;

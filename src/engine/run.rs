@@ -129,6 +129,10 @@ fn deliver(handle: &Handle) {
                 perform(plain);
                 continue;
             }
+            if borrow(handle).record_plain(&handle.counts) {
+                record_more(handle);
+                continue;
+            }
         }
         while let Some(plain) = borrow(handle).next_timer(&handle.counts) {
             perform(plain);
@@ -144,6 +148,12 @@ fn deliver(handle: &Handle) {
             return;
         }
     }
+}
+
+/// Records come in rows.
+#[inline(always)]
+fn record_more(handle: &Handle) {
+    while borrow(handle).can_peek() && borrow(handle).record_plain(&handle.counts) {}
 }
 
 /// Delivers what is there without entering the backend: for a context whose thread has ended.

@@ -6,7 +6,7 @@ use crate::engine::asked::apply_options;
 use crate::engine::backend::Backend;
 use crate::engine::bundles::Bundle;
 use crate::engine::cold::Cold;
-use crate::engine::completion::INNER;
+use crate::engine::completion::{INNER, REAP};
 use crate::engine::counts::Counts;
 use crate::engine::descriptors::{DIRECT, target};
 use crate::engine::msg_ring::Outgoing;
@@ -126,7 +126,7 @@ impl Engine {
         let facts = op.facts();
         let fd = facts.fd;
         // A full queue, an open chain and a waiting barrier all mean that there is no room.
-        debug_assert!(done.callback > INNER);
+        debug_assert!(done.callback > INNER || done.callback == REAP);
         if !facts.is_plain() || !self.backend.has_room() {
             return None;
         }
@@ -153,6 +153,16 @@ impl Engine {
             }
         }
         Some(id as i64)
+    }
+
+    /// The same of what has a record.
+    #[inline(always)]
+    pub(crate) fn submit_recorded<O: Operation>(
+        &mut self, op: &O, user_data: usize, counts: &Counts,
+    ) -> Option<i64> {
+        let id = self.submit_at_once(op, Done { callback: REAP, user_data }, counts)?;
+        self.slots.at_mut(index_of(id as u64)).state |= state::RECORDS;
+        Some(id)
     }
 
     /// Submits with all options at their defaults.

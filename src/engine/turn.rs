@@ -453,7 +453,7 @@ impl Engine {
     #[inline(never)]
     fn deliver_record(&mut self, delivery: Delivery) -> Call {
         let Delivery { user_data, id, result, flags, moved, brings, .. } = delivery;
-        let is_wide = self.granted().cqe_size == 32;
+        let is_wide = self.backend.has_wide_completions();
         let plain = if is_wide { delivery.extra } else { result.max(0) as u64 };
         let extra = moved.unwrap_or(plain);
         let record = Record { user_data, id, result, flags, extra, brings };
@@ -461,11 +461,18 @@ impl Engine {
             Some(arrival) => self.push_leased(record, arrival),
             None => self.records.push_back(record),
         }
+        self.stop_if_clogged();
+        Call::Record
+    }
+
+    /// After a record: no more completions are taken in where it was the last that may wait.
+    #[inline(always)]
+    pub(super) fn stop_if_clogged(&mut self) {
         if self.is_clogged() {
             self.budget.stash = 0;
             self.backend.offer(0);
+            self.odd |= odd::CAREFUL;
         }
-        Call::Record
     }
 
     /// The turn is over: what became possible by it is staged.

@@ -139,6 +139,7 @@ macro_rules! frequent {
             $($make)*
         }
 
+        #[cold]
         #[inline(never)]
         unsafe extern "C" fn otherwise(
             ctx: *mut $crate::ffi::aio_ctx, $($name: $type,)*
@@ -152,10 +153,12 @@ macro_rules! frequent {
 
         // SAFETY: the ABI's pointers.
         unsafe {
-            if $options.is_null()
-                $(&& !$buf.is_null())?
-                && let Some((handle, engine, done)) =
+            // Without a buffer the options come second: else the compiler would test them and the
+            // context at once, which takes longer.
+            if $($options.is_null() && !$buf.is_null() &&)?
+                let Some((handle, engine, done)) =
                     $crate::ffi::submit::enter_plainly($ctx, $callback, $user_data)
+                && $options.is_null()
                 && let Ok(op) = make($($name),*)
                 && let Some(id) = engine.submit_at_once(&op, done, &handle.counts)
             {
@@ -184,6 +187,16 @@ pub(super) unsafe fn submit_otherwise<O: Operation>(
         && let Some((handle, engine, done)) = unsafe { enter_plainly(ctx, callback, user_data) }
         && let Ok(op) = &op
         && let Some(id) = engine.submit_quickly(op, quick, done, &handle.counts)
+    {
+        return id;
+    }
+    if options.is_null()
+        && callback.is_some_and(|callback| callback as usize == REAP)
+        && let Ok(op) = &op
+        // SAFETY: the caller's promise.
+        && let Some(handle) = unsafe { ctx.cast::<Handle>().as_ref() }
+        && let Some(engine) = handle.enter_open()
+        && let Some(id) = engine.submit_recorded(op, user_data as usize, &handle.counts)
     {
         return id;
     }

@@ -285,6 +285,11 @@ impl Backend {
             && self.backlog.is_empty()
     }
 
+    /// Completions have 32 bytes.
+    pub(crate) fn has_wide_completions(&self) -> bool {
+        self.queues.cqe_size() == 32
+    }
+
     /// Whether entries wait to be handed over.
     #[inline(always)]
     pub(crate) fn has_staged(&self) -> bool {
