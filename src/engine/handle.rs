@@ -2,6 +2,7 @@
 //! that one thread owns. Decides who may call what, and when the memory goes. The owner check of
 //! the common path is one comparison (`Gate`); everything else is worked out in `refusal`.
 
+pub(crate) mod life;
 mod reference;
 mod shut;
 
@@ -23,21 +24,6 @@ use crate::sys::thread::{self, Gate};
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
-
-/// Where a context is in its life; see `engine/mod.rs`.
-pub(crate) mod life {
-    pub(crate) const NEW: u32 = 0;
-    pub(crate) const OPEN: u32 = 1;
-    pub(crate) const DESTROYING: u32 = 2;
-    pub(crate) const CLOSED: u32 = 3;
-    pub(crate) const STUCK: u32 = 4;
-    pub(crate) const ORPHANED: u32 = 5;
-    pub(crate) const POISONED: u32 = 6;
-
-    pub(crate) fn name(life: u32) -> &'static str {
-        ["new", "open", "being destroyed", "closed", "stuck", "orphaned", "poisoned"][life as usize]
-    }
-}
 
 pub(crate) struct Handle {
     gate: Gate,
@@ -271,19 +257,25 @@ impl Handle {
         if !self.gate.same_process() {
             return Err(Refusal::Forked);
         }
-        if self.life() != life::NEW || !self.gate.open_for_caller() {
+        // Not the gate decides, which is shut also while others destroy, or have destroyed. Acquire
+        // pairs with the release of an adoption that failed.
+        let (new, begun) = (life::NEW, life::ADOPTING);
+        if self.life.compare_exchange(new, begun, Ordering::Acquire, Ordering::Relaxed).is_err() {
             return Err(self.refusal());
         }
+        self.owner.store(thread::pointer(), Ordering::Relaxed);
+        self.gate.open_for_caller();
         // SAFETY: the gate has just admitted this thread alone.
         let engine = unsafe { self.engine() };
         if let Err(errno) = engine.backend.enable() {
             self.gate.close();
+            self.owner.store(0, Ordering::Relaxed);
+            self.life.store(life::NEW, Ordering::Release);
             return Err(errno.into());
         }
         // SAFETY: both are parts of this handle, which is where its users have it.
         engine.counted = unsafe { Counted::new(&self.counts) };
         engine.watch_wake();
-        self.owner.store(thread::pointer(), Ordering::Relaxed);
         self.owner_number.store(thread::number(), Ordering::Relaxed);
         self.life.store(life::OPEN, Ordering::Release);
         engine.keep_letters(self.mailbox.close_early());
@@ -341,7 +333,7 @@ impl Handle {
             return Err(Refusal::Forked);
         }
         match self.life() {
-            life::NEW | life::OPEN => Ok(()),
+            life::NEW | life::ADOPTING | life::OPEN => Ok(()),
             life::DESTROYING | life::CLOSED | life::STUCK => Err(Refusal::Closed),
             life::ORPHANED => Err(Refusal::Orphaned),
             _ => Err(Refusal::Panicked),
@@ -541,7 +533,8 @@ impl Handle {
 
     /// After a panic inside the engine: nothing but destroy works from now on.
     pub(crate) fn poison(&self) {
-        if matches!(self.life(), life::OPEN | life::NEW | life::DESTROYING) && self.is_owner() {
+        let has_begun = matches!(self.life(), life::ADOPTING | life::OPEN | life::DESTROYING);
+        if has_begun && self.is_owner() {
             self.set_life(life::POISONED);
             // SAFETY: the owner, and the failed call has been left.
             unsafe { self.engine() }.silence();

@@ -85,14 +85,16 @@ impl Engine {
     #[inline(always)]
     pub(crate) fn next_repeated(&mut self) -> Option<Plain> {
         const MORE: u32 = cqe_flags::MORE;
-        const BUFFERS: u32 = cqe_flags::BUFFER | cqe_flags::BUFFER_MORE | cqe_flags::NOTIFY;
+        /// Of pools, of zero-copy sends, and of messages, whose `user_data` is the sender's.
+        const FOREIGN: u32 =
+            cqe_flags::BUFFER | cqe_flags::BUFFER_MORE | cqe_flags::NOTIFY | cqe_flags::MESSAGE;
         let cqe = self.backend.peek();
         let candidate = self.slots.candidate(cqe.user_data)?;
         let slot = candidate.slot(&self.slots);
         let is_odd = slot.has(state::SPECIAL & !(traits::MULTISHOT | state::COLD))
             || !slot.has(traits::REARMS)
             || !slot.has(state::COLD)
-            || cqe.flags() & (BUFFERS | MORE) != MORE
+            || cqe.flags() & (FOREIGN | MORE) != MORE
             || cqe.result() < 0;
         if is_odd {
             return None;

@@ -6,7 +6,6 @@ use crate::sys::clock::timespec;
 use crate::sys::entry::GROUP_FIRST;
 use crate::sys::errno::Errno;
 use crate::sys::queues::Queues;
-use crate::sys::sync::OnceLock;
 use linux_raw_sys::io_uring as abi;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -267,25 +266,21 @@ impl Ring {
         self.register(opcode, &raw const reg as usize, 1).map(drop)
     }
 
-    /// Which opcodes the kernel has, a bit each. A process asks once, and after that only whether
-    /// a filter lets it ask.
-    pub(crate) fn probe(&mut self) -> Result<[u64; 4], Errno> {
-        static OF_THE_KERNEL: OnceLock<[u64; 4]> = OnceLock::new();
-        if !self.calls.are_the_kernels() {
-            return self.ask_for_opcodes();
-        }
-        if let Some(opcodes) = OF_THE_KERNEL.get() {
-            // Written to, although no opcode is asked for.
-            let mut head = [0u64; 2];
-            let opcode = abi::io_uring_register_op::IORING_REGISTER_PROBE as u32;
-            self.register(opcode, &raw mut head as usize, 0)?;
-            return Ok(*opcodes);
-        }
-        let opcodes = self.ask_for_opcodes()?;
-        Ok(*OF_THE_KERNEL.get_or_init(|| opcodes))
+    /// Whether a filter lets `probe` ask.
+    pub(crate) fn may_probe(&mut self) -> Result<(), Errno> {
+        // Written to, although no opcode is asked for.
+        let mut head = [0u64; 2];
+        let opcode = abi::io_uring_register_op::IORING_REGISTER_PROBE as u32;
+        self.register(opcode, &raw mut head as usize, 0).map(drop)
     }
 
-    fn ask_for_opcodes(&mut self) -> Result<[u64; 4], Errno> {
+    /// Nobody stands between the ring and the kernel.
+    pub(crate) fn is_the_kernels(&self) -> bool {
+        self.calls.are_the_kernels()
+    }
+
+    /// Which opcodes the kernel has, a bit each.
+    pub(crate) fn probe(&mut self) -> Result<[u64; 4], Errno> {
         #[repr(C)]
         struct Probe {
             head: [u8; 16],

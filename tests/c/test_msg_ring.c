@@ -121,6 +121,35 @@ static void to_itself(struct pair pair) {
 
 TEST(a_context_can_send_to_itself) { in_every_pairing(to_itself); }
 
+/* The data of a message may be any number: the id of what the receiver waits for, or what the
+ * engine itself gives its wake-ups. */
+static void of_any_number(struct pair pair) {
+    struct inbox inbox = {.ctx = pair.to};
+    struct call polls[1] = {0}, nops[1] = {0}, calls[5] = {0};
+    int ends[2];
+    CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);
+    ID(aio_submit_msg_receive(pair.to, NULL, on_message, &inbox));
+    const aio_op_id poll =
+        ID(aio_submit_poll_multishot(pair.to, ends[0], POLLIN, NULL, on_call, &polls[0]));
+    run_for_ms(pair.to, 1);
+    const aio_op_id nop = ID(aio_submit_nop(pair.to, NULL, on_call, &nops[0]));
+    RUN_UNTIL(pair.to, nops[0].calls == 1);
+    const uint64_t data[] = {(uint64_t)poll, (uint64_t)nop, 0x8000000000ffffff, UINT64_MAX, 0};
+    for (int i = 0; i < 5; i++)
+        send_data(pair, data[i], &calls[i]);
+    RUN_UNTIL(pair.from, calls[4].calls == 1);
+    RUN_UNTIL(pair.to, inbox.count == 5);
+    for (int i = 0; i < 5; i++)
+        CHECK_EQ(inbox.data[i], data[i]);
+    CHECK_EQ(polls[0].calls, 0);
+    CHECK_EQ(nops[0].calls, 1);
+    end_pair(pair);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+TEST(the_data_of_a_message_is_nobody_s_id) { in_every_pairing(of_any_number); }
+
 static void in_records(struct pair pair) {
     struct call sent = {0};
     aio_completion record = {0};

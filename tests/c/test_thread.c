@@ -460,6 +460,46 @@ static void *flush_and_keep(void *arg) {
     return NULL;
 }
 
+/* A context that nobody has used, and two that want it at the same moment. */
+struct wanted {
+    aio_ctx *ctx;
+    pthread_barrier_t start;
+    int64_t submitted, destroyed;
+};
+
+static void *use_and_destroy(void *arg) {
+    struct wanted *wanted = arg;
+    struct call call = {0};
+    pthread_barrier_wait(&wanted->start);
+    wanted->submitted = aio_submit_nop(wanted->ctx, NULL, on_call, &call);
+    if (wanted->submitted > 0) {
+        RUN_UNTIL(wanted->ctx, call.calls == 1);
+        wanted->destroyed = aio_ctx_destroy(wanted->ctx);
+    }
+    return NULL;
+}
+
+TEST(a_new_context_is_used_by_one_thread_or_destroyed_by_another) {
+    for (int round = 0; round < 300; round++) {
+        struct wanted wanted = {.ctx = make_ctx(), .destroyed = -1};
+        CHECK_EQ(aio_ctx_ref(wanted.ctx), 0);
+        CHECK_EQ(pthread_barrier_init(&wanted.start, NULL, 2), 0);
+        const pthread_t thread = start_thread(use_and_destroy, &wanted);
+        pthread_barrier_wait(&wanted.start);
+        const int32_t destroyed = aio_ctx_destroy(wanted.ctx);
+        join(thread);
+        if (wanted.submitted > 0) {
+            CHECK_EQ(wanted.destroyed, 0);
+            CHECK(destroyed == AIO_EWRONGTHREAD || destroyed == AIO_ECLOSED);
+        } else {
+            CHECK_EQ(destroyed, 0);
+            CHECK(wanted.submitted == AIO_EWRONGTHREAD || wanted.submitted == AIO_ECLOSED);
+        }
+        aio_ctx_unref(wanted.ctx);
+        pthread_barrier_destroy(&wanted.start);
+    }
+}
+
 /* Successive threads often have the same pthread_t, so identity by address would be fooled. */
 TEST(a_later_thread_is_not_taken_for_the_owner_that_is_gone) {
     for (int i = 0; i < 10; i++) {

@@ -32,6 +32,25 @@ const OF_LINUX_5_19: u8 = Opcode::IORING_OP_SOCKET as u8;
 static CLOSED_NS: AtomicU64 = AtomicU64::new(0);
 static IN_VAIN_NS: AtomicU64 = AtomicU64::new(0);
 
+/// What a process was once told of the kernel's opcodes, a bit each. The first word, in which there
+/// is a bit if they are known, is written last. No lock: a forked child would find it held by a
+/// thread that it has not got.
+static OPCODES: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
+
+fn known_opcodes() -> Option<[u64; 4]> {
+    // Acquire pairs with the release in `know_opcodes`.
+    let first = OPCODES[0].load(Ordering::Acquire);
+    let rest = |at: usize| OPCODES[at].load(Ordering::Relaxed);
+    (first != 0).then(|| [first, rest(1), rest(2), rest(3)])
+}
+
+fn know_opcodes(opcodes: [u64; 4]) {
+    for at in 1..OPCODES.len() {
+        OPCODES[at].store(opcodes[at], Ordering::Relaxed);
+    }
+    OPCODES[0].store(opcodes[0], Ordering::Release);
+}
+
 pub(crate) struct Uring {
     pub(super) ring: Ring,
     pub(crate) opcodes: [u64; 4],
@@ -43,13 +62,27 @@ impl Uring {
     /// A disabled ring; see `enable`.
     pub(crate) fn create(config: Config) -> Result<(Uring, Queues), Errno> {
         let (mut ring, queues) = Self::create_ring(config)?;
-        let opcodes = ring.probe()?;
+        let opcodes = Self::opcodes(&mut ring)?;
         ring.check_enter()?;
         let uring = Uring { ring, opcodes, has_files: false, system_calls: 0 };
         if !uring.supports(OF_LINUX_5_19) {
             return Err(Errno::ENOSYS);
         }
         Ok((uring, queues))
+    }
+
+    /// The kernel is asked once in a process, and later whether it may be.
+    fn opcodes(ring: &mut Ring) -> Result<[u64; 4], Errno> {
+        if !ring.is_the_kernels() {
+            return ring.probe();
+        }
+        if let Some(opcodes) = known_opcodes() {
+            ring.may_probe()?;
+            return Ok(opcodes);
+        }
+        let opcodes = ring.probe()?;
+        know_opcodes(opcodes);
+        Ok(opcodes)
     }
 
     /// A ring as Linux 6.1 has it; on older kernels the epoll backend serves better. None is made
