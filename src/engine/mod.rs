@@ -98,6 +98,7 @@ use wheel::Wheel;
 pub(crate) use completion::REAP;
 pub(crate) use quick::Quick;
 pub(crate) use run::{run, run_once, wait_for_records};
+pub(crate) use slots::drop_spare;
 pub(crate) use submission::{Done, SubmitOptions, submit_flags};
 pub(crate) use timer::Fires;
 

@@ -215,6 +215,14 @@ static SPARE: Spare<u8> = Spare::new();
 /// A page is kept if no more slots than these were used.
 const SPARE_SLOTS: u32 = 1024;
 
+/// The next first page is a new one, whose memory is where its thread runs.
+pub(crate) fn drop_spare() {
+    if let Some(base) = SPARE.take() {
+        // SAFETY: `keep` put it there.
+        drop(unsafe { Region::restore(base, PAGE_BYTES) });
+    }
+}
+
 impl Page {
     /// A context's first page.
     fn first() -> Result<Page, Errno> {

@@ -9,7 +9,7 @@ pub(crate) use accepting::Served;
 
 use crate::engine::handle::{Handle, Reference};
 use crate::engine::mailbox::{Message, Posted};
-use crate::engine::{Refusal, run, run_once};
+use crate::engine::{Refusal, drop_spare, run, run_once};
 use crate::sys::errno::Errno;
 use crate::sys::sync::{Condvar, Mutex, MutexGuard};
 use crate::sys::{clock, listener, signal, thread};
@@ -312,7 +312,8 @@ fn begin(shared: &Arc<Shared>, index: u32) -> Option<Rc<Worker>> {
         if !plan.cpus.is_empty() {
             thread::pin_to(plan.cpus[index as usize % plan.cpus.len()])?;
         }
-        // After that, so that its memory is near.
+        // After that, so that its memory is near: new, and not what another thread has left.
+        drop_spare();
         let handle: &'static Handle = Box::leak((plan.create)()?);
         let context = Reference::to(handle);
         let adopted = context.enter().map(drop);
