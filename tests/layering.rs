@@ -30,13 +30,14 @@ const UNSAFE_ENGINE_FILES: [&str; 13] = [
     "models.rs",
 ];
 /// Files that may name an atomic type.
-const ATOMIC_FILES: [&str; 14] = [
+const ATOMIC_FILES: [&str; 15] = [
     "atomic.rs",
     "queues.rs",
     "buffer_ring.rs",
     "interface_queue.rs",
     "thread.rs",
     "spare.rs",
+    "known.rs",
     "calls.rs",
     "mailbox.rs",
     "handle.rs",

@@ -2,7 +2,7 @@
 
 use crate::sys::calls::call;
 use crate::sys::errno::Errno;
-use crate::sys::sync::OnceLock;
+use crate::sys::known::Known;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// An event counter, close-on-exec and non-blocking.
@@ -110,12 +110,17 @@ pub(crate) fn close(fd: i32) {
 }
 
 /// The running kernel's version, major and minor; zeroes if uname says something unreadable.
+#[inline]
 pub(crate) fn kernel_version() -> (u32, u32) {
-    static VERSION: OnceLock<(u32, u32)> = OnceLock::new();
-    *VERSION.get_or_init(|| {
-        let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        let mut parts =
-            text.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
-        (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
-    })
+    static VERSION: Known = Known::new();
+    let version = VERSION.get(read_kernel_version);
+    ((version >> 32) as u32, version as u32)
+}
+
+#[cold]
+fn read_kernel_version() -> u64 {
+    let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut parts = text.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+    let mut next = || u64::from(parts.next().unwrap_or(0u16));
+    next() << 32 | next()
 }

@@ -17,6 +17,7 @@ pub(crate) mod facility;
 pub(crate) mod function;
 pub(crate) mod inotify;
 pub(crate) mod interface_queue;
+pub(crate) mod known;
 pub(crate) mod listener;
 pub(crate) mod memory;
 pub(crate) mod message;

@@ -7,7 +7,6 @@ use crate::sys::atomic::fixed::{AtomicPtr, AtomicUsize};
 use crate::sys::errno::Errno;
 use crate::sys::facility::Cpus;
 use crate::sys::spare::Spare;
-use crate::sys::sync::OnceLock;
 use std::os::unix::fs::MetadataExt;
 use std::ptr::NonNull;
 
@@ -157,7 +156,8 @@ impl Drop for Gate {
 /// What a process has one of, made when it is first asked for. A forked child begins anew: threads
 /// that it has not got may hold the locks of its parent's.
 pub(crate) struct PerProcess<T: 'static> {
-    page: OnceLock<Result<WipedPointer<T>, Errno>>,
+    /// In a page that is never unmapped.
+    place: AtomicPtr<AtomicPtr<Made<T>>>,
     /// The last one made, here or in a process that this one was forked from.
     newest: AtomicPtr<Made<T>>,
 }
@@ -168,25 +168,36 @@ struct Made<T> {
     _earlier: *mut Made<T>,
 }
 
-struct WipedPointer<T: 'static>(NonNull<AtomicPtr<Made<T>>>);
-
-// SAFETY: the page is never unmapped and only reached through an atomic, and what that leads to may
-// be shared.
-unsafe impl<T: Send + Sync> Send for WipedPointer<T> {}
-// SAFETY: as above.
-unsafe impl<T: Send + Sync> Sync for WipedPointer<T> {}
-
 impl<T: Send + Sync> PerProcess<T> {
     pub(crate) const fn new() -> PerProcess<T> {
-        PerProcess { page: OnceLock::new(), newest: AtomicPtr::new(std::ptr::null_mut()) }
+        let (place, newest) = (std::ptr::null_mut(), std::ptr::null_mut());
+        PerProcess { place: AtomicPtr::new(place), newest: AtomicPtr::new(newest) }
+    }
+
+    /// No lock here either.
+    fn place(&self) -> Result<&AtomicPtr<Made<T>>, Errno> {
+        // Acquire pairs with the release below: the page is mapped for who sees it.
+        let mut place = self.place.load(Ordering::Acquire);
+        if place.is_null() {
+            let page = wiped_page()?;
+            let made = page.cast().as_ptr();
+            let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+            place = match self.place.compare_exchange(place, made, success, failure) {
+                Ok(_) => made,
+                Err(first) => {
+                    // SAFETY: never published.
+                    unsafe { libc::munmap(page.as_ptr().cast(), PAGE_SIZE) };
+                    first
+                }
+            };
+        }
+        // SAFETY: mapped for good; zeroes are a null pointer.
+        Ok(unsafe { &*place })
     }
 
     /// This process's. Of two threads that make the first one at once, one makes it in vain.
     pub(crate) fn get(&self, make: impl FnOnce() -> T) -> Result<&'static T, Errno> {
-        let page = self.page.get_or_init(|| Ok(WipedPointer(wiped_page()?.cast())));
-        let page = page.as_ref().map_err(|&errno| errno)?;
-        // SAFETY: mapped for good; zeroes are a null pointer.
-        let pointer = unsafe { page.0.as_ref() };
+        let pointer = self.place()?;
         // Acquire pairs with the release below: who sees the pointer sees what it leads to.
         let mut known = pointer.load(Ordering::Acquire);
         if known.is_null() {

@@ -2,7 +2,6 @@
 
 use super::{number, plain};
 use crate::sys::errno::Errno;
-use crate::sys::sync::OnceLock;
 
 /// Sets O_NONBLOCK for good.
 pub(crate) fn set_nonblocking(fd: i32) -> Result<(), Errno> {
@@ -52,8 +51,7 @@ pub(crate) fn names_fifo(dirfd: i32, path: u64) -> bool {
 /// are being read ahead (preadv2(2), BUGS).
 #[inline(always)]
 pub(crate) fn ends_are_doubtful() -> bool {
-    static DOUBTFUL: OnceLock<bool> = OnceLock::new();
-    *DOUBTFUL.get_or_init(|| crate::sys::descriptor::kernel_version() < (5, 11))
+    crate::sys::descriptor::kernel_version() < (5, 11)
 }
 
 /// Whether a short transfer of `fd` is to be continued: of regular files and block devices.
