@@ -753,6 +753,7 @@ pid_t start_child(void (*body)(void *arg), void *arg) {
             _exit(1);
         body(arg);
         fflush(NULL);
+        remove_temp_folder();
         _exit(0);
     }
     return pid;
