@@ -598,9 +598,12 @@ TEST(more_than_may_be_locked_is_refused_to_the_unprivileged) {
     const size_t len = 4 << 20;
     void *block = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(block != MAP_FAILED);
-    temp_dir();
-    if (geteuid() == 0)
-        SYS(setresuid(54321, 54321, 54321)); /* nobody else's: locked memory counts per user */
+    const char *folder = temp_dir();
+    if (geteuid() == 0) {
+        SYS(chown(folder, 54321, (gid_t)-1)); /* who is to remove it */
+        /* Nobody else's: locked memory counts per user. */
+        SYS(setresuid(54321, 54321, 54321));
+    }
     SYS(setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){limit, limit}));
     aio_ctx *ctx = make_ctx_with(CTX_WITH(.sq_entries = 8));
     const int32_t status = register_one(ctx, block, len);
