@@ -139,7 +139,6 @@ macro_rules! frequent {
             $($make)*
         }
 
-        #[cold]
         #[inline(never)]
         unsafe extern "C" fn otherwise(
             ctx: *mut $crate::ffi::aio_ctx, $($name: $type,)*
