@@ -235,8 +235,7 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* Sorts `values`. */
-static double median(double *values, size_t count) {
+double bench_median(double *values, size_t count) {
     qsort(values, count, sizeof *values, by_value);
     return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
 }
@@ -247,7 +246,7 @@ static void ratio_interval(const double *ratios, size_t count, struct bench_rati
     for (size_t i = 0; i < RESAMPLES; i++) {
         for (size_t j = 0; j < count; j++)
             resample[j] = ratios[bench_random(&seed) % count];
-        medians[i] = median(resample, count);
+        medians[i] = bench_median(resample, count);
     }
     qsort(medians, RESAMPLES, sizeof *medians, by_value);
     ratio->low = medians[RESAMPLES / 40];
@@ -300,9 +299,9 @@ void bench_compare(const struct bench_engine *engines, size_t count, uint64_t ro
             double difference = first > second ? first - second : second - first;
             scratch[r] = difference > 0 ? 2 * difference / (first + second) : 0;
         }
-        figure->repeat = median(scratch, rounds);
+        figure->repeat = bench_median(scratch, rounds);
         memcpy(scratch, samples[e], 2 * rounds * sizeof *scratch);
-        figure->median = median(scratch, 2 * rounds);
+        figure->median = bench_median(scratch, 2 * rounds);
         figure->low = scratch[0];
         figure->high = scratch[2 * rounds - 1];
     }
@@ -315,7 +314,7 @@ struct bench_ratio bench_ratio(size_t engine, size_t to) {
         ratios[r] = (samples[engine][r][0] + samples[engine][r][1]) /
                     (samples[to][r][0] + samples[to][r][1]);
     ratio_interval(ratios, rounds_sampled, &ratio);
-    ratio.median = median(ratios, rounds_sampled);
+    ratio.median = bench_median(ratios, rounds_sampled);
     return ratio;
 }
 

@@ -88,6 +88,9 @@ void bench_become(const char *program, const char *workload, const uint64_t *num
 /* Lets what this process becomes have the descriptor, and returns it as one of the numbers. */
 uint64_t bench_inherit(int fd);
 
+/* Sorts `values`. */
+double bench_median(double *values, size_t count);
+
 /* --- comparing --- */
 enum bench_role {
     BENCH_ENGINE,

@@ -65,11 +65,6 @@ static void aio_once(uint32_t backend, bool use) {
     bench_check(aio_ctx_destroy(ctx), "aio_ctx_destroy");
 }
 
-static int order(const void *left, const void *right) {
-    const double *a = left, *b = right;
-    return (*a > *b) - (*a < *b);
-}
-
 static void once(const uint32_t *backend, bool use) {
     if (backend)
         aio_once(*backend, use);
@@ -87,8 +82,7 @@ static double sample(void *arg, const void *backend) {
         once(backend, false);
         load->each[i] = (double)(bench_thread_cpu_ns() - start_ns);
     }
-    qsort(load->each, load->count, sizeof *load->each, order);
-    return load->each[load->count / 2];
+    return bench_median(load->each, load->count);
 }
 
 int main(int argc, char **argv) {

@@ -27,7 +27,7 @@ struct generator {
     struct sockaddr_in address;
     struct client *clients;
     uint64_t started, completed, seed;
-    uint64_t *latencies_ns; /* NULL: not measured */
+    double *latencies_ns; /* NULL: not measured */
 };
 
 static struct io_uring_sqe *load_sqe(struct generator *generator, uint8_t opcode, int fd) {
@@ -90,7 +90,8 @@ static void client_start(struct generator *generator, size_t index) {
 static void client_replied(struct generator *generator, size_t index) {
     struct client *client = &generator->clients[index];
     if (generator->latencies_ns)
-        generator->latencies_ns[generator->completed] = bench_clock_ns() - client->started_ns;
+        generator->latencies_ns[generator->completed] =
+            (double)(bench_clock_ns() - client->started_ns);
     if (memcmp(client->request, client->reply, generator->load.size) != 0)
         bench_die("a reply differs from its request");
     generator->completed++;
@@ -209,11 +210,6 @@ static int listen_on(const struct echo_load *load, struct sockaddr_in *address) 
     return fd;
 }
 
-static int by_number(const void *a, const void *b) {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
 /* CPU time or system calls per request, or the median of their times. */
 static double measure_requests(struct generator *generator, const struct bench_child *child,
                                uint64_t warm_up) {
@@ -229,8 +225,7 @@ static double measure_requests(struct generator *generator, const struct bench_c
     uint64_t after = bench_child_spent(child);
     if (load.figure != ECHO_LATENCY)
         return (double)(after - before) / (double)load.requests;
-    qsort(generator->latencies_ns, load.requests, sizeof *generator->latencies_ns, by_number);
-    return (double)generator->latencies_ns[load.requests / 2];
+    return bench_median(generator->latencies_ns, load.requests);
 }
 
 /* Connections are accepted in order: a reply to the last one says that all are there. */

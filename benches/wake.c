@@ -30,7 +30,9 @@ struct side {
     struct side *other;
     uint64_t left; /* answers that it has yet to give */
     bool begins;
-    uint64_t start_ns, *times_ns; /* of the first: when it began, and when each answer came */
+    /* Of the first: when it last began, and how long each answer took. */
+    uint64_t start_ns;
+    double *times_ns;
     pthread_barrier_t *both;
     struct bare_ring ring;
     int event_fd;
@@ -39,20 +41,6 @@ struct side {
     aio_channel *channel;   /* that it receives from */
     uint64_t record;
 };
-
-static int by_number(const void *a, const void *b) {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
-/* The median of the differences of `count` times to the one before; the first has `start_ns`. */
-static double median_difference(uint64_t *times_ns, uint64_t count, uint64_t start_ns) {
-    for (uint64_t i = count; i-- > 1;)
-        times_ns[i] -= times_ns[i - 1];
-    times_ns[0] -= start_ns;
-    qsort(times_ns, count, sizeof *times_ns, by_number);
-    return (double)times_ns[count / 2];
-}
 
 static double run_both(const struct workload *load, void *(*body)(void *side)) {
     pthread_barrier_t both;
@@ -65,22 +53,25 @@ static double run_both(const struct workload *load, void *(*body)(void *side)) {
         sides[i].both = &both;
     }
     /* The other thread's preparations are not timed: it waits at the barrier for the first. */
-    uint64_t *times_ns = malloc(load->count * sizeof *times_ns);
+    double *times_ns = malloc(load->count * sizeof *times_ns);
     sides[0].times_ns = times_ns;
     if (!times_ns || pthread_create(&thread, NULL, body, &sides[1]) != 0)
         bench_die("no thread");
     body(&sides[0]);
     pthread_join(thread, NULL);
     pthread_barrier_destroy(&both);
-    const double ns = median_difference(times_ns, load->count, sides[0].start_ns);
+    const double ns = bench_median(times_ns, load->count);
     free(times_ns);
     return ns;
 }
 
 /* An answer is there. */
 static void answered(struct side *side) {
-    if (side->begins)
-        *side->times_ns++ = bench_clock_ns();
+    if (!side->begins)
+        return;
+    const uint64_t now_ns = bench_clock_ns();
+    *side->times_ns++ = (double)(now_ns - side->start_ns);
+    side->start_ns = now_ns;
 }
 
 /* --- by hand --------------------------------------------------------------------------------- */

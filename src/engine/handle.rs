@@ -119,17 +119,13 @@ impl Drop for Running<'_> {
 impl Handle {
     pub(crate) fn create(options: &ContextOptions) -> Result<Box<Handle>, Errno> {
         let mailbox = Mailbox::create()?;
-        let engine = match Engine::create(options, mailbox.wake_descriptor()) {
-            Ok(engine) => engine,
-            Err(errno) => {
-                let message = match options.backend.settled() {
-                    Ok(_) => format!("no backend can be had: {errno}"),
-                    Err(unknown) => unknown.to_string(),
-                };
-                dump::log_to(options.log, log_level::ERROR, &message);
-                return Err(errno);
-            }
-        };
+        let engine = Engine::create(options, mailbox.wake_descriptor()).inspect_err(|errno| {
+            let message = match options.backend.settled() {
+                Ok(_) => format!("no backend can be had: {errno}"),
+                Err(unknown) => unknown.to_string(),
+            };
+            dump::log_to(options.log, log_level::ERROR, &message);
+        })?;
         engine.log_grants(options);
         let gate = Gate::create()?;
         Ok(boxed!(Handle {

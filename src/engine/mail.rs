@@ -8,7 +8,6 @@ use crate::engine::completion::Current;
 use crate::engine::mailbox::{Mailbox, Message, Posted};
 use crate::engine::stats::Stats;
 use crate::engine::turn::Call;
-use crate::sys::entry::cqe_flags;
 
 impl Engine {
     #[inline(always)]
@@ -25,9 +24,7 @@ impl Engine {
             return false;
         }
         let cqe = self.backend.peek();
-        // The `user_data` of a message is its sender's.
-        let is_message = cqe.flags() & cqe_flags::MESSAGE != 0;
-        let tells = cqe.user_data == WAKE && cqe.goes_on() && !is_message;
+        let tells = cqe.user_data == WAKE && cqe.goes_on();
         if tells {
             self.backend.advance();
             self.tally.wakes();

@@ -29,10 +29,19 @@ impl Engine {
         self.take_plain::<{ state::SPECIAL & !state::TIMED }>(counts)
     }
 
-    /// The same of an operation whose end is a record, which is written; false: it is another one,
-    /// or there is no room for records. Inside a run, not while destroying.
+    /// The same of operations whose ends are records, which are written; false: the next one is
+    /// another, or there is no room for records. Inside a run, not while destroying.
     #[inline(always)]
-    pub(crate) fn record_plain(&mut self, counts: &Counts) -> bool {
+    pub(crate) fn record_plains(&mut self, counts: &Counts) -> bool {
+        let has_any = self.record_plain(counts);
+        if has_any {
+            while self.can_peek() && self.record_plain(counts) {}
+        }
+        has_any
+    }
+
+    #[inline(always)]
+    fn record_plain(&mut self, counts: &Counts) -> bool {
         const SPECIAL: u32 =
             state::SPECIAL & !(state::TIMED | state::RECORDS) | traits::GIVES_DESCRIPTOR;
         if self.is_clogged() || self.destroying || self.mute {
@@ -84,17 +93,16 @@ impl Engine {
     /// buffers of a pool: an accept's, a poll's.
     #[inline(always)]
     pub(crate) fn next_repeated(&mut self) -> Option<Plain> {
-        const MORE: u32 = cqe_flags::MORE;
-        /// Of pools, of zero-copy sends, and of messages, whose `user_data` is the sender's.
-        const FOREIGN: u32 =
-            cqe_flags::BUFFER | cqe_flags::BUFFER_MORE | cqe_flags::NOTIFY | cqe_flags::MESSAGE;
+        /// Of pools, and of zero-copy sends.
+        const BRINGING: u32 = cqe_flags::BUFFER | cqe_flags::BUFFER_MORE | cqe_flags::NOTIFY;
         let cqe = self.backend.peek();
         let candidate = self.slots.candidate(cqe.user_data)?;
         let slot = candidate.slot(&self.slots);
         let is_odd = slot.has(state::SPECIAL & !(traits::MULTISHOT | state::COLD))
             || !slot.has(traits::REARMS)
             || !slot.has(state::COLD)
-            || cqe.flags() & (FOREIGN | MORE) != MORE
+            || !cqe.goes_on()
+            || cqe.flags() & BRINGING != 0
             || cqe.result() < 0;
         if is_odd {
             return None;

@@ -129,8 +129,7 @@ fn deliver(handle: &Handle) {
                 perform(plain);
                 continue;
             }
-            if borrow(handle).record_plain(&handle.counts) {
-                record_more(handle);
+            if borrow(handle).record_plains(&handle.counts) {
                 continue;
             }
         }
@@ -148,12 +147,6 @@ fn deliver(handle: &Handle) {
             return;
         }
     }
-}
-
-/// Records come in rows.
-#[inline(always)]
-fn record_more(handle: &Handle) {
-    while borrow(handle).can_peek() && borrow(handle).record_plain(&handle.counts) {}
 }
 
 /// Delivers what is there without entering the backend: for a context whose thread has ended.

@@ -217,18 +217,20 @@ const SPARE_SLOTS: u32 = 1024;
 
 /// The next first page is a new one, whose memory is where its thread runs.
 pub(crate) fn drop_spare() {
-    if let Some(base) = SPARE.take() {
-        // SAFETY: `keep` put it there.
-        drop(unsafe { Region::restore(base, PAGE_BYTES) });
-    }
+    drop(Page::spare());
 }
 
 impl Page {
+    /// The first page of a context that is gone.
+    fn spare() -> Option<Page> {
+        // SAFETY: `keep` put it there.
+        SPARE.take().map(|base| Page(unsafe { Region::restore(base, PAGE_BYTES) }))
+    }
+
     /// A context's first page.
     fn first() -> Result<Page, Errno> {
-        if let Some(base) = SPARE.take() {
-            // SAFETY: `keep` put it there.
-            return Ok(Page(unsafe { Region::restore(base, PAGE_BYTES) }));
+        if let Some(page) = Page::spare() {
+            return Ok(page);
         }
         let region = Region::create(PAGE_BYTES, false)?;
         region.forbid_huge();

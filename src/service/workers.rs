@@ -311,9 +311,10 @@ fn begin(shared: &Arc<Shared>, index: u32) -> Option<Rc<Worker>> {
     let make = || -> Result<Reference, Failure> {
         if !plan.cpus.is_empty() {
             thread::pin_to(plan.cpus[index as usize % plan.cpus.len()])?;
+            // So that its memory is near: new, and not what another thread has left.
+            drop_spare();
         }
-        // After that, so that its memory is near: new, and not what another thread has left.
-        drop_spare();
+        // After that, for the same reason.
         let handle: &'static Handle = Box::leak((plan.create)()?);
         let context = Reference::to(handle);
         let adopted = context.enter().map(drop);

@@ -112,8 +112,12 @@ pub(crate) fn close(fd: i32) {
 /// The running kernel's version, major and minor; zeroes if uname says something unreadable.
 #[inline]
 pub(crate) fn kernel_version() -> (u32, u32) {
-    static VERSION: Known = Known::new();
-    let version = VERSION.get(read_kernel_version);
+    static VERSION: Known<1> = Known::new();
+    let [version] = VERSION.get().unwrap_or_else(|| {
+        let version = [read_kernel_version()];
+        VERSION.set(version);
+        version
+    });
     ((version >> 32) as u32, version as u32)
 }
 

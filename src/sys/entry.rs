@@ -70,10 +70,10 @@ impl Peeked {
         (self.word >> 32) as u32
     }
 
-    /// More completions to come.
+    /// More completions to come; and no message, whose `user_data` is its sender's.
     #[inline(always)]
     pub(crate) fn goes_on(self) -> bool {
-        self.flags() & cqe_flags::MORE != 0
+        self.flags() & (cqe_flags::MORE | cqe_flags::MESSAGE) == cqe_flags::MORE
     }
 
     /// No negative result, nor more completions to come; and no flags but those that are passed on,

@@ -4,25 +4,30 @@
 use crate::sys::atomic::Ordering;
 use crate::sys::atomic::fixed::AtomicU64;
 
-/// One more than the fact; 0: not yet known.
-pub(crate) struct Known(AtomicU64);
+/// The words of the fact. The first, which is written last, is 0: not yet known.
+pub(crate) struct Known<const WORDS: usize>([AtomicU64; WORDS]);
 
-impl Known {
-    pub(crate) const fn new() -> Known {
-        Known(AtomicU64::new(0))
+impl<const WORDS: usize> Known<WORDS> {
+    pub(crate) const fn new() -> Self {
+        Known([const { AtomicU64::new(0) }; WORDS])
     }
 
-    /// `find` gives less than `u64::MAX`; of two threads here at once both may look.
+    /// The fact, if somebody has looked.
     #[inline(always)]
-    pub(crate) fn get(&self, find: impl FnOnce() -> u64) -> u64 {
-        // Relaxed: nothing else belongs to it.
-        match self.0.load(Ordering::Relaxed) {
-            0 => {
-                let found = find();
-                self.0.store(found + 1, Ordering::Relaxed);
-                found
-            }
-            known => known - 1,
+    pub(crate) fn get(&self) -> Option<[u64; WORDS]> {
+        // Acquire pairs with the release in `set`: the other words were written before.
+        let first = self.0[0].load(Ordering::Acquire);
+        let mut words = [first; WORDS];
+        for (word, known) in words.iter_mut().zip(&self.0).skip(1) {
+            *word = known.load(Ordering::Relaxed);
+        }
+        (first != 0).then_some(words)
+    }
+
+    /// What somebody has found: the same, whoever it was. Forgotten if its first word is 0.
+    pub(crate) fn set(&self, found: [u64; WORDS]) {
+        for (known, word) in self.0.iter().zip(found).rev() {
+            known.store(word, Ordering::Release);
         }
     }
 }
@@ -32,9 +37,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_looked_up_once() {
+    fn what_was_found_is_known() {
         let known = Known::new();
-        assert_eq!(known.get(|| 0), 0);
-        assert_eq!(known.get(|| unreachable!("it is known")), 0);
+        assert_eq!(known.get(), None);
+        known.set([u64::MAX, 0, 7]);
+        assert_eq!(known.get(), Some([u64::MAX, 0, 7]));
     }
 }

@@ -153,6 +153,13 @@ impl Drop for Gate {
     }
 }
 
+/// Puts what was `made` where nothing is yet; gives what is there then.
+fn publish<T>(place: &AtomicPtr<T>, made: *mut T) -> *mut T {
+    let null = std::ptr::null_mut();
+    let exchanged = place.compare_exchange(null, made, Ordering::AcqRel, Ordering::Acquire);
+    exchanged.map_or_else(|first| first, |_| made)
+}
+
 /// What a process has one of, made when it is first asked for. A forked child begins anew: threads
 /// that it has not got may hold the locks of its parent's.
 pub(crate) struct PerProcess<T: 'static> {
@@ -176,20 +183,15 @@ impl<T: Send + Sync> PerProcess<T> {
 
     /// No lock here either.
     fn place(&self) -> Result<&AtomicPtr<Made<T>>, Errno> {
-        // Acquire pairs with the release below: the page is mapped for who sees it.
+        // Acquire pairs with the release in `publish`: the page is mapped for who sees it.
         let mut place = self.place.load(Ordering::Acquire);
         if place.is_null() {
             let page = wiped_page()?;
-            let made = page.cast().as_ptr();
-            let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
-            place = match self.place.compare_exchange(place, made, success, failure) {
-                Ok(_) => made,
-                Err(first) => {
-                    // SAFETY: never published.
-                    unsafe { libc::munmap(page.as_ptr().cast(), PAGE_SIZE) };
-                    first
-                }
-            };
+            place = publish(&self.place, page.cast().as_ptr());
+            if place != page.cast().as_ptr() {
+                // SAFETY: never published.
+                unsafe { libc::munmap(page.as_ptr().cast(), PAGE_SIZE) };
+            }
         }
         // SAFETY: mapped for good; zeroes are a null pointer.
         Ok(unsafe { &*place })
@@ -198,23 +200,18 @@ impl<T: Send + Sync> PerProcess<T> {
     /// This process's. Of two threads that make the first one at once, one makes it in vain.
     pub(crate) fn get(&self, make: impl FnOnce() -> T) -> Result<&'static T, Errno> {
         let pointer = self.place()?;
-        // Acquire pairs with the release below: who sees the pointer sees what it leads to.
+        // Acquire pairs with the release in `publish`: who sees the pointer sees what it leads to.
         let mut known = pointer.load(Ordering::Acquire);
         if known.is_null() {
             let _earlier = self.newest.load(Ordering::Relaxed);
             let made = Box::into_raw(Box::new(Made { value: make(), _earlier }));
-            let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
-            known = match pointer.compare_exchange(known, made, success, failure) {
-                Ok(_) => {
-                    self.newest.store(made, Ordering::Relaxed);
-                    made
-                }
-                Err(first) => {
-                    // SAFETY: never published.
-                    drop(unsafe { Box::from_raw(made) });
-                    first
-                }
-            };
+            known = publish(pointer, made);
+            if known == made {
+                self.newest.store(made, Ordering::Relaxed);
+            } else {
+                // SAFETY: never published.
+                drop(unsafe { Box::from_raw(made) });
+            }
         }
         // SAFETY: from `Box::into_raw`, and never freed.
         Ok(unsafe { &(*known).value })

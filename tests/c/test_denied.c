@@ -236,26 +236,24 @@ static void check_all_fall_back(int32_t status) {
 
 /* --- filters for system calls ---------------------------------------------------------------- */
 
-static void refuse_one(unsigned call, unsigned error) { forbid_calls(&call, 1, error); }
-
 TEST(setup_refused_with_eperm_falls_back) {
-    refuse_one(SYS_io_uring_setup, EPERM);
+    forbid_call(SYS_io_uring_setup, EPERM);
     check_all_fall_back(-EPERM);
 }
 
 TEST(setup_refused_with_enosys_falls_back) {
-    refuse_one(SYS_io_uring_setup, ENOSYS);
+    forbid_call(SYS_io_uring_setup, ENOSYS);
     check_all_fall_back(-ENOSYS);
 }
 
 TEST(setup_refused_with_eacces_falls_back) {
-    refuse_one(SYS_io_uring_setup, EACCES);
+    forbid_call(SYS_io_uring_setup, EACCES);
     check_all_fall_back(-EACCES);
 }
 
 TEST(register_refused_alone_falls_back) {
     needs_a_ring_at_ease();
-    refuse_one(SYS_io_uring_register, EPERM);
+    forbid_call(SYS_io_uring_register, EPERM);
     check_all_fall_back(-EPERM);
 }
 
@@ -482,7 +480,7 @@ TEST(few_descriptors_are_enough_for_epoll_or_emfile) {
 
 TEST(few_descriptors_are_enough_for_the_fallback_or_emfile) {
     unsetenv("AIO_RS_BACKEND");
-    refuse_one(SYS_io_uring_setup, EPERM);
+    forbid_call(SYS_io_uring_setup, EPERM);
     check_few_descriptors(AIO_BACKEND_AUTO, AIO_BACKEND_EPOLL, -EPERM);
 }
 

@@ -125,15 +125,15 @@ TEST(a_context_can_send_to_itself) { in_every_pairing(to_itself); }
  * engine itself gives its wake-ups. */
 static void of_any_number(struct pair pair) {
     struct inbox inbox = {.ctx = pair.to};
-    struct call polls[1] = {0}, nops[1] = {0}, calls[5] = {0};
+    struct call poll_call = {0}, nop_call = {0}, calls[5] = {0};
     int ends[2];
     CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);
     ID(aio_submit_msg_receive(pair.to, NULL, on_message, &inbox));
     const aio_op_id poll =
-        ID(aio_submit_poll_multishot(pair.to, ends[0], POLLIN, NULL, on_call, &polls[0]));
+        ID(aio_submit_poll_multishot(pair.to, ends[0], POLLIN, NULL, on_call, &poll_call));
     run_for_ms(pair.to, 1);
-    const aio_op_id nop = ID(aio_submit_nop(pair.to, NULL, on_call, &nops[0]));
-    RUN_UNTIL(pair.to, nops[0].calls == 1);
+    const aio_op_id nop = ID(aio_submit_nop(pair.to, NULL, on_call, &nop_call));
+    RUN_UNTIL(pair.to, nop_call.calls == 1);
     const uint64_t data[] = {(uint64_t)poll, (uint64_t)nop, 0x8000000000ffffff, UINT64_MAX, 0};
     for (int i = 0; i < 5; i++)
         send_data(pair, data[i], &calls[i]);
@@ -141,8 +141,8 @@ static void of_any_number(struct pair pair) {
     RUN_UNTIL(pair.to, inbox.count == 5);
     for (int i = 0; i < 5; i++)
         CHECK_EQ(inbox.data[i], data[i]);
-    CHECK_EQ(polls[0].calls, 0);
-    CHECK_EQ(nops[0].calls, 1);
+    CHECK_EQ(poll_call.calls, 0);
+    CHECK_EQ(nop_call.calls, 1);
     end_pair(pair);
     close(ends[0]);
     close(ends[1]);

@@ -7,6 +7,7 @@ use crate::sys::clock;
 use crate::sys::descriptor::kernel_version;
 use crate::sys::entry::Opcode;
 use crate::sys::errno::Errno;
+use crate::sys::known::Known;
 use crate::sys::queues::Queues;
 use crate::sys::ring::{
     Config, IORING_FEAT_RECVSEND_BUNDLE, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER,
@@ -32,24 +33,8 @@ const OF_LINUX_5_19: u8 = Opcode::IORING_OP_SOCKET as u8;
 static CLOSED_NS: AtomicU64 = AtomicU64::new(0);
 static IN_VAIN_NS: AtomicU64 = AtomicU64::new(0);
 
-/// What a process was once told of the kernel's opcodes, a bit each. The first word, in which there
-/// is a bit if they are known, is written last. No lock: a forked child would find it held by a
-/// thread that it has not got.
-static OPCODES: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
-
-fn known_opcodes() -> Option<[u64; 4]> {
-    // Acquire pairs with the release in `know_opcodes`.
-    let first = OPCODES[0].load(Ordering::Acquire);
-    let rest = |at: usize| OPCODES[at].load(Ordering::Relaxed);
-    (first != 0).then(|| [first, rest(1), rest(2), rest(3)])
-}
-
-fn know_opcodes(opcodes: [u64; 4]) {
-    for at in 1..OPCODES.len() {
-        OPCODES[at].store(opcodes[at], Ordering::Relaxed);
-    }
-    OPCODES[0].store(opcodes[0], Ordering::Release);
-}
+/// What a process was once told of the kernel's opcodes, a bit each.
+static OPCODES: Known<4> = Known::new();
 
 pub(crate) struct Uring {
     pub(super) ring: Ring,
@@ -76,12 +61,12 @@ impl Uring {
         if !ring.is_the_kernels() {
             return ring.probe();
         }
-        if let Some(opcodes) = known_opcodes() {
+        if let Some(opcodes) = OPCODES.get() {
             ring.may_probe()?;
             return Ok(opcodes);
         }
         let opcodes = ring.probe()?;
-        know_opcodes(opcodes);
+        OPCODES.set(opcodes);
         Ok(opcodes)
     }
 

@@ -11,7 +11,15 @@ pub(crate) const POISONED: u32 = 6;
 pub(crate) const ADOPTING: u32 = 7;
 
 pub(crate) fn name(life: u32) -> &'static str {
-    const NAMES: [&str; 8] =
-        ["new", "open", "being destroyed", "closed", "stuck", "orphaned", "poisoned", "adopted"];
+    const NAMES: [&str; 8] = [
+        "new",
+        "open",
+        "being destroyed",
+        "closed",
+        "stuck",
+        "orphaned",
+        "poisoned",
+        "being adopted",
+    ];
     NAMES[life as usize]
 }
