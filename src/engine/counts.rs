@@ -19,11 +19,18 @@ fn column() -> Column {
     std::array::from_fn(|_| Counter::default())
 }
 
-pub(crate) struct Counts {
-    submitted: Column,
+/// What each operation changes, together.
+#[derive(Default)]
+#[repr(C)]
+struct Pair {
+    submitted: Counter,
     /// What `submitted` may rise to before more are in flight than ever: the operations that have
     /// ended, plus `most`.
-    roof: Column,
+    roof: Counter,
+}
+
+pub(crate) struct Counts {
+    pairs: [Pair; OPCODES],
     /// The most that were in flight at a time.
     most: Column,
     failed: Column,
@@ -51,8 +58,7 @@ pub(crate) struct Row {
 impl Counts {
     pub(crate) fn new() -> Counts {
         Counts {
-            submitted: column(),
-            roof: column(),
+            pairs: std::array::from_fn(|_| Pair::default()),
             most: column(),
             failed: column(),
             cancelled: column(),
@@ -80,15 +86,15 @@ impl Counts {
     pub(crate) fn is_at_most(&self, opcode: u8) -> bool {
         let at = usize::from(opcode);
         // SAFETY: the context's thread alone writes it, and is here.
-        let roof = unsafe { read_own(self.roof[at].number()) };
-        !cfg!(aio_uncounted) && self.submitted[at].get() == roof
+        let roof = unsafe { read_own(self.pairs[at].roof.number()) };
+        !cfg!(aio_uncounted) && self.pairs[at].submitted.get() == roof
     }
 
     /// Counts a submitted operation that is not more in flight than ever.
     #[inline(always)]
     pub(crate) fn submitted_plainly(&self, opcode: u8) {
         if !cfg!(aio_uncounted) {
-            self.submitted[usize::from(opcode)].add(1);
+            self.pairs[usize::from(opcode)].submitted.add(1);
         }
     }
 
@@ -97,7 +103,7 @@ impl Counts {
         if self.is_at_most(opcode) {
             let at = usize::from(opcode);
             self.most[at].add(1);
-            self.roof[at].add(1);
+            self.pairs[at].roof.add(1);
         }
         self.submitted_plainly(opcode);
     }
@@ -109,10 +115,10 @@ impl Counts {
         if cfg!(aio_uncounted) {
             return;
         }
-        self.submitted[at].add(1u64.wrapping_neg());
+        self.pairs[at].submitted.add(1u64.wrapping_neg());
         if was_most {
             self.most[at].add(1u64.wrapping_neg());
-            self.roof[at].add(1u64.wrapping_neg());
+            self.pairs[at].roof.add(1u64.wrapping_neg());
         }
     }
 
@@ -120,7 +126,7 @@ impl Counts {
     #[inline(always)]
     pub(crate) fn ended(&self, opcode: u8) {
         if !cfg!(aio_uncounted) {
-            self.roof[usize::from(opcode)].add(1);
+            self.pairs[usize::from(opcode)].roof.add(1);
         }
     }
 
@@ -128,7 +134,7 @@ impl Counts {
     fn ended_carefully(&self, opcode: u8, calls_beyond: u64) {
         self.calls_beyond.set(calls_beyond);
         if !cfg!(aio_uncounted) {
-            self.roof[usize::from(opcode)].add_after(1);
+            self.pairs[usize::from(opcode)].roof.add_after(1);
         }
     }
 
@@ -148,8 +154,8 @@ impl Counts {
 
     pub(crate) fn row(&self, opcode: u8) -> Row {
         let at = usize::from(opcode);
-        let (roof, most) = (self.roof[at].get_before(), self.most[at].get());
-        let submitted = self.submitted[at].get();
+        let (roof, most) = (self.pairs[at].roof.get_before(), self.most[at].get());
+        let submitted = self.pairs[at].submitted.get();
         // Read by another thread, the words may be of different moments.
         let completed = roof.saturating_sub(most).min(submitted);
         Row {
