@@ -30,9 +30,10 @@ const UNSAFE_ENGINE_FILES: [&str; 13] = [
     "models.rs",
 ];
 /// Files that may name an atomic type.
-const ATOMIC_FILES: [&str; 15] = [
+const ATOMIC_FILES: [&str; 16] = [
     "atomic.rs",
     "queues.rs",
+    "own.rs",
     "buffer_ring.rs",
     "interface_queue.rs",
     "thread.rs",

@@ -6,14 +6,27 @@ use crate::engine::Engine;
 use crate::engine::completion::{Brings, Current, Plain, REAP, Record};
 use crate::engine::counts::Counts;
 use crate::engine::slots::{index_of, state};
+use crate::engine::turn::odd;
 use crate::op::traits;
 use crate::sys::entry::cqe_flags;
 
 impl Engine {
     /// Whether there are completions for `next_plain` to look at.
     #[inline(always)]
-    pub(crate) fn can_peek(&self) -> bool {
+    pub(crate) fn can_peek(&mut self) -> bool {
         self.backend.can_peek()
+    }
+
+    /// The same of the first piece.
+    #[inline(always)]
+    pub(crate) fn can_peek_on(&self) -> bool {
+        !self.backend.is_at_stop()
+    }
+
+    /// From now on `can_peek` is asked.
+    #[inline(always)]
+    pub(crate) fn join_pieces(&mut self) {
+        self.odd &= !odd::PIECES;
     }
 
     /// The next completion, of which there is one (`can_peek`), if it needs no more than its slot's

@@ -42,8 +42,8 @@ impl Engine {
     pub(crate) fn has_nothing_else(&self) -> bool {
         self.odd == 0
             && self.running
-            && self.backend.is_exhausted()
-            && !self.backend.has_staged_entries()
+            && self.backend.is_at_stop()
+            && !self.backend.has_staged_plainly()
     }
 
     /// Makes a send, if `has_nothing_else` and it was like that in one of the last turns. None:

@@ -44,10 +44,11 @@ impl Engine {
         } else {
             self.descriptors.plain_head(fd)?
         };
-        let wheel = &mut self.wheel;
-        let (id, slot) = self.slots.take_free_if(|id, _| {
-            !is_timed || wheel.arm_again_at_once(index_of(id), quick.timeout_ns)
-        })?;
+        let id = self.slots.next_id()?;
+        if is_timed && !self.wheel.arm_again_at_once(index_of(id), quick.timeout_ns) {
+            return None;
+        }
+        let (_, slot) = self.slots.take_free()?;
         counts.submitted_plainly(O::OPCODE as u8);
         fill_plain(slot, &facts, done, self.now_ms);
         if quick.is_slot {

@@ -44,13 +44,13 @@ pub(crate) fn turn(handle: &Handle, wait: Wait) -> Result<(), Refusal> {
 fn plain_turn(handle: &Handle) -> Result<(), Refusal> {
     borrow(handle).begin_plain_turn(handle)?;
     // Asked at the end of each round: a jump less than at the beginning.
-    if borrow(handle).can_peek() {
+    if borrow(handle).can_peek_on() {
         loop {
             let Some(plain) = borrow(handle).next_plain(&handle.counts) else {
                 return end_plain_turn(handle);
             };
             perform(plain);
-            if !borrow(handle).can_peek() {
+            if !borrow(handle).can_peek_on() {
                 break;
             }
         }
@@ -77,6 +77,7 @@ fn end_plain_turn(handle: &Handle) -> Result<(), Refusal> {
 /// Delivers what a plain turn has left. Where that is completions of operations with deadlines, or
 /// mail with functions in it, the turn stays a plain one.
 fn deliver_rest(handle: &Handle) {
+    borrow(handle).join_pieces();
     deliver_timed(handle);
     if borrow(handle).take_plain_mail(&handle.mailbox) {
         deliver_timed(handle);

@@ -409,6 +409,13 @@ impl Slots {
         self.take_free_if(|_, _| true)
     }
 
+    /// The id that `take_free` would give.
+    #[inline(always)]
+    pub(crate) fn next_id(&self) -> Option<u64> {
+        // SAFETY: as in `take_free_if`.
+        unsafe { self.free.as_ref() }.map(|slot| slot.id)
+    }
+
     /// Whether `take_free` has one.
     #[inline(always)]
     pub(crate) fn has_free(&self) -> bool {

@@ -155,6 +155,12 @@ impl Engine {
         Some(id as i64)
     }
 
+    /// Where `submit_at_once` has come to the end of the queue's memory: whether it may go on now.
+    #[inline(always)]
+    pub(crate) fn make_room(&mut self) -> bool {
+        self.backend.make_room()
+    }
+
     /// The same of what has a record.
     #[inline(always)]
     pub(crate) fn submit_recorded<O: Operation>(
@@ -171,7 +177,8 @@ impl Engine {
         let fd = facts.fd;
         let closes = facts.traits & traits::CLOSES != 0;
         let is_odd = fd >= DIRECT || (closes && !self.descriptors.is_empty(fd));
-        if !facts.is_plain() || !self.backend.has_room() || is_odd {
+        let has_room = self.backend.has_room() || self.backend.make_room();
+        if !facts.is_plain() || !has_room || is_odd {
             return self.submit_carefully(op, &SubmitOptions::default(), done);
         }
         let (id, slot) = self.slots.take()?;

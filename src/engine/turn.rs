@@ -32,6 +32,8 @@ pub(super) mod odd {
     pub(crate) const TIMED: u8 = 2;
     /// A send was made at once, whose callback comes in this turn (`prompt.rs`).
     pub(crate) const SENT: u8 = 4;
+    /// The turn's completions are in two pieces of the queue's memory.
+    pub(crate) const PIECES: u8 = 8;
 }
 
 /// What the current turn may still deliver.
@@ -190,13 +192,16 @@ impl Engine {
                 self.enter_backend(Wait::Poll)?;
             }
         }
-        let mut completions = self.backend.ready();
-        if completions > self.plain_max {
-            // Some are left for later, or the kernel may have more of them.
-            self.odd = odd::CAREFUL;
-            completions = completions.min(COMPLETIONS_MAX);
+        match self.backend.offer_plainly(self.plain_max) {
+            Some(true) => {}
+            Some(false) => self.odd |= odd::PIECES,
+            None => {
+                // Some are left for later, or the kernel may have more of them.
+                self.odd = odd::CAREFUL;
+                let completions = self.backend.ready();
+                self.backend.offer(completions.min(COMPLETIONS_MAX));
+            }
         }
-        self.backend.offer_openly(completions);
         Ok(())
     }
 
@@ -224,7 +229,7 @@ impl Engine {
     /// Whether this is no plain turn any more, or the end of a send is to be told.
     #[inline(always)]
     pub(super) fn has_left_plain_ways(&self) -> bool {
-        self.odd & (odd::CAREFUL | odd::SENT) != 0
+        self.odd & (odd::CAREFUL | odd::SENT | odd::PIECES) != 0
     }
 
     /// Hands over, waits at most as `wait` says, and sets the turn's budget.

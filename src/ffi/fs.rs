@@ -78,7 +78,7 @@ pub unsafe extern "C" fn aio_submit_close(
     user_data: *mut c_void,
 ) -> aio_op_id {
     frequent! {
-        ctx, options, callback, user_data;
+        aio_submit_close: ctx, options, callback, user_data;
         fd: c_int => Ok(fs::Close { fd })
     }
 }
@@ -96,7 +96,7 @@ pub unsafe extern "C" fn aio_submit_read(
     options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
     frequent! {
-        ctx, options, callback, user_data;
+        aio_submit_read: ctx, options, callback, user_data;
         fd: c_int, buf: *mut c_void, len: usize, offset: u64;
         of(buf, len) =>
         Ok(fs::Read { fd, buf, len, offset })
@@ -118,7 +118,7 @@ pub unsafe extern "C" fn aio_submit_write(
     options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
     frequent! {
-        ctx, options, callback, user_data;
+        aio_submit_write: ctx, options, callback, user_data;
         fd: c_int, buf: *const c_void, len: usize, offset: u64;
         of(buf, len) =>
         Ok(fs::Write { fd, buf, len, offset })

@@ -25,7 +25,7 @@ pub unsafe extern "C" fn aio_submit_nop(
     user_data: *mut c_void,
 ) -> aio_op_id {
     frequent! {
-        ctx, options, callback, user_data;
+        aio_submit_nop: ctx, options, callback, user_data;
         => Ok(Nop)
     }
 }

@@ -83,7 +83,7 @@ pub unsafe extern "C" fn aio_submit_accept(
     options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
     frequent! {
-        ctx, options, callback, user_data;
+        aio_submit_accept: ctx, options, callback, user_data;
         fd: c_int, addr: *mut sockaddr, addrlen: *mut socklen_t, flags: c_int =>
         if addr.is_null() != addrlen.is_null() {
             return Err(Errno::invalid(Fault::Pair));
@@ -197,7 +197,7 @@ unsafe extern "C" fn send_beside(
     options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
     frequent! {
-        ctx, options, callback, user_data;
+        send_beside: ctx, options, callback, user_data;
         fd: c_int, buf: *const c_void, len: usize, flags: c_int;
         of(buf, len) =>
         Ok(net::Send { fd, buf, len, flags })
@@ -217,7 +217,7 @@ pub unsafe extern "C" fn aio_submit_recv(
     options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
     frequent! {
-        ctx, options, callback, user_data;
+        aio_submit_recv: ctx, options, callback, user_data;
         fd: c_int, buf: *mut c_void, len: usize, flags: c_int;
         of(buf, len) =>
         Ok(net::Recv { fd, buf, len, flags })

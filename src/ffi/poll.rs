@@ -17,7 +17,7 @@ pub unsafe extern "C" fn aio_submit_poll(
     callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
     frequent! {
-        ctx, options, callback, user_data;
+        aio_submit_poll: ctx, options, callback, user_data;
         fd: c_int, events: u32 =>
         Ok(Poll::<false> { fd, events })
     }

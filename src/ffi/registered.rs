@@ -161,7 +161,7 @@ pub unsafe extern "C" fn aio_submit_read_fixed(
     options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
     frequent! {
-        ctx, options, callback, user_data;
+        aio_submit_read_fixed: ctx, options, callback, user_data;
         fd: c_int, buf: *mut c_void, len: usize, offset: u64, buf_index: u32;
         of(buf, len) =>
         Ok(Fixed::<false> { fd, buf, len, offset, index: buf_index })
@@ -182,7 +182,7 @@ pub unsafe extern "C" fn aio_submit_write_fixed(
     options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
     frequent! {
-        ctx, options, callback, user_data;
+        aio_submit_write_fixed: ctx, options, callback, user_data;
         fd: c_int, buf: *const c_void, len: usize, offset: u64, buf_index: u32;
         of(buf, len) =>
         Ok(Fixed::<true> { fd, buf, len, offset, index: buf_index })

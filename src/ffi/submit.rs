@@ -124,10 +124,11 @@ pub(super) unsafe fn submit<O: Operation>(
 
 /// The body of a submit function that is called often: the plain case, which calls nothing, so that
 /// it needs neither a frame nor saved registers, and for all else a jump to a function with the
-/// same arguments. `of` names a buffer and its length: NULL is not plain, for it may be an error.
+/// same arguments. That one begins again if room was all that lacked, and could be made. `of` names
+/// a buffer and its length: NULL is not plain, for it may be an error.
 macro_rules! frequent {
     (
-        $ctx:ident, $options:ident, $callback:ident, $user_data:ident;
+        $function:ident: $ctx:ident, $options:ident, $callback:ident, $user_data:ident;
         $($name:ident: $type:ty),* $(; of($buf:ident, $len:ident))? => $($make:tt)*
     ) => {{
         #[inline(always)]
@@ -147,7 +148,31 @@ macro_rules! frequent {
         ) -> $crate::ffi::aio_op_id {
             let op = make($($name),*);
             // SAFETY: passed on.
-            unsafe { $crate::ffi::submit::submit_otherwise(ctx, op, options, callback, user_data) }
+            unsafe {
+                if let Some(id) =
+                    $crate::ffi::submit::submit_quickly(ctx, &op, options, callback, user_data)
+                {
+                    return id;
+                }
+                at_last(ctx, $($name,)* options, callback, user_data)
+            }
+        }
+
+        #[cold]
+        #[inline(never)]
+        unsafe extern "C" fn at_last(
+            ctx: *mut $crate::ffi::aio_ctx, $($name: $type,)*
+            options: *const $crate::ffi::submit::aio_submit_options,
+            callback: $crate::ffi::aio_callback, user_data: *mut std::ffi::c_void,
+        ) -> $crate::ffi::aio_op_id {
+            // SAFETY: passed on.
+            unsafe {
+                if $crate::ffi::submit::make_room(ctx) {
+                    return $function(ctx, $($name,)* options, callback, user_data);
+                }
+                let op = make($($name),*);
+                $crate::ffi::submit::submit_out_of_line(ctx, options, callback, user_data, op)
+            }
         }
 
         // SAFETY: the ABI's pointers.
@@ -169,38 +194,47 @@ macro_rules! frequent {
 }
 pub(super) use frequent;
 
-/// A submit whose plain case was not the case: options that are asked for often have a quick way.
+/// Where the plain case has come to the end of the queue's memory: whether it may go on now.
+///
+/// # Safety
+/// `ctx` is NULL or a live context.
+#[inline(never)]
+pub(super) unsafe fn make_room(ctx: *mut aio_ctx) -> bool {
+    // SAFETY: the caller's promise.
+    let handle = unsafe { ctx.cast::<Handle>().as_ref() };
+    handle.and_then(Handle::enter_open).is_some_and(Engine::make_room)
+}
+
+/// A submit whose plain case was not the case: options that are asked for often, and records, have
+/// a quick way. None: nothing was done.
 ///
 /// # Safety
 /// As `submit`.
 #[inline(always)]
-pub(super) unsafe fn submit_otherwise<O: Operation>(
-    ctx: *mut aio_ctx, op: Result<O, Errno>, options: *const aio_submit_options,
+pub(super) unsafe fn submit_quickly<O: Operation>(
+    ctx: *mut aio_ctx, op: &Result<O, Errno>, options: *const aio_submit_options,
     callback: aio_callback, user_data: *mut c_void,
-) -> aio_op_id {
+) -> Option<aio_op_id> {
     if O::IS_FREQUENT
         && !options.is_null()
         // SAFETY: sized options.
         && let Some(quick) = unsafe { arguments::quick_options(options) }
         // SAFETY: passed on.
         && let Some((handle, engine, done)) = unsafe { enter_plainly(ctx, callback, user_data) }
-        && let Ok(op) = &op
-        && let Some(id) = engine.submit_quickly(op, quick, done, &handle.counts)
+        && let Ok(op) = op
     {
-        return id;
+        return engine.submit_quickly(op, quick, done, &handle.counts);
     }
     if options.is_null()
         && callback.is_some_and(|callback| callback as usize == REAP)
-        && let Ok(op) = &op
+        && let Ok(op) = op
         // SAFETY: the caller's promise.
         && let Some(handle) = unsafe { ctx.cast::<Handle>().as_ref() }
         && let Some(engine) = handle.enter_open()
-        && let Some(id) = engine.submit_recorded(op, user_data as usize, &handle.counts)
     {
-        return id;
+        return engine.submit_recorded(op, user_data as usize, &handle.counts);
     }
-    // SAFETY: passed on.
-    unsafe { submit_out_of_line(ctx, options, callback, user_data, op) }
+    None
 }
 
 /// A place for the operation; all else is the same for each. The arguments are in the order of the
@@ -211,7 +245,7 @@ pub(super) unsafe fn submit_otherwise<O: Operation>(
 #[cold]
 #[inline(never)]
 #[allow(improper_ctypes_definitions)] // Not C's: that ABI does not unwind, and is jumped to.
-unsafe extern "C" fn submit_out_of_line<O: Operation>(
+pub(super) unsafe extern "C" fn submit_out_of_line<O: Operation>(
     ctx: *mut aio_ctx, options: *const aio_submit_options, callback: aio_callback,
     user_data: *mut c_void, op: Result<O, Errno>,
 ) -> aio_op_id {

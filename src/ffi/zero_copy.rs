@@ -48,7 +48,7 @@ pub unsafe extern "C" fn aio_submit_send_zc(
     options: *const aio_submit_options, callback: aio_callback, user_data: *mut c_void,
 ) -> aio_op_id {
     frequent! {
-        ctx, options, callback, user_data;
+        aio_submit_send_zc: ctx, options, callback, user_data;
         fd: c_int, buf: *const c_void, len: usize, flags: c_int, zc_flags: u32;
         of(buf, len) =>
         Ok(SendZc { fd, buf, len, flags, zc_flags: known(zc_flags)? })

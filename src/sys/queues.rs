@@ -4,6 +4,10 @@
 //! instruction of the common path, is the same. Hides where the queues lie, how wide their entries
 //! are, and which memory order pairs with the kernel's.
 
+mod own;
+#[cfg(test)]
+mod tests;
+
 use crate::sys::atomic::Ordering;
 use crate::sys::atomic::fixed::AtomicU32;
 use crate::sys::entry::{Cqe, Peeked, Sqe, WideSqe};
@@ -11,14 +15,18 @@ use crate::sys::errno::Errno;
 use crate::sys::memory::{Region, RingMemory};
 use linux_raw_sys::io_uring as abi;
 
+/// Both queues are walked by pointers, from the first entry to the last and again: the common path
+/// takes what is in one piece, and whoever comes to its end turns over.
 pub(crate) struct Queues {
-    /// Sum of the submission entries handed out; published by `publish`.
-    sq_tail: u32,
-    /// The tail at which the plain path must stop: the queue is full, or `blocked`.
-    sq_limit: u32,
-    /// How far from what is taken that is; 0 while blocked.
-    sq_room: u32,
-    /// What of it the consumer has taken.
+    /// The submission entry to be handed out next; at the end until it is turned over.
+    sqe_next: *mut u8,
+    /// Where the plain path must stop: the end, the queue is full, or `blocked`.
+    sqe_stop: *mut u8,
+    sqe_end: *mut u8,
+    /// `sqe_next` and this are the sum of all entries' sizes that were handed out: an addition less
+    /// than from the first one's sum, as for completions.
+    sq_bias: usize,
+    /// What of the sum of all the consumer has taken.
     sq_taken: u32,
     /// What of that a polling thread has yet to read; 0 without one.
     sq_behind: u32,
@@ -31,12 +39,17 @@ pub(crate) struct Queues {
     sq_flags: *const AtomicU32,
     /// The consumer's head; None in queues of our own.
     sq_head_shared: Option<*const AtomicU32>,
-    cq_head: u32,
+    /// The oldest completion; at the end until it is turned over.
+    cqe_next: *mut u8,
+    /// Where `peek` must stop: the end, all that was offered was taken, or `concealed`.
+    cqe_stop: *mut u8,
+    cqe_end: *mut u8,
+    /// Sum of the completions taken when the first entry was.
+    cq_lap: u32,
     /// The producer's tail as last seen.
     cq_tail: u32,
-    /// Where `pop_offered` stops, and `peek`, which stops at once while `conceal` wants it.
-    cq_limit: u32,
-    cq_peek_limit: u32,
+    /// What was offered behind `cqe_stop`.
+    cq_left: u32,
     concealed: bool,
     cq_mask: u32,
     cqe_shift: u32,
@@ -47,6 +60,21 @@ pub(crate) struct Queues {
     memory: Option<Memory>,
 }
 
+/// Where both queues are, and how large.
+struct Place {
+    sqes: *mut u8,
+    cqes: *mut u8,
+    sq_entries: u32,
+    cq_entries: u32,
+    shifts: Shifts,
+    sq_tail: *const AtomicU32,
+    sq_flags: *const AtomicU32,
+    sq_head: Option<*const AtomicU32>,
+    cq_head: *const AtomicU32,
+    cq_tail: *const AtomicU32,
+    memory: Memory,
+}
+
 /// What the queues lie in.
 enum Memory {
     /// Shared with the kernel.
@@ -54,20 +82,6 @@ enum Memory {
     /// Our own.
     Own(Region),
 }
-
-/// The words that a ring's mapping begins with, for queues of our own.
-#[repr(C)]
-struct Words {
-    sq_tail: AtomicU32,
-    sq_flags: AtomicU32,
-    cq_head: AtomicU32,
-    cq_tail: AtomicU32,
-}
-
-/// Sizes as io_uring_setup clamps them.
-const SQ_ENTRIES_MAX: u32 = 32_768;
-/// Where the entries begin in memory of our own.
-const ENTRIES_AT: usize = 128;
 
 /// How many bytes entries have, as powers of two.
 #[derive(Clone, Copy)]
@@ -108,81 +122,84 @@ impl Queues {
                 unsafe { queues.at::<u32>(sq.array + index * 4).write(index) };
             }
         }
-        let mut queues = Queues {
-            sq_tail: 0,
-            sq_limit: 0,
-            sq_room: 0,
-            sq_taken: 0,
-            sq_behind: 0,
-            blocked: false,
-            sq_mask: params.sq_entries - 1,
-            sq_entries: params.sq_entries,
-            sqe_shift: shifts.sqe,
+        Ok(Queues::over(Place {
             sqes: entries.at(0),
-            sq_tail_shared: queues.at(sq.tail),
-            sq_flags: queues.at(sq.flags),
-            sq_head_shared: Some(queues.at(sq.head)),
-            cq_head: 0,
-            cq_tail: 0,
-            cq_limit: 0,
-            cq_peek_limit: 0,
-            concealed: false,
-            cq_mask: params.cq_entries - 1,
-            cqe_shift: shifts.cqe,
             cqes: queues.at(cq.cqes),
-            cq_head_shared: queues.at(cq.head),
-            cq_tail_shared: queues.at(cq.tail),
+            sq_entries: params.sq_entries,
             cq_entries: params.cq_entries,
-            memory: Some(Memory::Shared(memory)),
-        };
-        queues.block(false);
-        queues.conceal(false);
-        Ok(queues)
+            shifts,
+            sq_tail: queues.at(sq.tail),
+            sq_flags: queues.at(sq.flags),
+            sq_head: Some(queues.at(sq.head)),
+            cq_head: queues.at(cq.head),
+            cq_tail: queues.at(cq.tail),
+            memory: Memory::Shared(memory),
+        }))
     }
 
-    /// Queues without a ring. Sizes are rounded and clamped as a ring's are.
-    pub(crate) fn own(sq: u32, cq: u32, shifts: Shifts) -> Result<Queues, Errno> {
-        let sq_entries = sq.clamp(1, SQ_ENTRIES_MAX).next_power_of_two();
-        let cq_entries = cq.clamp(sq_entries, 2 * SQ_ENTRIES_MAX).next_power_of_two();
-        let sqes_len = (sq_entries as usize) << shifts.sqe;
-        let len = ENTRIES_AT + sqes_len + ((cq_entries as usize) << shifts.cqe);
-        let region = Region::create(len.next_power_of_two().max(4096), false)?;
-        let base = region.base::<u8>().as_ptr();
-        // SAFETY: the region holds the words, then the entries of both queues; it is aligned to its
-        // size, so that all of them are aligned.
-        let (words, sqes, cqes) = unsafe {
-            (&*base.cast::<Words>(), base.add(ENTRIES_AT), base.add(ENTRIES_AT + sqes_len))
-        };
+    fn over(place: Place) -> Queues {
         let mut queues = Queues {
-            sq_tail: 0,
-            sq_limit: 0,
-            sq_room: 0,
+            sqe_next: place.sqes,
+            sqe_stop: place.sqes,
+            sqe_end: place.sqes,
+            sq_bias: 0,
             sq_taken: 0,
             sq_behind: 0,
             blocked: false,
-            sq_mask: sq_entries - 1,
-            sq_entries,
-            sqe_shift: shifts.sqe,
-            sqes,
-            sq_tail_shared: &raw const words.sq_tail,
-            sq_flags: &raw const words.sq_flags,
-            sq_head_shared: None,
-            cq_head: 0,
+            sq_mask: place.sq_entries - 1,
+            sq_entries: place.sq_entries,
+            sqe_shift: place.shifts.sqe,
+            sqes: place.sqes,
+            sq_tail_shared: place.sq_tail,
+            sq_flags: place.sq_flags,
+            sq_head_shared: place.sq_head,
+            cqe_next: place.cqes,
+            cqe_stop: place.cqes,
+            cqe_end: place.cqes,
+            cq_lap: 0,
+            cq_left: 0,
             cq_tail: 0,
-            cq_limit: 0,
-            cq_peek_limit: 0,
             concealed: false,
-            cq_mask: cq_entries - 1,
-            cqe_shift: shifts.cqe,
-            cqes,
-            cq_head_shared: &raw const words.cq_head,
-            cq_tail_shared: &raw const words.cq_tail,
-            cq_entries,
-            memory: Some(Memory::Own(region)),
+            cq_mask: place.cq_entries - 1,
+            cqe_shift: place.shifts.cqe,
+            cqes: place.cqes,
+            cq_head_shared: place.cq_head,
+            cq_tail_shared: place.cq_tail,
+            cq_entries: place.cq_entries,
+            memory: Some(place.memory),
         };
+        queues.walk_from(0, 0);
         queues.block(false);
         queues.conceal(false);
-        Ok(queues)
+        queues
+    }
+
+    /// Finds the next entries of both, where so many were handed out and taken.
+    fn walk_from(&mut self, sq_tail: u32, cq_head: u32) {
+        let (sqe, cqe) = (sq_tail & self.sq_mask, cq_head & self.cq_mask);
+        // SAFETY: masked positions and the ends are inside the memory of entries, or one behind.
+        unsafe {
+            self.sqe_next = self.sqes.add((sqe as usize) << self.sqe_shift);
+            self.sqe_end = self.sqes.add((self.sq_entries as usize) << self.sqe_shift);
+            self.cqe_next = self.cqes.add((cqe as usize) << self.cqe_shift);
+            self.cqe_end = self.cqes.add((self.cq_entries as usize) << self.cqe_shift);
+        }
+        let first = (sq_tail.wrapping_sub(sqe) as usize) << self.sqe_shift;
+        self.sq_bias = first.wrapping_sub(self.sqes.addr());
+        self.cq_lap = cq_head.wrapping_sub(cqe);
+    }
+
+    /// Sum of the submission entries handed out; published by `publish`.
+    #[inline(always)]
+    fn sq_tail(&self, shift: u32) -> u32 {
+        (self.sqe_next.addr().wrapping_add(self.sq_bias) >> shift) as u32
+    }
+
+    /// Sum of the completions taken; published by `publish`.
+    #[inline(always)]
+    fn cq_head(&self, shift: u32) -> u32 {
+        let bytes = self.cqe_next.addr() - self.cqes.addr();
+        self.cq_lap.wrapping_add((bytes >> shift) as u32)
     }
 
     pub(crate) fn sq_entries(&self) -> u32 {
@@ -197,10 +214,16 @@ impl Queues {
         1 << self.cqe_shift
     }
 
+    /// Whether there are entries that the kernel has not taken; of the usual entries.
+    #[inline(always)]
+    pub(crate) fn has_staged_plainly(&self) -> bool {
+        self.sq_tail(NARROW.sqe) != self.sq_taken
+    }
+
     /// Entries handed out that the kernel has not taken.
     #[inline(always)]
     pub(crate) fn staged(&self) -> u32 {
-        self.sq_tail.wrapping_sub(self.sq_taken)
+        self.sq_tail(self.sqe_shift).wrapping_sub(self.sq_taken)
     }
 
     #[inline(always)]
@@ -208,10 +231,20 @@ impl Queues {
         self.sq_entries - self.staged() - self.sq_behind
     }
 
-    /// Whether the plain path may `claim` an entry.
+    /// Whether the plain path may `claim` an entry. If not, `make_room` may help.
     #[inline(always)]
     pub(crate) fn has_room(&self) -> bool {
-        self.sq_tail != self.sq_limit
+        self.sqe_next != self.sqe_stop
+    }
+
+    /// Where the plain path has come to a stop: whether it may go on now, from the first entry, or
+    /// because others were taken since.
+    pub(crate) fn make_room(&mut self) -> bool {
+        if self.has_room() {
+            return false;
+        }
+        self.set_limit();
+        self.has_room()
     }
 
     /// Makes `has_room` say no, whatever there is, as it always does of wide entries.
@@ -221,9 +254,19 @@ impl Queues {
     }
 
     fn set_limit(&mut self) {
-        self.sq_room = if self.blocked { 0 } else { self.sq_entries - self.sq_behind };
-        let from = if self.blocked { self.sq_tail } else { self.sq_taken };
-        self.sq_limit = from.wrapping_add(self.sq_room);
+        self.turn_entries_over();
+        let room = if self.blocked { 0 } else { (self.space() as usize) << NARROW.sqe };
+        let room = room.min(self.sqe_end.addr() - self.sqe_next.addr());
+        self.sqe_stop = self.sqe_next.wrapping_add(room);
+    }
+
+    #[inline(always)]
+    fn turn_entries_over(&mut self) {
+        if self.sqe_next == self.sqe_end {
+            self.sqe_next = self.sqes;
+            let size = (self.sq_entries as usize) << self.sqe_shift;
+            self.sq_bias = self.sq_bias.wrapping_add(size);
+        }
     }
 
     /// The next submission entry, zeroed; only after `has_room`. It counts as staged at once; the
@@ -242,6 +285,7 @@ impl Queues {
     /// Stages a copy of `wide`, with its second half where entries have one; there must be space.
     pub(crate) fn push(&mut self, wide: &WideSqe) {
         debug_assert!(self.space() > 0);
+        self.turn_entries_over();
         let entry = self.next_entry(self.sqe_shift);
         // SAFETY: as `next_entry` says; a wide entry is followed by its other 64 bytes.
         unsafe {
@@ -253,25 +297,41 @@ impl Queues {
         self.set_limit();
     }
 
-    /// Counts an entry as staged. What it points to is inside the mapping of entries, which lives
-    /// as long as self, and nobody else reads or writes it before it is handed over.
+    /// Counts an entry as staged, where there is one before the end. What it points to is inside
+    /// the mapping of entries, which lives as long as self, and nobody else reads or writes it
+    /// before it is handed over.
     #[inline(always)]
     fn next_entry(&mut self, shift: u32) -> *mut Sqe {
-        let offset = ((self.sq_tail & self.sq_mask) as usize) << shift;
-        self.sq_tail = self.sq_tail.wrapping_add(1);
-        // SAFETY: the masked offset is inside the mapping.
-        unsafe { self.sqes.add(offset).cast() }
+        let entry = self.sqe_next;
+        // SAFETY: the end at the most.
+        self.sqe_next = unsafe { entry.add(1 << shift) };
+        entry.cast()
     }
 
     /// Shows the other side what was staged and what was taken.
     #[inline(always)]
     pub(crate) fn publish(&self) {
+        self.publish_of(Shifts { sqe: self.sqe_shift, cqe: self.cqe_shift });
+    }
+
+    /// The same of the usual entries; how many are staged.
+    #[inline(always)]
+    pub(crate) fn publish_plainly(&self) -> u32 {
+        debug_assert!(self.sqe_shift == NARROW.sqe && self.cqe_shift == NARROW.cqe);
+        self.publish_of(NARROW).wrapping_sub(self.sq_taken)
+    }
+
+    /// The new tail.
+    #[inline(always)]
+    fn publish_of(&self, shifts: Shifts) -> u32 {
+        let (tail, head) = (self.sq_tail(shifts.sqe), self.cq_head(shifts.cqe));
         // SAFETY: both words are in the mapping. Release pairs with the kernel's acquire of the
         // tail (the entries are written before it) and of the head (our reads are done).
         unsafe {
-            (*self.sq_tail_shared).store(self.sq_tail, Ordering::Release);
-            (*self.cq_head_shared).store(self.cq_head, Ordering::Release);
+            (*self.sq_tail_shared).store(tail, Ordering::Release);
+            (*self.cq_head_shared).store(head, Ordering::Release);
         }
+        tail
     }
 
     /// The other side has taken `count` of the staged entries.
@@ -281,29 +341,28 @@ impl Queues {
         self.set_limit();
     }
 
-    /// The other side has taken all staged entries.
+    /// The same, which `make_room` sees when it is needed.
     #[inline(always)]
-    pub(crate) fn taken_all(&mut self) {
-        self.sq_taken = self.sq_tail;
-        self.sq_limit = self.sq_tail.wrapping_add(self.sq_room);
+    pub(crate) fn taken_plainly(&mut self, count: u32) {
+        self.sq_taken = self.sq_taken.wrapping_add(count);
     }
 
     /// Takes other memory of the ring, after the kernel has moved both queues there.
     pub(crate) fn map_anew(&mut self, fd: i32, params: &abi::io_uring_params) -> Result<(), Errno> {
         let queues = Queues::of_ring(fd, params)?;
+        let (sq_tail, cq_head) = (self.sq_tail(self.sqe_shift), self.cq_head(self.cqe_shift));
+        let offered = self.offered();
         *self = Queues {
-            sq_tail: self.sq_tail,
             sq_taken: self.sq_taken,
             sq_behind: self.sq_behind,
             blocked: self.blocked,
-            cq_head: self.cq_head,
             cq_tail: self.cq_tail,
-            cq_limit: self.cq_limit,
-            cq_peek_limit: self.cq_peek_limit,
             concealed: self.concealed,
             ..queues
         };
+        self.walk_from(sq_tail, cq_head);
         self.set_limit();
+        self.offer(offered);
         Ok(())
     }
 
@@ -335,25 +394,81 @@ impl Queues {
     /// Completions that are there; looks at the producer's tail.
     #[inline(always)]
     pub(crate) fn ready(&mut self) -> u32 {
+        self.look_at_tail();
+        self.cq_tail.wrapping_sub(self.cq_head(self.cqe_shift))
+    }
+
+    #[inline(always)]
+    fn look_at_tail(&mut self) {
         // SAFETY: in the mapping. Acquire pairs with the kernel's release of the tail, so that the
         // entries before it are complete.
         self.cq_tail = unsafe { (*self.cq_tail_shared).load(Ordering::Acquire) };
-        self.cq_tail.wrapping_sub(self.cq_head)
+    }
+
+    /// Offers all that are there, `most` at most, where `is_concealed` says no and nothing is
+    /// offered. None, and nothing is done, if they are more; else whether they are in one piece.
+    #[inline(always)]
+    pub(crate) fn offer_plainly(&mut self, most: u32) -> Option<bool> {
+        debug_assert!(!self.concealed && self.is_exhausted());
+        self.look_at_tail();
+        let from_first = self.cq_tail.wrapping_sub(self.cq_lap) as usize;
+        let stop = self.cqes.wrapping_add(from_first << NARROW.cqe);
+        if (stop.addr() - self.cqe_next.addr()) >> NARROW.cqe > most as usize {
+            return None;
+        }
+        self.cqe_stop = stop;
+        // Also where the next one is the first again.
+        if stop > self.cqe_end {
+            self.offer_in_pieces();
+            return Some(self.cq_left == 0);
+        }
+        Some(true)
     }
 
     /// Lets `peek` and `pop_offered` see as many as `count` of those that `ready` counted.
     #[inline(always)]
     pub(crate) fn offer(&mut self, count: u32) {
-        self.cq_limit = self.cq_head.wrapping_add(count);
-        self.set_peek_limit();
+        if self.concealed {
+            (self.cqe_stop, self.cq_left) = (self.cqe_next, count);
+        } else {
+            self.offer_openly(count);
+        }
     }
 
     /// The same where `is_concealed` says no.
     #[inline(always)]
     pub(crate) fn offer_openly(&mut self, count: u32) {
         debug_assert!(!self.concealed);
-        self.cq_limit = self.cq_head.wrapping_add(count);
-        self.cq_peek_limit = self.cq_limit;
+        self.turn_completions_over();
+        let stop = self.cqe_next.wrapping_add((count as usize) << NARROW.cqe);
+        (self.cqe_stop, self.cq_left) = (stop, 0);
+        if stop > self.cqe_end {
+            self.offer_in_pieces();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn offer_in_pieces(&mut self) {
+        self.cq_left = ((self.cqe_stop.addr() - self.cqe_end.addr()) >> NARROW.cqe) as u32;
+        self.cqe_stop = self.cqe_end;
+        if self.cqe_next == self.cqe_end {
+            self.offer_openly(self.cq_left);
+        }
+    }
+
+    #[inline(always)]
+    fn turn_completions_over(&mut self) {
+        if self.cqe_next == self.cqe_end {
+            self.cqe_next = self.cqes;
+            self.cq_lap = self.cq_lap.wrapping_add(self.cq_entries);
+        }
+    }
+
+    /// What was offered and is yet to be taken.
+    fn offered(&self) -> u32 {
+        let here = self.cqe_stop.addr().wrapping_sub(self.cqe_next.addr());
+        (here >> NARROW.cqe) as u32 + self.cq_left
     }
 
     /// Whether `peek` sees nothing.
@@ -363,72 +478,76 @@ impl Queues {
 
     /// Makes `peek` see nothing, whatever is offered, as it always does of wide entries.
     pub(crate) fn conceal(&mut self, concealed: bool) {
+        let offered = self.offered();
         self.concealed = concealed || self.cqe_shift != NARROW.cqe;
-        self.set_peek_limit();
-    }
-
-    #[inline(always)]
-    fn set_peek_limit(&mut self) {
-        self.cq_peek_limit = if self.concealed { self.cq_head } else { self.cq_limit };
+        self.offer(offered);
     }
 
     /// Whether everything that was offered was taken.
     #[inline(always)]
     pub(crate) fn is_exhausted(&self) -> bool {
-        self.cq_head == self.cq_limit
+        self.is_at_stop() && self.cq_left == 0
     }
 
-    /// Whether there is one that `peek` may see.
+    /// Whether `peek` has seen the piece to its end.
     #[inline(always)]
-    pub(crate) fn can_peek(&self) -> bool {
-        self.cq_head != self.cq_peek_limit
+    pub(crate) fn is_at_stop(&self) -> bool {
+        self.cqe_next == self.cqe_stop
+    }
+
+    /// Whether there is one that `peek` may see; goes on to the next piece.
+    #[inline(always)]
+    pub(crate) fn can_peek(&mut self) -> bool {
+        !self.is_at_stop() || self.cq_left != 0 && self.can_peek_again()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn can_peek_again(&mut self) -> bool {
+        self.offer(self.cq_left);
+        self.cqe_next != self.cqe_stop
     }
 
     /// The oldest completion that was offered, after `can_peek`; `advance` takes it.
     #[inline(always)]
     pub(crate) fn peek(&self) -> Peeked {
-        debug_assert!(self.can_peek());
-        let entry = self.oldest(NARROW.cqe);
-        // SAFETY: as `oldest` says.
+        debug_assert!(self.cqe_next != self.cqe_stop && self.cqe_shift == NARROW.cqe);
+        let entry = self.cqe_next.cast::<u64>();
+        // SAFETY: one of those that `ready` counted: before the tail that was read with acquire,
+        // and not reused by the kernel before the head is stored.
         unsafe { Peeked { user_data: entry.read(), word: entry.add(1).read() } }
     }
 
+    /// Takes what `peek` has seen.
     #[inline(always)]
     pub(crate) fn advance(&mut self) {
-        self.cq_head = self.cq_head.wrapping_add(1);
+        // SAFETY: the end at the most.
+        self.cqe_next = unsafe { self.cqe_next.add(1 << NARROW.cqe) };
     }
 
     /// Takes the oldest completion that was offered.
     pub(crate) fn pop_offered(&mut self) -> Option<Cqe> {
-        let popped = if self.is_exhausted() { None } else { self.pop() };
-        self.set_peek_limit();
-        popped
+        if self.is_exhausted() { None } else { self.pop() }
     }
 
-    /// Takes the oldest completion of those that the last `ready` counted.
+    /// Takes the oldest completion, offered or not, of those that the last `ready` counted.
     pub(crate) fn pop(&mut self) -> Option<Cqe> {
-        if self.cq_head == self.cq_tail {
+        if self.cq_head(self.cqe_shift) == self.cq_tail {
             return None;
         }
-        let entry = self.oldest(self.cqe_shift);
-        // SAFETY: as `oldest` says; wide entries are as long.
+        let offered = self.offered();
+        self.turn_completions_over();
+        let entry = self.cqe_next.cast::<u64>();
+        // SAFETY: as in `peek`; wide entries are as long. The end at the most.
         let (peeked, extra) = unsafe {
+            self.cqe_next = self.cqe_next.add(1 << self.cqe_shift);
             let is_wide = self.cqe_shift != NARROW.cqe;
             let extra = if is_wide { entry.add(2).read() } else { 0 };
             (Peeked { user_data: entry.read(), word: entry.add(1).read() }, extra)
         };
-        self.advance();
+        self.offer(offered.saturating_sub(1));
         let (user_data, result, flags) = (peeked.user_data, peeked.result(), peeked.flags());
         Some(Cqe { user_data, result, flags, extra })
-    }
-
-    /// Where the oldest completion is, which must be one of those that `ready` counted: before the
-    /// tail that was read with acquire, and not reused by the kernel before the head is stored.
-    #[inline(always)]
-    fn oldest(&self, shift: u32) -> *const u64 {
-        let offset = ((self.cq_head & self.cq_mask) as usize) << shift;
-        // SAFETY: the masked offset is inside the mapping.
-        unsafe { self.cqes.add(offset).cast::<u64>() }
     }
 
     /// Whether completions wait outside the queue for the next enter with get-events.
@@ -448,49 +567,6 @@ impl Queues {
             // the other side only reads it.
             unsafe { (*self.sqes.add(offset).cast::<Sqe>()).user_data }
         })
-    }
-
-    /// For queues of our own: takes the oldest staged entry.
-    #[inline(always)]
-    pub(crate) fn take_staged(&mut self) -> Option<Sqe> {
-        if self.staged() == 0 {
-            return None;
-        }
-        let offset = ((self.sq_taken & self.sq_mask) as usize) << self.sqe_shift;
-        // SAFETY: the masked offset is inside the memory of entries, and this entry was staged.
-        let entry = unsafe { self.sqes.add(offset).cast::<Sqe>().read() };
-        self.taken(1);
-        Some(entry)
-    }
-
-    /// For queues of our own: adds a completion; false if there is no room.
-    #[inline(always)]
-    pub(crate) fn complete(&mut self, cqe: Cqe) -> bool {
-        // SAFETY: in our memory, which only this thread uses.
-        let tail = unsafe { (*self.cq_tail_shared).load(Ordering::Relaxed) };
-        if tail.wrapping_sub(self.cq_head) == self.cq_entries {
-            return false;
-        }
-        let offset = ((tail & self.cq_mask) as usize) << self.cqe_shift;
-        // SAFETY: the masked offset is inside the memory of entries, and this one is free.
-        unsafe {
-            let entry = self.cqes.add(offset).cast::<u64>();
-            entry.write(cqe.user_data);
-            entry.add(1).write(u64::from(cqe.flags) << 32 | u64::from(cqe.result as u32));
-            if self.cqe_shift != NARROW.cqe {
-                entry.add(2).write(cqe.extra);
-                entry.add(3).write(0);
-            }
-            (*self.cq_tail_shared).store(tail.wrapping_add(1), Ordering::Relaxed);
-        }
-        true
-    }
-
-    /// For queues of our own: says whether completions wait for room.
-    pub(crate) fn set_overflown(&mut self, overflown: bool) {
-        let flags = if overflown { abi::IORING_SQ_CQ_OVERFLOW } else { 0 };
-        // SAFETY: in our memory.
-        unsafe { (*self.sq_flags).store(flags, Ordering::Relaxed) };
     }
 
     /// For a forked child's copy: the mappings do not exist here.

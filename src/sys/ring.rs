@@ -347,14 +347,13 @@ impl Ring {
     /// or nothing, and another enter will say why.
     #[inline(always)]
     pub(crate) fn enter_plainly(&mut self, queues: &mut Queues) -> Option<u32> {
-        let staged = queues.staged();
-        queues.publish();
+        let staged = queues.publish_plainly();
         let taken = self.call(staged, 1, IORING_ENTER_GETEVENTS, 0, 0);
         if taken != staged as i32 {
             queues.taken(taken.max(0) as u32);
             return None;
         }
-        queues.taken_all();
+        queues.taken_plainly(staged);
         Some(staged)
     }
 

@@ -17,10 +17,11 @@ impl Backend {
         self.queues.offer(count);
     }
 
-    /// The same where `is_plain` has held since the last turn.
+    /// Offers all of them where `is_plain` has held since the last turn: whether they are in one
+    /// piece. None, and nothing is done, if they are more than `most`.
     #[inline(always)]
-    pub(crate) fn offer_openly(&mut self, count: u32) {
-        self.queues.offer_openly(count);
+    pub(crate) fn offer_plainly(&mut self, most: u32) -> Option<bool> {
+        self.queues.offer_plainly(most)
     }
 
     /// Makes `peek` see nothing, so that every completion is popped.
@@ -28,9 +29,15 @@ impl Backend {
         self.queues.conceal(concealed);
     }
 
+    /// Whether `peek` has seen what is in one piece.
+    #[inline(always)]
+    pub(crate) fn is_at_stop(&self) -> bool {
+        self.queues.is_at_stop()
+    }
+
     /// Whether there is one that `peek` may see.
     #[inline(always)]
-    pub(crate) fn can_peek(&self) -> bool {
+    pub(crate) fn can_peek(&mut self) -> bool {
         self.queues.can_peek()
     }
 

@@ -222,6 +222,11 @@ impl Backend {
         self.queues.has_room()
     }
 
+    /// Where the plain path has come to the end of the queue's memory: whether it may go on now.
+    pub(crate) fn make_room(&mut self) -> bool {
+        self.queues.make_room()
+    }
+
     /// A zeroed entry to fill in place; only after `has_room`.
     #[inline(always)]
     pub(crate) fn claim(&mut self) -> &mut Sqe {
@@ -298,8 +303,8 @@ impl Backend {
 
     /// The same where there is no backlog.
     #[inline(always)]
-    pub(crate) fn has_staged_entries(&self) -> bool {
-        self.queues.staged() != 0
+    pub(crate) fn has_staged_plainly(&self) -> bool {
+        self.queues.has_staged_plainly()
     }
 
     /// The ids of the entries that do.
