@@ -69,7 +69,7 @@ impl Engine {
         let may_be_set = self.alarm.in_ring < ALARMS_MAX
             && self.clock == Clock::Monotonic
             && self.allowed.is_none()
-            && self.backend.has_room();
+            && self.backend.finds_room();
         if !is_far || !may_be_set {
             return false;
         }

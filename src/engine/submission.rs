@@ -177,8 +177,7 @@ impl Engine {
         let fd = facts.fd;
         let closes = facts.traits & traits::CLOSES != 0;
         let is_odd = fd >= DIRECT || (closes && !self.descriptors.is_empty(fd));
-        let has_room = self.backend.has_room() || self.backend.make_room();
-        if !facts.is_plain() || !has_room || is_odd {
+        if !facts.is_plain() || is_odd || !self.backend.finds_room() {
             return self.submit_carefully(op, &SubmitOptions::default(), done);
         }
         let (id, slot) = self.slots.take()?;

@@ -227,6 +227,11 @@ impl Backend {
         self.queues.make_room()
     }
 
+    /// Whether the plain path may `claim` an entry, wherever it has come to.
+    pub(crate) fn finds_room(&mut self) -> bool {
+        self.has_room() || self.make_room()
+    }
+
     /// A zeroed entry to fill in place; only after `has_room`.
     #[inline(always)]
     pub(crate) fn claim(&mut self) -> &mut Sqe {
