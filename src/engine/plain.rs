@@ -23,7 +23,8 @@ impl Engine {
         !self.backend.is_at_stop()
     }
 
-    /// From now on `can_peek` is asked.
+    /// The loop of a plain turn is left: what follows asks `can_peek`, which goes on to the second
+    /// piece.
     #[inline(always)]
     pub(crate) fn join_pieces(&mut self) {
         self.odd &= !odd::PIECES;

@@ -42,7 +42,7 @@ impl Engine {
     pub(crate) fn has_nothing_else(&self) -> bool {
         self.odd == 0
             && self.running
-            && self.backend.is_at_stop()
+            && self.backend.is_exhausted()
             && !self.backend.has_staged_plainly()
     }
 

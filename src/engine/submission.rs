@@ -125,7 +125,8 @@ impl Engine {
     ) -> Option<i64> {
         let facts = op.facts();
         let fd = facts.fd;
-        // A full queue, an open chain and a waiting barrier all mean that there is no room.
+        // A full queue, an open chain and a waiting barrier all mean that there is no room, and so
+        // does the end of the queue's memory (`make_room`).
         debug_assert!(done.callback > INNER || done.callback == REAP);
         if !facts.is_plain() || !self.backend.has_room() {
             return None;
@@ -155,7 +156,7 @@ impl Engine {
         Some(id as i64)
     }
 
-    /// Where `submit_at_once` has come to the end of the queue's memory: whether it may go on now.
+    /// Where `submit_at_once` has found no room: whether it would now.
     #[inline(always)]
     pub(crate) fn make_room(&mut self) -> bool {
         self.backend.make_room()

@@ -32,7 +32,8 @@ pub(super) mod odd {
     pub(crate) const TIMED: u8 = 2;
     /// A send was made at once, whose callback comes in this turn (`prompt.rs`).
     pub(crate) const SENT: u8 = 4;
-    /// The turn's completions are in two pieces of the queue's memory.
+    /// The running plain turn's completions are in two pieces of the queue's memory, and its loop
+    /// is in the first. Gone when the turn ends.
     pub(crate) const PIECES: u8 = 8;
 }
 
@@ -226,7 +227,7 @@ impl Engine {
         !self.has_left_plain_ways() && self.backend.is_exhausted()
     }
 
-    /// Whether this is no plain turn any more, or the end of a send is to be told.
+    /// Whether this is no plain turn any more, or the end of a send or a second piece is to come.
     #[inline(always)]
     pub(super) fn has_left_plain_ways(&self) -> bool {
         self.odd & (odd::CAREFUL | odd::SENT | odd::PIECES) != 0

@@ -194,7 +194,8 @@ macro_rules! frequent {
 }
 pub(super) use frequent;
 
-/// Where the plain case has come to the end of the queue's memory: whether it may go on now.
+/// Where the plain case has found no room: whether it would now. True only once without a submit
+/// between, so that who begins again does so once.
 ///
 /// # Safety
 /// `ctx` is NULL or a live context.

@@ -20,11 +20,12 @@ use linux_raw_sys::io_uring as abi;
 pub(crate) struct Queues {
     /// The submission entry to be handed out next; at the end until it is turned over.
     sqe_next: *mut u8,
-    /// Where the plain path must stop: the end, the queue is full, or `blocked`.
+    /// Where the plain path must stop: at the end, where the queue is full, or at once while
+    /// `blocked`; or earlier, where it was full before more was taken (`make_room`).
     sqe_stop: *mut u8,
     sqe_end: *mut u8,
-    /// `sqe_next` and this are the sum of all entries' sizes that were handed out: an addition less
-    /// than from the first one's sum, as for completions.
+    /// The bytes of all entries that were ever handed out, less the address that `sqe_next` is: one
+    /// addition gives the tail.
     sq_bias: usize,
     /// What of the sum of all the consumer has taken.
     sq_taken: u32,
@@ -44,7 +45,7 @@ pub(crate) struct Queues {
     /// Where `peek` must stop: the end, all that was offered was taken, or `concealed`.
     cqe_stop: *mut u8,
     cqe_end: *mut u8,
-    /// Sum of the completions taken when the first entry was.
+    /// Sum of the completions that had been taken when `cqe_next` was last at the first entry.
     cq_lap: u32,
     /// The producer's tail as last seen.
     cq_tail: u32,
@@ -206,6 +207,11 @@ impl Queues {
         self.sq_entries
     }
 
+    /// Whether both kinds of entries have their usual size.
+    pub(crate) fn are_narrow(&self) -> bool {
+        self.sqe_shift == NARROW.sqe && self.cqe_shift == NARROW.cqe
+    }
+
     pub(crate) fn sqe_size(&self) -> u32 {
         1 << self.sqe_shift
     }
@@ -237,8 +243,8 @@ impl Queues {
         self.sqe_next != self.sqe_stop
     }
 
-    /// Where the plain path has come to a stop: whether it may go on now, from the first entry, or
-    /// because others were taken since.
+    /// Where `has_room` says no: whether it says yes now, from the first entry, or because more was
+    /// taken since. False where it says yes already, so that who begins again after this ends.
     pub(crate) fn make_room(&mut self) -> bool {
         if self.has_room() {
             return false;
@@ -317,7 +323,7 @@ impl Queues {
     /// The same of the usual entries; how many are staged.
     #[inline(always)]
     pub(crate) fn publish_plainly(&self) -> u32 {
-        debug_assert!(self.sqe_shift == NARROW.sqe && self.cqe_shift == NARROW.cqe);
+        debug_assert!(self.are_narrow());
         self.publish_of(NARROW).wrapping_sub(self.sq_taken)
     }
 
@@ -489,7 +495,7 @@ impl Queues {
         self.is_at_stop() && self.cq_left == 0
     }
 
-    /// Whether `peek` has seen the piece to its end.
+    /// Whether `peek` may see nothing more of this piece, or nothing at all while concealed.
     #[inline(always)]
     pub(crate) fn is_at_stop(&self) -> bool {
         self.cqe_next == self.cqe_stop

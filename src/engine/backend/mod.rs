@@ -80,7 +80,7 @@ pub(crate) enum Handed {
 
 enum Driver {
     Uring(Uring),
-    /// One word tells the usual ring from all else.
+    /// One word tells the usual ring, of entries of whatever size, from all else.
     Other(Other),
 }
 
@@ -222,7 +222,8 @@ impl Backend {
         self.queues.has_room()
     }
 
-    /// Where the plain path has come to the end of the queue's memory: whether it may go on now.
+    /// Where `has_room` says no: whether it says yes now. It does at the end of the queue's memory,
+    /// and where more was taken since it was full.
     pub(crate) fn make_room(&mut self) -> bool {
         self.queues.make_room()
     }
@@ -281,8 +282,9 @@ impl Backend {
         }
     }
 
-    /// Whether this is the usual ring, with nothing left over from its last turn: a call hands all
-    /// over that is staged, no completion is there before it, and `peek` will see them all.
+    /// Whether this is the usual ring with the usual entries, and with nothing left over from its
+    /// last turn: a call hands all over that is staged, no completion is there before it, and
+    /// `peek` will see them all.
     pub(crate) fn is_plain(&mut self) -> bool {
         self.is_usual() && self.ready() == 0 && !self.overflown()
     }
@@ -291,6 +293,7 @@ impl Backend {
     /// time (messages of other rings), which end a wait before it begins.
     pub(crate) fn is_usual(&self) -> bool {
         matches!(self.driver, Driver::Uring(_))
+            && self.queues.are_narrow()
             && !self.queues.is_concealed()
             && self.backlog.is_empty()
     }
