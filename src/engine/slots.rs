@@ -406,13 +406,17 @@ impl Slots {
     /// The same without making more slots.
     #[inline(always)]
     pub(crate) fn take_free(&mut self) -> Option<(u64, &mut Slot)> {
-        self.take_free_if(|_, _| true)
+        // SAFETY: the free list holds valid slots of our pages that nobody else refers to.
+        let slot = unsafe { self.free.as_mut() }?;
+        self.free = slot.callback as *mut Slot;
+        self.taken += 1;
+        Some((slot.id, slot))
     }
 
     /// The id that `take_free` would give.
     #[inline(always)]
     pub(crate) fn next_id(&self) -> Option<u64> {
-        // SAFETY: as in `take_free_if`.
+        // SAFETY: as in `take_free`.
         unsafe { self.free.as_ref() }.map(|slot| slot.id)
     }
 
@@ -420,22 +424,6 @@ impl Slots {
     #[inline(always)]
     pub(crate) fn has_free(&self) -> bool {
         !self.free.is_null()
-    }
-
-    /// The same if `wants` says so of its id and uses.
-    #[inline(always)]
-    pub(crate) fn take_free_if(
-        &mut self, wants: impl FnOnce(u64, u64) -> bool,
-    ) -> Option<(u64, &mut Slot)> {
-        // SAFETY: the free list holds valid slots of our pages that nobody else refers to.
-        let slot = unsafe { self.free.as_mut() }?;
-        let id = slot.id;
-        if !wants(id, self.uses(id)) {
-            return None;
-        }
-        self.free = slot.callback as *mut Slot;
-        self.taken += 1;
-        Some((id, slot))
     }
 
     #[cold]

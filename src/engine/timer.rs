@@ -52,9 +52,11 @@ impl Engine {
         if !self.running || self.holds_timers || counts.is_at_most(service::TIMER) {
             return None;
         }
-        let wheel = &mut self.wheel;
-        let arm = |id, uses| wheel.arm_at_once(index_of(id), uses, after_ns);
-        let (id, slot) = self.slots.take_free_if(arm)?;
+        let id = self.slots.next_id()?;
+        if !self.wheel.arm_at_once(index_of(id), self.slots.uses(id), after_ns) {
+            return None;
+        }
+        let (_, slot) = self.slots.take_free()?;
         slot.callback = done.callback;
         slot.user_data = done.user_data;
         slot.fd = NO_DESCRIPTOR;

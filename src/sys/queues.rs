@@ -511,13 +511,13 @@ impl Queues {
     #[inline(never)]
     fn can_peek_again(&mut self) -> bool {
         self.offer(self.cq_left);
-        self.cqe_next != self.cqe_stop
+        !self.is_at_stop()
     }
 
     /// The oldest completion that was offered, after `can_peek`; `advance` takes it.
     #[inline(always)]
     pub(crate) fn peek(&self) -> Peeked {
-        debug_assert!(self.cqe_next != self.cqe_stop && self.cqe_shift == NARROW.cqe);
+        debug_assert!(!self.is_at_stop() && self.cqe_shift == NARROW.cqe);
         let entry = self.cqe_next.cast::<u64>();
         // SAFETY: one of those that `ready` counted: before the tail that was read with acquire,
         // and not reused by the kernel before the head is stored.

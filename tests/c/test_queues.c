@@ -68,14 +68,20 @@ static void on_end(void *user_data, int32_t result, uint32_t flags) {
         submit_next(chains, on_end, chains);
 }
 
+/* The first ones; how many there will be. */
+static int begin(struct chains *chains, int depth, aio_callback callback) {
+    const int count = depth + scaled(200);
+    chains->left = count;
+    chains->ended = 0;
+    for (int i = 0; i < depth; i++)
+        submit_next(chains, callback, chains);
+    return count;
+}
+
 static void check_every_depth(aio_ctx *ctx, const aio_submit_options *options) {
     struct chains chains = open_chains(ctx, options);
     for (int depth = 1; depth <= DEPTH_MAX; depth++) {
-        const int count = depth + scaled(200);
-        chains.left = count;
-        chains.ended = 0;
-        for (int i = 0; i < depth; i++)
-            submit_next(&chains, on_end, &chains);
+        const int count = begin(&chains, depth, on_end);
         CHECK_EQ(aio_ctx_run(chains.ctx), 0);
         CHECK_EQ(chains.ended, count);
         check_nothing_in_flight(chains.ctx);
@@ -102,11 +108,7 @@ TEST(so_do_those_with_deadlines) {
 TEST(so_do_records) {
     struct chains chains = open_chains(make_small(0), NULL);
     for (int depth = 1; depth <= DEPTH_MAX; depth++) {
-        const int count = depth + scaled(200);
-        chains.left = count;
-        chains.ended = 0;
-        for (int i = 0; i < depth; i++)
-            submit_next(&chains, AIO_CALLBACK_REAP, &chains);
+        const int count = begin(&chains, depth, AIO_CALLBACK_REAP);
         while (chains.ended < count) {
             aio_completion records[5];
             const int taken = aio_ctx_reap(chains.ctx, records, sizeof records[0], 5, -1);
