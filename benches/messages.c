@@ -4,7 +4,8 @@
  * the context until they were received, again and again; each completion is one message. `own`
  * receives into its own buffer and submits the next receive in the callback; `deadline` does so
  * with a deadline that is far away; `pool` is one multishot receive whose callback looks at the
- * result alone, so that the buffer goes back by itself; `lease` takes each buffer and releases it.
+ * result alone, so that the buffer goes back by itself; `lease` takes each buffer and releases it;
+ * `bundle` is `pool` where one completion brings all that is there (AIO_BUFFER_POOL_BUNDLES).
  * With --way one of them runs alone, so that a tool can count its instructions: the slope over two
  * values of --count is the cost of one message, its share of the write and of the turn included. */
 #include "bench.h"
@@ -59,6 +60,15 @@ static void on_pool(void *user_data, int32_t result, uint32_t flags) {
     receiver->received++;
 }
 
+static void on_bundle(void *user_data, int32_t result, uint32_t flags) {
+    struct receiver *receiver = user_data;
+    if (result == -ECANCELED && !(flags & AIO_CQE_MORE))
+        return;
+    if (result <= 0 || result % SIZE != 0)
+        bench_die("a receive of %d", (int)result);
+    receiver->received += (uint64_t)(result / SIZE);
+}
+
 static void on_lease(void *user_data, int32_t result, uint32_t flags) {
     struct receiver *receiver = user_data;
     on_pool(user_data, result, flags);
@@ -70,10 +80,17 @@ static void on_lease(void *user_data, int32_t result, uint32_t flags) {
         bench_die("a buffer was not taken, or not released");
 }
 
-static double sample(const struct workload *load, aio_callback callback,
-                     const aio_submit_options *receive_options) {
+struct way {
+    aio_callback callback;
+    const aio_submit_options *options;
+    uint32_t pool_flags;
+};
+
+static double sample(void *arg, const void *subject) {
     static const char messages[BATCH_MAX * SIZE];
-    struct receiver receiver = {.options = receive_options};
+    const struct workload *load = arg;
+    const struct way *way = subject;
+    struct receiver receiver = {.options = way->options};
     int fds[2];
     const aio_ctx_options options = {
         .size = sizeof options,
@@ -85,21 +102,22 @@ static double sample(const struct workload *load, aio_callback callback,
         .size = sizeof buffers,
         .count = QUEUE,
         .buffer_size = SIZE,
+        .flags = way->pool_flags,
     };
     if (socketpair(AF_UNIX, SOCK_STREAM, 0, fds) < 0)
         bench_die("socketpair: %s", strerror(errno));
     receiver.ours = fds[0];
     receiver.theirs = fds[1];
     bench_check(aio_ctx_create(&options, &receiver.ctx), "aio_ctx_create");
-    if (callback == on_own) {
+    if (way->callback == on_own) {
         bench_check(aio_submit_recv(receiver.ctx, receiver.ours, receiver.buffer, SIZE, 0,
-                                    receive_options, callback, &receiver),
+                                    way->options, on_own, &receiver),
                     "aio_submit_recv");
     } else {
         bench_check(aio_buffer_pool_create(receiver.ctx, &buffers, &receiver.pool),
                     "aio_buffer_pool_create");
         bench_check(aio_submit_recv_multishot(receiver.ctx, receiver.ours, receiver.pool, 0, NULL,
-                                              callback, &receiver),
+                                              way->callback, &receiver),
                     "aio_submit_recv_multishot");
     }
     const uint64_t start_ns = bench_thread_cpu_ns();
@@ -120,28 +138,16 @@ static double sample(const struct workload *load, aio_callback callback,
     return ns;
 }
 
-static double sample_own(void *arg, const void *subject) {
-    (void)subject;
-    return sample(arg, on_own, NULL);
-}
-static double sample_deadline(void *arg, const void *subject) {
-    (void)subject;
-    return sample(arg, on_own, &deadline);
-}
-static double sample_pool(void *arg, const void *subject) {
-    (void)subject;
-    return sample(arg, on_pool, NULL);
-}
-static double sample_lease(void *arg, const void *subject) {
-    (void)subject;
-    return sample(arg, on_lease, NULL);
-}
+static const struct way own = {on_own, NULL, 0}, timed = {on_own, &deadline, 0},
+                        pool = {on_pool, NULL, 0}, lease = {on_lease, NULL, 0},
+                        bundle = {on_bundle, NULL, AIO_BUFFER_POOL_BUNDLES};
 
 static const struct bench_engine ways[] = {
-    {"own", sample_own, BENCH_LIMIT, NULL, NULL},
-    {"deadline", sample_deadline, BENCH_ENGINE, NULL, NULL},
-    {"pool", sample_pool, BENCH_ENGINE, NULL, NULL},
-    {"lease", sample_lease, BENCH_ENGINE, NULL, NULL},
+    {"own", sample, BENCH_LIMIT, &own, NULL},
+    {"deadline", sample, BENCH_ENGINE, &timed, NULL},
+    {"pool", sample, BENCH_ENGINE, &pool, NULL},
+    {"lease", sample, BENCH_ENGINE, &lease, NULL},
+    {"bundle", sample, BENCH_ENGINE, &bundle, NULL},
 };
 enum { WAYS = sizeof ways / sizeof ways[0] };
 
@@ -149,7 +155,7 @@ int main(int argc, char **argv) {
     uint64_t count = 200000, batch = 32, rounds = 31, cpu = 1;
     const char *way = NULL, *json = NULL;
     const struct bench_flag flags[] = {
-        {"way", NULL, &way, "run this one alone: own, deadline, pool or lease"},
+        {"way", NULL, &way, "run this one alone: own, deadline, pool, lease or bundle"},
         {"batch", &batch, NULL, "messages of one write"},
         {"count", &count, NULL, "messages of one sample"},
         {"rounds", &rounds, NULL, "rounds of A B B A"},
@@ -165,9 +171,9 @@ int main(int argc, char **argv) {
     if (way) {
         struct bench_engine chosen[WAYS];
         if (bench_choose(ways, WAYS, way, chosen) != 1)
-            bench_die("--way is one of own, deadline, pool and lease");
+            bench_die("--way is one of own, deadline, pool, lease and bundle");
         printf("%s: %" PRIu64 " received, %.1f ns each\n", way, count,
-               chosen[0].sample(&load, NULL));
+               chosen[0].sample(&load, chosen[0].subject));
         return 0;
     }
     struct bench_report report;

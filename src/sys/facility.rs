@@ -158,6 +158,11 @@ impl Waiting {
         Waiting { flags, count, min_usec, region: None }
     }
 
+    /// Whether nothing is asked for of a wait without a limit but one completion.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.flags == 0 && self.count == 1 && self.min_usec == 0
+    }
+
     /// Makes the kernel know the place of the wait's argument; the ring is disabled. Linux 6.13.
     pub(crate) fn register(&mut self, ring: &mut Ring) -> Result<(), Errno> {
         let region = Region::create(REGION_LEN, false)?;

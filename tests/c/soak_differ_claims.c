@@ -100,10 +100,11 @@ bool has_consequences(const struct op *op) {
 bool is_doubtful(const struct op *op) {
     const int fd = number_of(0, op->slot);
     const bool may_wait = !(has(op, ON_SOCKETS) && op->flags & MSG_DONTWAIT);
-    /* When there is room again in a queue of many, a ring tries, and epoll tells of it if the
-     * socket itself has plenty. */
-    if (has(op, WRITES) && slots[op->slot].peer == DGRAM_OPEN && !is_inet(op->slot) && may_wait &&
-        (op->chain || would_wait(op, 0)))
+    const bool writes = (has(op, WRITES) && may_wait) || (has(op, POLLS) && op->word & POLLOUT);
+    /* When there is room again in a queue of many, a ring tries, or tells who polls, and epoll
+     * tells of it if the socket itself has plenty. */
+    if (writes && slots[op->slot].peer == DGRAM_OPEN && !is_inet(op->slot) &&
+        (op->chain || op->options.flags & AIO_SUBMIT_BARRIER || would_wait(op, 0)))
         return true;
     return has(op, WRITES) && would_wait(op, 0) &&
            (fcntl(fd, F_GETFL) & O_NONBLOCK || is_ready(fd, POLLRDHUP));

@@ -201,8 +201,13 @@ CHOOSES(choose_splice) {
     if (slots[op->other].is & IS_SOCKET && !heeds_flag &&
         (in_chain || !is_ready(number_of(0, op->other), POLLIN)))
         return false;
-    /* Where it waits, it waits for its input alone. */
-    return is_ready(number_of(0, op->slot), POLLOUT) || op->flags & SPLICE_F_NONBLOCK;
+    /* Where it waits, it waits for its input alone. The flag is the pipe's affair: it does not keep
+     * from waiting for a socket that takes no more. */
+    const bool to_socket = slots[op->slot].is & IS_SOCKET;
+    if (in_chain && to_socket)
+        return false;
+    return is_ready(number_of(0, op->slot), POLLOUT) ||
+           (op->flags & SPLICE_F_NONBLOCK && !to_socket);
 }
 
 /* --- submitting ------------------------------------------------------------------------------- */

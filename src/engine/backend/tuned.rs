@@ -214,6 +214,11 @@ impl Tuned {
         self.kind == Kind::Polling
     }
 
+    /// Whether a wait without a limit is the usual ring's, as long as the ring is.
+    pub(super) fn waits_plainly(&self) -> bool {
+        self.kind == Kind::Plain && !self.grows && self.waiting.is_plain()
+    }
+
     /// Whether completions come only if somebody polls for them.
     pub(super) fn has_more(&self, queues: &Queues) -> bool {
         self.kind == Kind::Polling && queues.outstanding() != 0
