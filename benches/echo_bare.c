@@ -199,8 +199,9 @@ static void bare_serve(const struct echo_task *task, bool multishot, unsigned ta
     server.connections = calloc(ECHO_DESCRIPTORS_MAX, sizeof *server.connections);
     if (!server.connections)
         bench_die("no memory");
-    bench_check(bare_ring_create_with(&server.ring, ECHO_SQ_ENTRIES, ECHO_CQ_ENTRIES, task_work, NULL),
-                "bare ring");
+    bench_check(
+        bare_ring_create_with(&server.ring, ECHO_SQ_ENTRIES, ECHO_CQ_ENTRIES, task_work, NULL),
+        "bare ring");
     if (multishot)
         pool_create(&server);
     bare_accept(&server);

@@ -126,7 +126,8 @@ static void answer_by_hand(struct side *side, void (*wake)(struct side *side)) {
 }
 
 static void *message_by_hand(struct side *side, unsigned taskrun) {
-    bench_check(bare_ring_create_with(&side->ring, SQ_ENTRIES, CQ_ENTRIES, taskrun, NULL), "bare ring");
+    bench_check(bare_ring_create_with(&side->ring, SQ_ENTRIES, CQ_ENTRIES, taskrun, NULL),
+                "bare ring");
     pthread_barrier_wait(side->both);
     answer_by_hand(side, wake_by_message);
     bare_ring_destroy(&side->ring);
