@@ -241,10 +241,15 @@ impl<T: Task> Crew<T> {
             }
             (class.threads, name)
         };
-        if threads >= limits.threads_eager || self.grow(who).is_ok() || threads != 0 {
+        if threads >= limits.threads_eager || self.grow(who).is_ok() || self.has_threads(who) {
             return Submitted::Taken(name);
         }
         Submitted::Threadless(name)
+    }
+
+    /// Looked at when no thread can be had: others may have started the last ones meanwhile.
+    fn has_threads(&self, who: Credentials) -> bool {
+        self.shared.lock().classes.iter().any(|class| class.who == who && class.threads != 0)
     }
 
     /// Who waits for a thread, and how many threads there are.

@@ -158,9 +158,9 @@ impl Waiting {
         Waiting { flags, count, min_usec, region: None }
     }
 
-    /// Whether nothing is asked for of a wait without a limit but one completion.
-    pub(crate) fn is_plain(&self) -> bool {
-        self.flags == 0 && self.count == 1 && self.min_usec == 0
+    /// Whether `register` was called.
+    pub(crate) fn is_registered(&self) -> bool {
+        self.region.is_some()
     }
 
     /// Makes the kernel know the place of the wait's argument; the ring is disabled. Linux 6.13.
@@ -183,6 +183,18 @@ impl Waiting {
         ring.register(opcode, &raw const request as usize, 1)?;
         self.region = Some(region);
         Ok(())
+    }
+
+    /// Hands over what is staged and waits, at most for `ns` nanoseconds; how many were taken.
+    #[cold]
+    pub(crate) fn enter_for(
+        &self, ring: &Ring, queues: &mut Queues, ns: u64,
+    ) -> Result<u32, Errno> {
+        let staged = queues.staged();
+        queues.publish();
+        let taken = self.enter(ring, staged, 0, Some(ns))?;
+        queues.taken(taken);
+        Ok(taken)
     }
 
     /// Hands `staged` entries over and waits, at most for `limit` nanoseconds.

@@ -89,17 +89,6 @@ enum Other {
     Epoll(Box<Epoll>),
 }
 
-impl Other {
-    #[cold]
-    #[inline(never)]
-    fn enter_plainly(&mut self, queues: &mut Queues) -> Option<u32> {
-        match self {
-            Other::Tuned(tuned) => tuned.uring.enter_plainly(queues),
-            Other::Epoll(_) => None,
-        }
-    }
-}
-
 /// What a driver drives, for calls that no tuning concerns.
 enum Carrier<'a> {
     Ring(&'a mut Uring),
@@ -293,9 +282,9 @@ impl Backend {
         }
     }
 
-    /// Whether this is a ring that waits as usual, with the usual entries, and with nothing left
-    /// over from its last turn: a call hands all over that is staged, no completion is there before
-    /// it, and `peek` will see them all.
+    /// Whether this is the usual ring with the usual entries, and with nothing left over from its
+    /// last turn: a call hands all over that is staged, no completion is there before it, and
+    /// `peek` will see them all.
     pub(crate) fn is_plain(&mut self) -> bool {
         self.is_usual() && self.ready() == 0 && !self.overflown()
     }
@@ -303,12 +292,7 @@ impl Backend {
     /// What of it stays as it is until the engine changes it: the kernel may add completions at any
     /// time (messages of other rings), which end a wait before it begins.
     pub(crate) fn is_usual(&self) -> bool {
-        let waits_plainly = match &self.driver {
-            Driver::Uring(_) => true,
-            Driver::Other(Other::Tuned(tuned)) => tuned.waits_plainly(),
-            Driver::Other(Other::Epoll(_)) => false,
-        };
-        waits_plainly
+        matches!(self.driver, Driver::Uring(_))
             && self.queues.are_narrow()
             && !self.queues.is_concealed()
             && self.backlog.is_empty()
@@ -407,7 +391,7 @@ impl Backend {
     pub(crate) fn enter_plainly(&mut self) -> Option<u32> {
         match &mut self.driver {
             Driver::Uring(uring) => uring.enter_plainly(&mut self.queues),
-            Driver::Other(other) => other.enter_plainly(&mut self.queues),
+            Driver::Other(_) => None,
         }
     }
 

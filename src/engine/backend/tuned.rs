@@ -56,7 +56,12 @@ pub(crate) struct Sqpoll {
 impl Tuning {
     /// Whether only a ring will do. What may be submitted, the engine looks after everywhere.
     pub(crate) fn needs_ring(&self) -> bool {
-        self.drives() || self.napi_usec != 0 || self.clock.is_some()
+        self.drives()
+            || self.napi_usec != 0
+            || self.clock.is_some()
+            || self.registered_wait
+            || self.workers != [0; 2]
+            || self.worker_cpus.is_some()
     }
 
     /// Whether the usual driver will not do.
@@ -64,10 +69,7 @@ impl Tuning {
         self.sqpoll.is_some()
             || self.iopoll
             || self.grows()
-            || self.registered_wait
             || self.min_wait_usec != 0
-            || self.workers != [0; 2]
-            || self.worker_cpus.is_some()
             || self.no_iowait
     }
 
@@ -136,7 +138,9 @@ impl Tuning {
             let opcodes = with_the_engines(&allowed, &uring.opcodes);
             uring.ring.restrict(&opcodes).map_err(missing)?;
         }
+        uring.limit_workers(self.workers, self.worker_cpus);
         if !self.drives() {
+            uring.wait_by(waiting);
             return Ok((Driver::Uring(uring), queues));
         }
         let kind = match (self.sqpoll, self.iopoll) {
@@ -153,8 +157,6 @@ impl Tuning {
             grows: self.grows(),
             sq_entries_max: self.sq_entries_max,
             cq_entries_max: self.cq_entries_max.max(largest),
-            workers: self.workers,
-            worker_cpus: self.worker_cpus,
         };
         Ok((Driver::Other(Other::Tuned(Box::new(tuned))), queues))
     }
@@ -192,31 +194,16 @@ pub(super) struct Tuned {
     grows: bool,
     sq_entries_max: u32,
     cq_entries_max: u32,
-    workers: [u32; 2],
-    worker_cpus: Option<Cpus>,
 }
 
 impl Tuned {
-    /// Workers are the calling thread's: they are limited when it is known which thread that is.
     pub(super) fn enable(&mut self) -> Result<(), Errno> {
-        self.uring.enable()?;
-        if self.workers != [0; 2] {
-            self.uring.ring.limit_workers(self.workers)?;
-        }
-        if let Some(cpus) = &self.worker_cpus {
-            self.uring.ring.place_workers(cpus)?;
-        }
-        Ok(())
+        self.uring.enable()
     }
 
     /// Whether the context is woken without the ring's polling its descriptor.
     pub(super) fn wakes_itself(&self) -> bool {
         self.kind == Kind::Polling
-    }
-
-    /// Whether a wait without a limit is the usual ring's, as long as the ring is.
-    pub(super) fn waits_plainly(&self) -> bool {
-        self.kind == Kind::Plain && !self.grows && self.waiting.is_plain()
     }
 
     /// Whether completions come only if somebody polls for them.

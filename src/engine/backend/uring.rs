@@ -7,6 +7,7 @@ use crate::sys::clock;
 use crate::sys::descriptor::kernel_version;
 use crate::sys::entry::Opcode;
 use crate::sys::errno::Errno;
+use crate::sys::facility::{Cpus, Waiting};
 use crate::sys::known::Known;
 use crate::sys::queues::Queues;
 use crate::sys::ring::{
@@ -41,6 +42,17 @@ pub(crate) struct Uring {
     pub(crate) opcodes: [u64; 4],
     has_files: bool,
     pub(super) system_calls: u64,
+    asked: Option<Box<Asked>>,
+}
+
+/// What somebody has asked of a ring that is the usual one in all else.
+#[derive(Default)]
+struct Asked {
+    /// Most workers, bounded and unbounded; 0: as it is.
+    workers: [u32; 2],
+    worker_cpus: Option<Cpus>,
+    /// Of waits with a limit.
+    waiting: Option<Waiting>,
 }
 
 impl Uring {
@@ -49,7 +61,7 @@ impl Uring {
         let (mut ring, queues) = Self::create_ring(config)?;
         let opcodes = Self::opcodes(&mut ring)?;
         ring.check_enter()?;
-        let uring = Uring { ring, opcodes, has_files: false, system_calls: 0 };
+        let uring = Uring { ring, opcodes, has_files: false, system_calls: 0, asked: None };
         if !uring.supports(OF_LINUX_5_19) {
             return Err(Errno::ENOSYS);
         }
@@ -107,8 +119,32 @@ impl Uring {
         }
     }
 
+    /// Workers are the calling thread's: they are limited when it is known which thread that is.
     pub(super) fn enable(&mut self) -> Result<(), Errno> {
-        self.ring.enable()
+        self.ring.enable()?;
+        let Some(asked) = &self.asked else { return Ok(()) };
+        if asked.workers != [0; 2] {
+            self.ring.limit_workers(asked.workers)?;
+        }
+        match &asked.worker_cpus {
+            Some(cpus) => self.ring.place_workers(cpus),
+            None => Ok(()),
+        }
+    }
+
+    /// For `enable`.
+    pub(super) fn limit_workers(&mut self, workers: [u32; 2], cpus: Option<Cpus>) {
+        if workers != [0; 2] || cpus.is_some() {
+            let asked = self.asked.get_or_insert_default();
+            (asked.workers, asked.worker_cpus) = (workers, cpus);
+        }
+    }
+
+    /// Waits with a limit are to be registered ones, if these are.
+    pub(super) fn wait_by(&mut self, waiting: Waiting) {
+        if waiting.is_registered() {
+            self.asked.get_or_insert_default().waiting = Some(waiting);
+        }
     }
 
     pub(super) fn setup_flags(&self) -> u32 {
@@ -126,6 +162,11 @@ impl Uring {
     #[inline(always)]
     pub(super) fn enter(&mut self, queues: &mut Queues, wait: Option<Wait>) -> Result<u32, Errno> {
         self.system_calls += 1;
+        if let (Some(Wait::For(ns)), Some(asked)) = (wait, &self.asked)
+            && let Some(waiting) = &asked.waiting
+        {
+            return waiting.enter_for(&self.ring, queues, ns);
+        }
         self.ring.enter(queues, wait)
     }
 

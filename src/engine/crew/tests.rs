@@ -107,6 +107,28 @@ mod shuttle_tests {
         };
         shuttle::check_random(explore, 100_000);
     }
+
+    #[test]
+    fn shuttle_no_task_is_refused_while_others_start_the_last_thread() {
+        let who = Credentials::of_caller();
+        let explore = move || {
+            let log = Arc::new(Log::default());
+            let crew = Arc::new(Crew::<Toy>::new(limits(1, 8), ()));
+            let submit = |_| {
+                let (crew, log) = (crew.clone(), log.clone());
+                thread::spawn(move || crew.submit(who, |name| Toy { name, log, gate: None }))
+            };
+            let submitters: Vec<_> = (0..3).map(submit).collect();
+            let taken = |thread: thread::JoinHandle<Submitted>| match thread.join().unwrap() {
+                Submitted::Taken(name) => name,
+                other => panic!("{other:?}"),
+            };
+            let names: Vec<u64> = submitters.into_iter().map(taken).collect();
+            let left: Vec<u64> = crew.stop().iter().map(Task::name).collect();
+            check_fates(&log, &names, &[], &left);
+        };
+        shuttle::check_random(explore, 100_000);
+    }
 }
 
 #[cfg(not(shuttle))]
